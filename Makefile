@@ -1,0 +1,63 @@
+# roam6: build, test and demonstrate. `make help` lists the targets.
+
+VERSION  ?= 0.1.0_dev
+GO       ?= go
+LDFLAGS  := -s -w -X main.version=$(VERSION)
+GOFLAGS  := -trimpath
+export CGO_ENABLED ?= 0
+# The race detector needs a C compiler; without one the tests run without it.
+RACE     := $(if $(shell command -v gcc 2>/dev/null),-race,)
+# Router targets for `make size`: GOARCH/GOMIPS-or-GOARM.
+TARGETS  := mipsle/softfloat mips/softfloat arm/7 arm64/ amd64/
+FUZZTIME ?= 10s
+
+.PHONY: help build test unit lint demo bench size fuzz clean
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## build   bin/roam6, one static binary
+build:
+	$(GO) build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o bin/roam6 ./cmd/roam6
+
+## test    lint, unit and namespace tests, and short rides in the lab (as root all of it)
+test: lint build unit
+
+unit:
+	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -timeout 15m ./...
+
+## lint    gofmt, go vet, staticcheck, and vet for 32-bit and big-endian routers
+lint:
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	GOOS=linux GOARCH=mips GOMIPS=softfloat $(GO) vet ./cmd/... ./internal/... ./mip6/... ./nd/... ./mn/... ./mr/... ./ha/... ./overlay/...
+	$(GO) tool staticcheck ./...
+
+## demo    the train ride: a moving network on one machine, and its table
+demo: build
+	bin/roam6 lab run ride
+
+## bench   benchmarks, figures as ratios of one run
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+## size    stripped size of the binary for each router architecture
+size:
+	@printf '%-18s %10s %10s %10s\n' target raw gzip xz
+	@for t in $(TARGETS); do \
+	  a=$${t%%/*}; v=$${t#*/}; out=bin/size/roam6-$$a; \
+	  GOOS=linux GOARCH=$$a GOMIPS=$$v GOARM=$$( [ $$a = arm ] && echo $$v ) $(GO) build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o $$out ./cmd/roam6 || exit 1; \
+	  printf '%-18s %10d %10d %10s\n' $$t $$(stat -c %s $$out) $$(gzip -9c $$out | wc -c) $$(command -v xz >/dev/null && xz -9ec $$out | wc -c || echo -); \
+	done
+
+## fuzz    every fuzz target for FUZZTIME each (default 10s)
+fuzz:
+	@for p in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
+	  done; \
+	done
+
+## clean   remove what the build made
+clean:
+	rm -rf bin

@@ -1,0 +1,69 @@
+// Command roam6 is Mobile IPv6 and network mobility in one binary: the daemon
+// for every role, and the tools to look at it. Each sub-command is a file of
+// this directory.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+)
+
+// version is set by the linker: -X main.version=0.1.0.
+var version = "0.1.0_dev"
+
+// stdio is what a sub-command reads from and writes to, so that tests can
+// stand in for the terminal.
+type stdio struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// command is one sub-command. run returns the exit code: 0 success, 1 the
+// thing asked for failed, 2 wrong usage.
+type command struct {
+	name    string
+	summary string
+	run     func(args []string, std stdio) int
+}
+
+// commands are listed in the order in which `roam6 help` shows them.
+func commands() []command {
+	return []command{}
+}
+
+func main() {
+	os.Exit(dispatch(os.Args[1:], stdio{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+func dispatch(args []string, std stdio) int {
+	if len(args) == 0 {
+		usage(std.err)
+		return 2
+	}
+	switch args[0] {
+	case "-h", "--help", "help":
+		usage(std.out)
+		return 0
+	case "--version", "version":
+		fmt.Fprintln(std.out, "roam6", version)
+		return 0
+	}
+	for _, c := range commands() {
+		if c.name == args[0] {
+			return c.run(args[1:], std)
+		}
+	}
+	fmt.Fprintf(std.err, "roam6: unknown command %q; `roam6 help` lists them\n", args[0])
+	return 2
+}
+
+func usage(w io.Writer) {
+	fmt.Fprintln(w, "usage: roam6 COMMAND [OPTION...]")
+	fmt.Fprintln(w)
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-10s %s\n", c.name, c.summary)
+	}
+	fmt.Fprintln(w)
+	fmt.Fprintln(w, "roam6 COMMAND -h explains a command.")
+}
