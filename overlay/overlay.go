@@ -1,0 +1,99 @@
+// Package overlay is the data plane: what turns bindings into forwarded
+// packets. Here are its values and the one interface of its engines; the
+// engines are in the packages below. Values only: roles build them and the
+// shell hands them to the engine.
+package overlay
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Side says at which end of a tunnel this node is, and with it which inner
+// address decides: the mobile side encapsulates by inner source, the agent
+// side by inner destination.
+type Side uint8
+
+// The two ends of a tunnel.
+const (
+	// MobileSide is a mobile node or router: packets from an inner address go
+	// to the agent, and only the agent's packets are accepted.
+	MobileSide Side = iota + 1
+	// AgentSide is a home agent or mobility anchor point: packets to an inner
+	// address go to the mobile, and packets from a care-of address are accepted
+	// only with an inner source of that mobile's (RFC 6275 §10.4.5, RFC 3963 §9).
+	AgentSide
+)
+
+// Path is one way to the other end: outer addresses and, on a mobile with
+// several uplinks, the link.
+type Path struct {
+	// BID is the binding identifier (RFC 5648), zero where none is used.
+	BID uint16
+	// Local and Remote are the outer addresses: on the mobile side the care-of
+	// and the agent's address, on the agent side the other way round.
+	Local, Remote netip.Addr
+	// Link is the interface index that Local is used on; 0 leaves it to the
+	// routing table.
+	Link int
+	// RemotePort, when not zero, is the UDP port of a path through a NAT
+	// (RFC 5555); Remote is then an IPv4-mapped address.
+	RemotePort uint16
+}
+
+// Key names a tunnel: a node has at most one for a home address on each side.
+type Key struct {
+	Home netip.Addr
+	Side Side
+}
+
+// Tunnel is what the data plane knows of one binding.
+type Tunnel struct {
+	Key
+	// Inner are the addresses on the mobile's side: its home address as a /128
+	// and its mobile network prefixes.
+	Inner []netip.Prefix
+	// Paths are the ways to the other end, the preferred one first. Never empty.
+	Paths []Path
+}
+
+// Change is one step of a batch: a tunnel to install or to swap in place of
+// the one with the same key, or a key to remove.
+type Change struct {
+	Set    *Tunnel
+	Remove Key // used when Set is nil
+}
+
+// Counters are the packets and octets of one tunnel, inner packets counted.
+type Counters struct {
+	EncapPackets, EncapBytes uint64
+	DecapPackets, DecapBytes uint64
+}
+
+// Status is a tunnel as the engine carries it out.
+type Status struct {
+	Tunnel
+	MTU      int // largest inner packet
+	Since    time.Time
+	Counters Counters
+}
+
+// DropReason says why the data plane dropped a packet; its String is a metric
+// label.
+type DropReason uint8
+
+// Plane is a data plane engine. It is safe for use by several goroutines.
+type Plane interface {
+	// Name is the engine's name as in the configuration: "tun", "kernel", "tcx".
+	Name() string
+	// Apply carries out the changes in order. A swap of paths loses no packet
+	// that either path would deliver. Where some changes fail the others still
+	// hold, and the error joins one per failure.
+	Apply([]Change) error
+	// Tunnels returns a snapshot.
+	Tunnels() []Status
+	// Drops returns the packets dropped so far, by reason.
+	Drops() map[DropReason]uint64
+	// Close removes everything the engine put in the kernel.
+	Close() error
+}
