@@ -1,0 +1,181 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+
+	"roam6/internal/config"
+)
+
+// check validates a configuration file: everything that is wrong with it, a
+// line an error, before a restart or reload finds out.
+func check(args []string, std stdio) int {
+	flags := flag.NewFlagSet("check", flag.ContinueOnError)
+	flags.SetOutput(std.err)
+	flags.Usage = func() {}
+	asJSON := flags.Bool("json", false, "")
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		checkUsage(std.out)
+		return 0
+	case err != nil:
+		checkUsage(std.err)
+		return 2
+	case flags.NArg() > 1:
+		fmt.Fprintf(std.err, "roam6 check: %q: one file at a time\n", flags.Arg(1))
+		return 2
+	}
+	path := config.DefaultPath
+	if flags.NArg() == 1 {
+		path = flags.Arg(0)
+	}
+	c, err := config.Load(path)
+	report := checkReport(path, c, err)
+	if *asJSON {
+		e := json.NewEncoder(std.out)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		if err := e.Encode(report); err != nil {
+			fmt.Fprintln(std.err, "roam6 check:", err)
+			return 1
+		}
+	} else {
+		report.print(std)
+	}
+	if !report.OK {
+		return 1
+	}
+	return 0
+}
+
+func checkUsage(w io.Writer) {
+	fmt.Fprintf(w, `usage: roam6 check [--json] [FILE]
+
+Tells whether FILE (%s) is a valid configuration. Exit code 0: it is.
+1: it is not, or cannot be read; standard error has a line for each error,
+FILE:LINE:COLUMN first.
+
+  --json   the same as JSON on standard output
+`, config.DefaultPath)
+}
+
+// checked is the outcome of a check, and its JSON.
+type checked struct {
+	File     string         `json:"file"`
+	OK       bool           `json:"ok"`
+	Errors   []checkedError `json:"errors,omitempty"`
+	Warnings []string       `json:"warnings,omitempty"`
+	// Sections counts the enabled sections by type.
+	Sections map[string]int `json:"sections,omitempty"`
+	Disabled []string       `json:"disabled,omitempty"`
+
+	summary string
+}
+
+// checkedError is one error. Without a line the file could not be read.
+type checkedError struct {
+	Line      int    `json:"line,omitempty"`
+	Column    int    `json:"column,omitempty"`
+	Section   string `json:"section,omitempty"`
+	Option    string `json:"option,omitempty"`
+	Offending string `json:"offending,omitempty"`
+	Expected  string `json:"expected,omitempty"`
+	Message   string `json:"message"`
+
+	text string // as a line
+}
+
+func checkReport(path string, c *config.Config, err error) checked {
+	r := checked{File: path, OK: err == nil}
+	var list config.Errors
+	switch {
+	case errors.As(err, &list):
+		for _, e := range list {
+			r.Errors = append(r.Errors, checkedError{
+				Line: e.Line, Column: e.Column, Section: e.Section, Option: e.Option,
+				Offending: e.Offending, Expected: e.Expected, Message: e.Message(),
+				text: e.Position.String() + ": " + e.Message(),
+			})
+		}
+	case err != nil:
+		r.Errors = []checkedError{{Message: err.Error(), text: "roam6 check: " + err.Error()}}
+	default:
+		r.count(c)
+		r.warn(c)
+	}
+	return r
+}
+
+// count counts what is configured, as JSON and in words.
+func (r *checked) count(c *config.Config) {
+	routers, nodes := 0, 0
+	for _, m := range c.MobileNodes {
+		if m.Router {
+			routers++
+		} else {
+			nodes++
+		}
+	}
+	r.Sections = map[string]int{}
+	r.Disabled = c.Disabled
+	var words []string
+	for _, n := range []struct {
+		count                  int
+		section, singular, all string
+	}{
+		{routers, "mobile_router", "mobile router", "mobile routers"},
+		{nodes, "mobile_node", "mobile node", "mobile nodes"},
+		{len(c.HomeAgents), "home_agent", "home agent", "home agents"},
+		{len(c.Mobiles), "mobile", "mobile", "mobiles"},
+		{len(c.Interfaces), "interface", "interface", "interfaces"},
+	} {
+		r.Sections[n.section] = n.count
+		switch n.count {
+		case 0:
+		case 1:
+			words = append(words, "1 "+n.singular)
+		default:
+			words = append(words, fmt.Sprintf("%d %s", n.count, n.all))
+		}
+	}
+	if len(words) == 0 {
+		words = append(words, "nothing to do")
+	}
+	if n := len(c.Disabled); n > 0 {
+		words = append(words, fmt.Sprintf("%d disabled", n))
+	}
+	r.summary = strings.Join(words, ", ")
+}
+
+// warn names what is valid and yet should not stay.
+func (r *checked) warn(c *config.Config) {
+	insecure := func(section string) {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("section '%s' runs without authentication: anybody can redirect its traffic", section))
+	}
+	for _, m := range c.MobileNodes {
+		if m.Association == nil {
+			insecure(m.Name)
+		}
+	}
+	for _, m := range c.Mobiles {
+		if m.Association == nil {
+			insecure(m.Name)
+		}
+	}
+}
+
+func (r *checked) print(std stdio) {
+	for _, e := range r.Errors {
+		fmt.Fprintln(std.err, e.text)
+	}
+	for _, w := range r.Warnings {
+		fmt.Fprintf(std.err, "%s: warning: %s\n", r.File, w)
+	}
+	if r.OK {
+		fmt.Fprintf(std.out, "%s: ok: %s\n", r.File, r.summary)
+	}
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// runCheck runs `roam6 check` on a file of that content; FILE in the results
+// stands for its path.
+func runCheck(t *testing.T, content string, options ...string) (code int, out, err string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "roam6")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	code = check(append(options, path), stdio{out: &stdout, err: &stderr})
+	neutral := func(b bytes.Buffer) string { return strings.ReplaceAll(b.String(), path, "FILE") }
+	return code, neutral(stdout), neutral(stderr)
+}
+
+const checkRouter = `config mobile_router 'train'
+	option home_address '2001:db8:1::2/64'
+	option home_agent '2001:db8:1::1'
+	option spi '1000'
+	option key '3b1f0c5a9d2e4f687a8b9cadbecfd0e1'
+	list uplink 'wan'
+	list prefix '2001:db8:100::/64'
+`
+
+func TestCheck(t *testing.T) {
+	insecure := strings.NewReplacer("\toption spi '1000'\n", "", "option key '3b1f0c5a9d2e4f687a8b9cadbecfd0e1'", "option insecure '1'").Replace(checkRouter)
+	tests := []struct {
+		name, content    string
+		options          []string
+		code             int
+		wantOut, wantErr string
+	}{
+		{"valid", checkRouter + "config interface\n\toption interface 'lan'\nconfig interface\n\toption interface 'lan2'\n", nil, 0,
+			"FILE: ok: 1 mobile router, 2 interfaces\n", ""},
+		{"empty", "", nil, 0, "FILE: ok: nothing to do\n", ""},
+		{"disabled", checkRouter + "\toption enabled '0'\n", nil, 0, "FILE: ok: nothing to do, 1 disabled\n", ""},
+		{"insecure", insecure, nil, 0, "FILE: ok: 1 mobile router\n",
+			"FILE: warning: section 'train' runs without authentication: anybody can redirect its traffic\n"},
+		{"two errors", checkRouter + "\toption lifetime '1'\n\toption colour 'red'\n", nil, 1, "",
+			"FILE:8:18: option 'lifetime' in section 'train': \"1\": expected an integer from 8 to 262140 (seconds)\n" +
+				"FILE:9:9: option 'colour' in section 'train': \"colour\": expected an option of the section type mobile_router: enabled, home_address, home_agent, uplink, spi, key, insecure, replay, lifetime, initial_timeout_ms, dad, mode, prefix, downstream\n"},
+		{"grammar", "config mobile_router my-train\n", nil, 1, "",
+			"FILE:1:22: \"my-train\": expected a section name of letters, digits and _\n"},
+		{"valid as JSON", checkRouter, []string{"--json"}, 0, `{
+  "file": "FILE",
+  "ok": true,
+  "sections": {
+    "home_agent": 0,
+    "interface": 0,
+    "mobile": 0,
+    "mobile_node": 0,
+    "mobile_router": 1
+  }
+}
+`, ""},
+		{"error as JSON", "config metrics\n\toption enabled 'perhaps'\n", []string{"--json"}, 1, `{
+  "file": "FILE",
+  "ok": false,
+  "errors": [
+    {
+      "line": 2,
+      "column": 17,
+      "section": "@metrics[0]",
+      "option": "enabled",
+      "offending": "perhaps",
+      "expected": "1 or 0 (or on, true, yes, enabled; off, false, no, disabled)",
+      "message": "option 'enabled' in section '@metrics[0]': \"perhaps\": expected 1 or 0 (or on, true, yes, enabled; off, false, no, disabled)"
+    }
+  ]
+}
+`, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			code, out, err := runCheck(t, tt.content, tt.options...)
+			if code != tt.code || out != tt.wantOut || err != tt.wantErr {
+				t.Errorf("exit %d, want %d\nout: %s\nwant %s\nerr: %s\nwant %s", code, tt.code, out, tt.wantOut, err, tt.wantErr)
+			}
+		})
+	}
+}
+
+func TestCheckUsage(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "none")
+	for _, tt := range []struct {
+		args             []string
+		code             int
+		wantOut, wantErr string
+	}{
+		{[]string{missing}, 1, "", "roam6 check: there is no configuration " + missing + ": write one, or name another file\n"},
+		{[]string{"a", "b"}, 2, "", "roam6 check: \"b\": one file at a time\n"},
+		{[]string{"--colour"}, 2, "", "flag provided but not defined: -colour\nusage: roam6 check"},
+		{[]string{"-h"}, 0, "usage: roam6 check [--json] [FILE]\n", ""},
+	} {
+		var out, err bytes.Buffer
+		code := check(tt.args, stdio{out: &out, err: &err})
+		if code != tt.code || !strings.HasPrefix(out.String(), tt.wantOut) || !strings.HasPrefix(err.String(), tt.wantErr) ||
+			(tt.wantOut == "") != (out.Len() == 0) || (tt.wantErr == "") != (err.Len() == 0) {
+			t.Errorf("%v: exit %d, out %q, err %q", tt.args, code, out.String(), err.String())
+		}
+	}
+}

@@ -1,0 +1,63 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// claim is a prefix that an option of a section claims for itself alone.
+type claim struct {
+	section section
+	option  string
+	item    int
+	prefix  netip.Prefix
+}
+
+// disjoint reports claims that overlap, at the later one in the file. Sorted
+// by address, shorter ones first, a prefix that overlaps any earlier one lies
+// inside the last one that does not itself.
+func disjoint(claims []claim) {
+	order := make([]int, len(claims))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		p, q := claims[a].prefix, claims[b].prefix
+		return cmp.Or(p.Addr().Compare(q.Addr()), cmp.Compare(p.Bits(), q.Bits()), cmp.Compare(a, b))
+	})
+	outer := -1
+	for _, i := range order {
+		if outer < 0 || !claims[outer].prefix.Overlaps(claims[i].prefix) {
+			outer = i
+			continue
+		}
+		first, later := claims[min(outer, i)], claims[max(outer, i)]
+		where := quoted(first.section)
+		if first.section.Section == later.section.Section {
+			where = "the same section"
+		}
+		later.section.wrong(later.option, later.item,
+			fmt.Sprintf("a prefix that does not overlap %v of %s", first.prefix, where))
+	}
+}
+
+// distinct reports values that an earlier section has too. what names the
+// value; a key that is not valid yet is skipped by the caller.
+func distinct[K comparable](seen map[K]section, key K, s section, option string, item int, what string) {
+	if other, ok := seen[key]; ok {
+		s.wrong(option, item, what+" that "+quoted(other)+" does not have")
+		return
+	}
+	seen[key] = s
+}
+
+// twice reports items that a list has already.
+func twice(s section, option string, items []string) {
+	for i, item := range items {
+		if slices.Contains(items[:i], item) {
+			s.wrong(option, i, "every interface once")
+		}
+	}
+}

@@ -1,0 +1,213 @@
+// Package config is roam6's configuration: a UCI file becomes typed values
+// that are valid, alone and together, or a list of errors that name the place,
+// what stands there and what was expected.
+//
+// Each section type is described by one table (tables.go), which both
+// validates and documents: docs/configuration.md is generated from it. What
+// concerns several options or sections is in the check files.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/netip"
+	"os"
+	"time"
+
+	"roam6/internal/uci"
+	"roam6/mip6"
+	"roam6/nd"
+)
+
+// DefaultPath is where the configuration is, on a router and on a server.
+const DefaultPath = "/etc/config/roam6"
+
+// Config is a valid configuration. Sections that are not enabled are left out,
+// as are the mobiles of a home agent that is not; so everything here is meant
+// to run. Each list is in the order of the file.
+type Config struct {
+	Globals     Globals
+	Metrics     Metrics
+	MobileNodes []MobileNode
+	HomeAgents  []HomeAgent
+	Mobiles     []Mobile
+	Interfaces  []Interface
+	// Disabled are the names of the sections left out.
+	Disabled []string
+}
+
+// Globals concern the daemon as a whole.
+type Globals struct {
+	LogLevel     slog.Level
+	LogTarget    LogTarget
+	Control      string // path of the control socket
+	Plane        PlaneChoice
+	TunnelDevice string // name of the data plane's TUN device
+}
+
+// LogTarget is where the log goes.
+type LogTarget uint8
+
+// Log targets.
+const (
+	LogStderr LogTarget = iota
+	LogSyslog
+)
+
+// PlaneChoice selects the data plane engine.
+type PlaneChoice uint8
+
+// Data plane choices.
+const (
+	PlaneAuto PlaneChoice = iota // by probing
+	PlaneTUN
+)
+
+// Metrics is the HTTP endpoint for Prometheus.
+type Metrics struct {
+	Enabled bool
+	Listen  netip.AddrPort
+}
+
+// MobileNode is a mobile node or, with Router, a mobile router.
+type MobileNode struct {
+	Name   string // of the section
+	Router bool
+	// HomeAddress is the home address with the length of the home prefix.
+	HomeAddress netip.Prefix
+	HomeAgent   netip.Addr
+	Uplinks     []string // interface names, the preferred one first; never empty
+	// Association authenticates the signalling (RFC 4285); nil only where the
+	// administrator has chosen to run insecure.
+	Association *mip6.SecurityAssociation
+	Replay      Replay
+	Lifetime    time.Duration // of a binding, as asked for; 8 s to 262140 s
+	// InitialTimeout is InitialBindackTimeoutFirstReg (RFC 6275 §13).
+	InitialTimeout time.Duration
+	DAD            DAD
+
+	// For mobile routers only.
+
+	Mode PrefixMode
+	// Prefixes are the mobile network prefixes: masked, disjoint, never empty
+	// for a router and always empty for a node.
+	Prefixes []netip.Prefix
+	// Downstreams are the interfaces on which Prefixes are advertised.
+	Downstreams []string
+}
+
+// Replay is the protection against replayed signalling on the mobile side.
+type Replay uint8
+
+// Replay protections.
+const (
+	ReplayTimestamp Replay = iota // RFC 4285 §6
+	ReplaySequence                // sequence numbers alone
+)
+
+// DAD is what a mobile does while duplicate address detection for a care-of
+// address is under way.
+type DAD uint8
+
+// Duplicate address detection.
+const (
+	DADOptimistic DAD = iota // use the address meanwhile, RFC 4429
+	DADWait                  // wait for the end, RFC 4862 §5.4
+)
+
+// PrefixMode is how a mobile router's prefixes are registered (RFC 3963 §5.2).
+type PrefixMode uint8
+
+// Prefix modes.
+const (
+	ModeExplicit PrefixMode = iota // the binding update carries them
+	ModeImplicit                   // the home agent knows them
+)
+
+// HomeAgent is a home agent on one home link.
+type HomeAgent struct {
+	Name      string // of the section
+	Interface string // the home link
+	Address   netip.Addr
+	Prefix    netip.Prefix // the home prefix; contains Address
+	// MaxLifetime is the longest binding granted.
+	MaxLifetime time.Duration
+	// DAD: perform duplicate address detection for a home address before the
+	// first acknowledgement (RFC 6275 §10.3.1).
+	DAD bool
+	// ReplayWindow is how far a mobile's timestamp may be off (RFC 4285 §6).
+	ReplayWindow time.Duration
+}
+
+// Mobile is a mobile that a home agent serves.
+type Mobile struct {
+	Name        string // of the section
+	HomeAgent   string // name of the HomeAgent
+	HomeAddress netip.Addr
+	// Association is as in MobileNode.
+	Association *mip6.SecurityAssociation
+	// Router: the mobile may register as a mobile router.
+	Router bool
+	// Prefixes are the mobile network prefixes it may register: masked, and
+	// disjoint over all mobiles.
+	Prefixes []netip.Prefix
+}
+
+// Interface is a link on which router advertisements are sent.
+type Interface struct {
+	Name      string // of the interface
+	Advertise bool
+	// MinInterval ≤ MaxInterval bound the time between unsolicited
+	// advertisements; MinDelay is the least time between any two multicast
+	// ones (RFC 4861 §6.2.1, RFC 6275 §7.5 and §13).
+	MinInterval, MaxInterval, MinDelay time.Duration
+
+	RouterLifetime time.Duration // whole seconds; 0: not a default router
+	Managed        bool
+	OtherConfig    bool
+	MTU            uint32 // 0: none
+	CurHopLimit    uint8
+	ReachableTime  time.Duration
+	RetransTimer   time.Duration
+	Preference     nd.Preference
+	SourceLinkAddr bool // send the link-layer address
+	IntervalOption bool // send MaxInterval (RFC 6275 §7.3)
+	HomeAgent      bool // H flag
+	HomeAgentInfo  *mip6.HomeAgentInformation
+	UnicastReplies bool // answer solicitations by unicast
+	Prefixes       []mip6.PrefixInformation
+}
+
+// Load reads and validates a configuration file. The error is an Errors when
+// the file could be read. A file with keys must not be readable by others.
+func Load(path string) (*Config, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("there is no configuration %s: write one, or name another file", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("configuration %s is not a regular file", path)
+	}
+	src, err := io.ReadAll(io.LimitReader(f, uci.MaxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	return parse(path, src, info.Mode().Perm())
+}
+
+// Parse validates a configuration that comes from no file; name stands for it
+// in positions. The error is an Errors.
+func Parse(name string, src []byte) (*Config, error) {
+	return parse(name, src, 0o600)
+}

@@ -1,0 +1,156 @@
+package config
+
+import (
+	"io/fs"
+	"net/netip"
+	"time"
+
+	"roam6/internal/uci"
+)
+
+// sections is a file as read by the tables, before the sections are put
+// together.
+type sections struct {
+	globals     []entry[Globals]
+	metrics     []entry[metricsDraft]
+	mobileNodes []entry[mobileNodeDraft] // mobile_node and mobile_router
+	homeAgents  []entry[homeAgentDraft]
+	mobiles     []entry[mobileDraft]
+	interfaces  []entry[interfaceDraft]
+	prefixes    []entry[prefixDraft]
+}
+
+func parse(name string, src []byte, mode fs.FileMode) (*Config, error) {
+	var p problems
+	file, err := uci.Parse(name, src)
+	if err != nil {
+		p.grammar(err)
+		return nil, p.err()
+	}
+	for _, text := range file.Ignored {
+		p.add(&Error{Position: text.Position, Offending: text.Text,
+			Expected: "a line of its own: UCI ignores what follows a semicolon after a word without quotes"})
+	}
+	p.checkMode(file, mode)
+	s := p.readSections(file)
+	c := &Config{}
+	c.Globals, c.Metrics = p.settings(s)
+	c.MobileNodes = mobileNodes(s.mobileNodes)
+	c.HomeAgents = homeAgents(s.homeAgents)
+	c.Mobiles = mobiles(s.mobiles, s.homeAgents)
+	c.Interfaces = interfaces(s.interfaces, s.prefixes)
+	checkLinks(s, c.Globals.TunnelDevice)
+	c.Disabled = s.disabled()
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// checkMode refuses keys in a file that others can read or change.
+func (p *problems) checkMode(file *uci.File, mode fs.FileMode) {
+	if mode&0o066 == 0 {
+		return
+	}
+	for i := range file.Sections {
+		if o, ok := file.Sections[i].Option(optionKey); ok {
+			p.add(&Error{Position: o.Position, Section: file.Sections[i].Ref(), Option: optionKey, Offending: mode.String(),
+				Expected: "a file that only its owner can read, because it holds a key: chmod 600 " + file.Name})
+			return
+		}
+	}
+}
+
+func (p *problems) readSections(file *uci.File) sections {
+	var s sections
+	node, router, agent := mobileNodeTable(), mobileRouterTable(), homeAgentTable()
+	mobile, link, prefix := mobileTable(), interfaceTable(), prefixTable()
+	for i := range file.Sections {
+		switch src := &file.Sections[i]; src.Type {
+		case "globals":
+			s.globals = append(s.globals, read(p, globalsTable(), src))
+		case "metrics":
+			s.metrics = append(s.metrics, read(p, metricsTable(), src))
+		case "mobile_router":
+			e := read(p, router, src)
+			e.value.Router = true
+			s.mobileNodes = append(s.mobileNodes, e)
+		case "mobile_node":
+			s.mobileNodes = append(s.mobileNodes, read(p, node, src))
+		case "home_agent":
+			s.homeAgents = append(s.homeAgents, read(p, agent, src))
+		case "mobile":
+			s.mobiles = append(s.mobiles, read(p, mobile, src))
+		case "interface":
+			s.interfaces = append(s.interfaces, read(p, link, src))
+		case "prefix":
+			s.prefixes = append(s.prefixes, read(p, prefix, src))
+		default:
+			var types []string
+			for _, d := range Describe() {
+				types = append(types, d.Type)
+			}
+			p.add(&Error{Position: src.Position, Section: src.Ref(), Offending: src.Type,
+				Expected: "a known section type" + didYouMean(src.Type, types)})
+		}
+	}
+	return s
+}
+
+// settings gives the sections of which there is at most one, or their defaults.
+func (p *problems) settings(s sections) (Globals, Metrics) {
+	var none uci.Section
+	globals := read(p, globalsTable(), &none)
+	if len(s.globals) > 0 {
+		globals = s.globals[0]
+	}
+	metrics := read(p, metricsTable(), &none)
+	if len(s.metrics) > 0 {
+		metrics = s.metrics[0]
+	}
+	onlyOne(s.globals)
+	onlyOne(s.metrics)
+	m := metrics.value
+	return globals.value, Metrics{Enabled: m.enabled, Listen: netip.AddrPortFrom(m.address, m.port)}
+}
+
+func onlyOne[S any](entries []entry[S]) {
+	for i, e := range entries {
+		if i > 0 {
+			e.superfluous("only one such section; the first is at " + entries[0].Position.String())
+		}
+	}
+}
+
+func (s sections) disabled() []string {
+	var names []string
+	for _, e := range s.mobileNodes {
+		if !e.enabled {
+			names = append(names, e.Ref())
+		}
+	}
+	for _, e := range s.homeAgents {
+		if !e.enabled {
+			names = append(names, e.Ref())
+		}
+	}
+	for _, e := range s.mobiles {
+		if !e.enabled {
+			names = append(names, e.Ref())
+		}
+	}
+	return names
+}
+
+// roundUp is d in whole seconds, rounded up.
+func roundUp(d time.Duration) time.Duration {
+	return (d + time.Second - 1).Truncate(time.Second)
+}
+
+// contains reports whether outer covers all of inner.
+func contains(outer, inner netip.Prefix) bool {
+	return outer.Bits() <= inner.Bits() && outer.Contains(inner.Addr())
+}
+
+// quoted is a section as an error refers to another one.
+func quoted(s section) string { return "section '" + s.Ref() + "' (" + s.Position.String() + ")" }

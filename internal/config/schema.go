@@ -1,0 +1,232 @@
+package config
+
+import "roam6/internal/uci"
+
+// Effect is what a reload does about a changed option.
+type Effect uint8
+
+// Effects of a reload.
+const (
+	EffectLive    Effect = iota // taken over; registrations and bindings live on
+	EffectSection               // the section's role ends in order and begins anew
+	EffectDaemon                // waits for a restart of the daemon
+)
+
+func (e Effect) String() string {
+	switch e {
+	case EffectLive:
+		return "at once"
+	case EffectSection:
+		return "restarts the section"
+	case EffectDaemon:
+		return "needs a restart of roam6"
+	default:
+		return "unknown"
+	}
+}
+
+// SectionDescription describes a section type.
+type SectionDescription struct {
+	Type    string
+	Help    string
+	Named   bool // needs a name
+	Single  bool // at most one of the type
+	Options []OptionDescription
+}
+
+// OptionDescription describes an option.
+type OptionDescription struct {
+	Name     string
+	Value    string // completes "the value is …"
+	List     bool   // may be given several times
+	Required bool
+	Default  string // as it would be written; empty where there is none
+	// DefaultHelp says in words what the default is where it depends.
+	DefaultHelp string
+	Help        string
+	Effect      Effect
+	Secret      bool
+}
+
+// option is an option of a section that is read into an S.
+type option[S any] struct {
+	OptionDescription
+	// set reads the values and stores them. It returns the index of the value
+	// that is wrong and what was expected; expected is empty when all is well.
+	set func(into *S, values []uci.Value) (wrong int, expected string)
+}
+
+// one is an option with one value.
+func one[S, T any](name string, k kind[T], field func(*S) *T) option[S] {
+	return option[S]{
+		OptionDescription: OptionDescription{Name: name, Value: k.name, Secret: k.secret},
+		set: func(into *S, values []uci.Value) (int, string) {
+			v, err := k.parse(values[0].Text)
+			if err != nil {
+				return 0, k.expected(err)
+			}
+			*field(into) = v
+			return 0, ""
+		},
+	}
+}
+
+// many is an option with a list of values.
+func many[S, T any](name string, k kind[T], field func(*S) *[]T) option[S] {
+	return option[S]{
+		OptionDescription: OptionDescription{Name: name, Value: k.name, List: true},
+		set: func(into *S, values []uci.Value) (int, string) {
+			var list []T
+			for i, value := range values {
+				v, err := k.parse(value.Text)
+				if err != nil {
+					return i, k.expected(err)
+				}
+				list = append(list, v)
+			}
+			*field(into) = list
+			return 0, ""
+		},
+	}
+}
+
+// The methods below complete a description, in a table's own words.
+
+func (o option[S]) required() option[S]          { o.Required = true; return o }
+func (o option[S]) fallback(s string) option[S]  { o.Default = s; return o }
+func (o option[S]) dependent(s string) option[S] { o.DefaultHelp = s; return o }
+func (o option[S]) help(s string) option[S]      { o.Help = s; return o }
+func (o option[S]) onReload(e Effect) option[S]  { o.Effect = e; return o }
+
+// names are the names of options.
+func names[S any](options []option[S]) (l []string) {
+	for _, o := range options {
+		l = append(l, o.Name)
+	}
+	return l
+}
+
+// schema is the table of a section type.
+type schema[S any] struct {
+	SectionDescription // Options stays empty: see describe
+	options            []option[S]
+	// enabled tells whether a section is in use. One that is not need not be
+	// complete. nil: always.
+	enabled func(*S) bool
+}
+
+func (sc schema[S]) describe() SectionDescription {
+	d := sc.SectionDescription
+	for _, o := range sc.options {
+		d.Options = append(d.Options, o.OptionDescription)
+	}
+	return d
+}
+
+// section is a section being checked: where errors about it go.
+type section struct {
+	*uci.Section
+	problems *problems
+}
+
+// entry is a section that was read.
+type entry[S any] struct {
+	section
+	value S
+	// enabled: the section is in use.
+	enabled bool
+	// sound: every option could be read and none is missing. Checks that
+	// compare options make sense only then.
+	sound bool
+}
+
+// read reads a section by its table.
+func read[S any](p *problems, sc schema[S], src *uci.Section) entry[S] {
+	e := entry[S]{section: section{src, p}, enabled: true}
+	before := len(p.list)
+	if sc.Named && src.Anonymous {
+		p.add(&Error{Position: src.NamePosition, Section: src.Ref(), Offending: src.Type,
+			Expected: "a name after the type: config " + src.Type + " 'NAME'"})
+	}
+	for _, o := range sc.options {
+		if o.Default != "" {
+			o.set(&e.value, []uci.Value{{Text: o.Default}})
+		}
+	}
+	known := names(sc.options)
+	for _, given := range src.Options {
+		i := indexOf(known, given.Name)
+		if i < 0 {
+			p.add(&Error{Position: given.Position, Section: src.Ref(), Option: given.Name, Offending: given.Name,
+				Expected: "an option of the section type " + sc.Type + didYouMean(given.Name, known)})
+			continue
+		}
+		o := sc.options[i]
+		if given.List && !o.List {
+			p.add(&Error{Position: given.Position, Section: src.Ref(), Option: o.Name, Offending: "list",
+				Expected: "a single value: option " + o.Name})
+			continue
+		}
+		wrong, expected := o.set(&e.value, given.Values)
+		if expected == "" {
+			continue
+		}
+		offending := given.Values[wrong].Text
+		if o.Secret {
+			offending = withheld
+		}
+		p.add(&Error{Position: given.Values[wrong].Position, Section: src.Ref(), Option: o.Name,
+			Offending: offending, Expected: expected})
+	}
+	if sc.enabled != nil {
+		e.enabled = sc.enabled(&e.value)
+	}
+	for _, o := range sc.options {
+		if e.enabled && o.Required && !e.has(o.Name) {
+			e.missing(o.Name, o.Value)
+		}
+	}
+	e.sound = len(p.list) == before
+	return e
+}
+
+func indexOf(list []string, s string) int {
+	for i, x := range list {
+		if x == s {
+			return i
+		}
+	}
+	return -1
+}
+
+// has reports whether the section gives an option.
+func (s section) has(name string) bool {
+	_, ok := s.Option(name)
+	return ok
+}
+
+// missing reports that an option is not there.
+func (s section) missing(name, expected string) {
+	s.problems.add(&Error{Position: s.Position, Section: s.Ref(), Option: name, Expected: expected + "; it is missing"})
+}
+
+// wrong reports an option whose value does not go with others; item is the
+// index in its list. An option that is not there is reported at the section.
+func (s section) wrong(name string, item int, expected string) {
+	o, ok := s.Option(name)
+	if !ok || item >= len(o.Values) {
+		s.problems.add(&Error{Position: s.Position, Section: s.Ref(), Option: name, Expected: expected})
+		return
+	}
+	offending := o.Values[item].Text
+	if name == optionKey {
+		offending = withheld
+	}
+	s.problems.add(&Error{Position: o.Values[item].Position, Section: s.Ref(), Option: name,
+		Offending: offending, Expected: expected})
+}
+
+// superfluous reports a section that may not be there.
+func (s section) superfluous(expected string) {
+	s.problems.add(&Error{Position: s.Position, Section: s.Ref(), Offending: s.Type, Expected: expected})
+}
