@@ -1,0 +1,134 @@
+package ha
+
+import (
+	"net/netip"
+	"slices"
+
+	"roam6/internal/binding"
+	"roam6/mip6"
+)
+
+// maxNesting is the greatest number of mobile networks of this agent inside one
+// another. A packet passes this node once for each.
+const maxNesting = 8
+
+// networks are the mobile network prefixes of active bindings and whose they
+// are.
+type networks struct {
+	owner   map[netip.Prefix]netip.Addr
+	lengths [129]int // number of prefixes by length
+}
+
+func newNetworks() networks { return networks{owner: make(map[netip.Prefix]netip.Addr)} }
+
+func (n *networks) add(p netip.Prefix, home netip.Addr) {
+	if _, ok := n.owner[p]; !ok {
+		n.lengths[p.Bits()]++
+	}
+	n.owner[p] = home
+}
+
+func (n *networks) remove(p netip.Prefix, home netip.Addr) {
+	if n.owner[p] == home {
+		n.lengths[p.Bits()]--
+		delete(n.owner, p)
+	}
+}
+
+// lookup finds the home address of the mobile router with the longest prefix
+// that contains addr; invalid when there is none.
+func (n *networks) lookup(addr netip.Addr) netip.Addr {
+	for bits, count := range slices.Backward(n.lengths[:]) {
+		if count == 0 {
+			continue
+		}
+		if p, err := addr.Prefix(bits); err == nil {
+			if home, ok := n.owner[p]; ok {
+				return home
+			}
+		}
+	}
+	return netip.Addr{}
+}
+
+// setPrefixes makes prefixes the mobile network prefixes of an entry; those it
+// had and that are missing now are withdrawn (RFC 3963 §6.2).
+func (a *Agent) setPrefixes(e *binding.Entry, prefixes []netip.Prefix) {
+	for _, p := range e.Prefixes {
+		a.networks.remove(p, e.Home)
+	}
+	for _, p := range prefixes {
+		a.networks.add(p, e.Home)
+	}
+	e.Prefixes = prefixes
+}
+
+// prefixesFor are the mobile network prefixes of a registration: those the
+// update names, all of them or none, or those of the configuration (RFC 3963
+// §6.2).
+func (a *Agent) prefixesFor(m *mobile, u *update) ([]netip.Prefix, mip6.Status) {
+	if !u.router() {
+		return nil, mip6.StatusAccepted // RFC 3963 §4.1: nothing is forwarded without flag R
+	}
+	prefixes := u.prefixes
+	if !u.explicit {
+		if len(m.Prefixes) == 0 {
+			return nil, mip6.StatusForwardingSetupFailed
+		}
+		prefixes = m.Prefixes
+	}
+	for _, p := range prefixes {
+		if !networkPrefix(p, a.config.Address) {
+			return nil, mip6.StatusInvalidPrefix
+		}
+	}
+	for _, p := range prefixes {
+		if !m.authorized(p) {
+			return nil, mip6.StatusNotAuthorizedForPrefix
+		}
+	}
+	for _, p := range prefixes {
+		// Another mobile has it: forwarding cannot be set up. A valid configuration
+		// does not let that happen.
+		if home := a.networks.lookup(p.Addr()); home.IsValid() && home != u.home {
+			return nil, mip6.StatusInvalidPrefix
+		}
+	}
+	return prefixes, mip6.StatusAccepted
+}
+
+// authorized tells whether a mobile router may register a prefix: one of its own
+// or a part of one.
+func (m *mobile) authorized(p netip.Prefix) bool {
+	return slices.ContainsFunc(m.Prefixes, func(own netip.Prefix) bool {
+		return own.Bits() <= p.Bits() && own.Contains(p.Addr())
+	})
+}
+
+// loops reports whether packets to a mobile with this care-of address and these
+// prefixes would come back to it: RFC 6275 §15.1 wants no home address bound to
+// another one of the same agent, and a mobile network may be inside another only
+// so long as none is inside itself.
+func (a *Agent) loops(home, careOf netip.Addr, prefixes []netip.Prefix) bool {
+	if careOf == a.config.Address || a.mobiles[careOf] != nil {
+		return true
+	}
+	for range maxNesting {
+		inside := func(p netip.Prefix) bool { return p.Contains(careOf) }
+		if careOf == home || slices.ContainsFunc(prefixes, inside) {
+			return true
+		}
+		outer := a.networks.lookup(careOf)
+		if e := a.bindings.Get(careOf); e != nil && e.State == binding.Active {
+			outer = careOf
+		}
+		switch {
+		case !outer.IsValid():
+			return false
+		case outer == home:
+			return true
+		}
+		careOf = a.bindings.Get(outer).CareOf()
+	}
+	return true
+}

@@ -1,0 +1,165 @@
+package ha
+
+import (
+	"log/slog"
+	"net/netip"
+	"slices"
+	"time"
+
+	"roam6/internal/binding"
+	"roam6/internal/role"
+	"roam6/mip6"
+)
+
+// probe is duplicate address detection in progress (RFC 6275 §10.3.1, RFC 4862
+// §5.4) and the newest binding update that waits for it. Solicitations are
+// counted for each address, because an update with flag L may come after the
+// first is sent.
+type probe struct {
+	update        update
+	homeSent      int
+	linkLocalSent int
+}
+
+func (a *Agent) startProbe(e *binding.Entry, m *mobile, u *update) {
+	a.become(e, binding.Probing)
+	e.Created = a.now
+	m.probe = &probe{update: *u}
+	a.continueProbe(e, m)
+}
+
+// continueProbe sends the next solicitations, or ends the detection with success
+// when the last ones were not answered.
+func (a *Agent) continueProbe(e *binding.Entry, m *mobile) {
+	p, done := m.probe, true
+	send := func(addr netip.Addr, sent *int) {
+		if addr.IsValid() && *sent < a.config.DupAddrDetectTransmits {
+			*sent, done = *sent+1, false
+			a.do(role.ProbeAddress{Link: a.link.Index, Addr: addr})
+		}
+	}
+	if !a.link.Up {
+		// Nothing can be probed now; the mobile will ask again.
+		a.endProbe(e, m, mip6.StatusInsufficientResources)
+		return
+	}
+	send(e.Home, &p.homeSent)
+	send(linkLocal(e.Home, p.update.flags), &p.linkLocalSent)
+	if !done {
+		a.bindings.Wake(e, a.now.Add(a.config.RetransTimer))
+		return
+	}
+	// What was true when the update came may not be any more.
+	if status := a.judge(m, &p.update); !status.Accepted() {
+		a.endProbe(e, m, status)
+		return
+	}
+	m.probe = nil
+	a.activate(e, m, &p.update)
+}
+
+// endProbe gives up a registration and tells the mobile.
+func (a *Agent) endProbe(e *binding.Entry, m *mobile, status mip6.Status) {
+	u := m.probe.update
+	m.probe = nil
+	a.withdraw(e)
+	a.forget(e)
+	a.refuse(m, &u, status)
+}
+
+// neighborHeard looks whether somebody on the home link uses an address that is
+// probed or defended.
+func (a *Agent) neighborHeard(n role.NeighborHeard) {
+	if a.link.Index == 0 || n.Link != a.link.Index {
+		return
+	}
+	home := n.Target
+	if h, ok := a.linkLocals[n.Target]; ok {
+		home = h
+	}
+	e := a.bindings.Get(home)
+	if e == nil {
+		return
+	}
+	switch e.State {
+	case binding.Probing:
+		// RFC 4862 §5.4.3, §5.4.4: an advertisement, or another's probe.
+		a.counts.Duplicates++
+		a.endProbe(e, a.mobiles[home], mip6.StatusDuplicateAddress)
+	case binding.Active:
+		// The mobile may be back and tell the link before it tells us, or somebody
+		// has taken the address: RFC 6275 leaves the binding as it is.
+		a.counts.Conflicts++
+		if a.conflicts.allow(a.now, complaints) {
+			a.do(role.Log{Level: slog.LevelWarn, Message: "home address in use on the home link", Attrs: []slog.Attr{
+				slog.String("mobile", a.mobiles[home].Name), slog.Any("home", home), slog.Any("from", n.From)}})
+		}
+	case binding.Deleted: // the mobile is at home and uses its address
+	}
+}
+
+// defended are the addresses that are defended for an active entry.
+func defended(e *binding.Entry) []netip.Addr {
+	if ll := linkLocal(e.Home, e.Flags); ll.IsValid() {
+		return []netip.Addr{e.Home, ll}
+	}
+	return []netip.Addr{e.Home}
+}
+
+// defend answers for the addresses of a mobile that is away (RFC 6275 §10.4.1),
+// as a router where the mobile is one (RFC 3963 §6.2).
+func (a *Agent) defend(e *binding.Entry) {
+	if a.link.Index == 0 {
+		return
+	}
+	for _, addr := range defended(e) {
+		a.do(role.DefendAddress{Link: a.link.Index, Addr: addr, Router: e.Flags&mip6.UpdateMobileRouter != 0})
+	}
+}
+
+func (a *Agent) undefend(addr netip.Addr) {
+	if a.link.Index != 0 {
+		a.do(role.UndefendAddress{Link: a.link.Index, Addr: addr})
+	}
+}
+
+// announce sends the unsolicited advertisements that are due: several in all,
+// because multicast may be lost (RFC 6275 §10.4.1).
+func (a *Agent) announce(e *binding.Entry, m *mobile) {
+	if m.announcements == 0 || m.announceAt.After(a.now) {
+		return
+	}
+	m.announcements--
+	m.announceAt = a.now.Add(announcementInterval)
+	if !a.link.Up {
+		return
+	}
+	for _, addr := range defended(e) {
+		a.do(role.AnnounceAddress{Link: a.link.Index, Addr: addr, Router: e.Flags&mip6.UpdateMobileRouter != 0})
+	}
+}
+
+// findHomeLink looks for the home link among the links, after one has changed or
+// the configuration has. A link that came back is told again whom it hosts.
+func (a *Agent) findHomeLink() {
+	before := a.link
+	a.link = role.Link{}
+	for _, l := range a.links {
+		if l.Name == a.config.HomeLink && a.config.HomeLink != "" && l.Index > a.link.Index {
+			a.link = l
+		}
+	}
+	moved := a.link.Index != before.Index
+	if a.link.Index == 0 || !moved && (before.Up || !a.link.Up) {
+		return
+	}
+	entries := slices.DeleteFunc(a.bindings.Sorted(), func(e *binding.Entry) bool { return e.State != binding.Active })
+	for i, e := range entries {
+		if moved {
+			a.defend(e)
+		}
+		m := a.mobiles[e.Home]
+		m.announcements, m.announceAt = max(m.announcements, 1), a.now.Add(time.Duration(i)*announcementSpread)
+		a.schedule(e, m)
+	}
+}

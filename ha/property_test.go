@@ -1,0 +1,272 @@
+package ha
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"roam6/internal/role"
+	"roam6/mip6"
+)
+
+// promise is what an accepted update entitles a mobile to.
+type promise struct {
+	careOf netip.Addr
+	until  time.Time
+	router bool
+}
+
+// chaos drives an agent with random events and checks after each that there is
+// no state without a valid update behind it, and none for longer than promised.
+type chaos struct {
+	*world
+	r        *rand.Rand
+	config   Config
+	sequence map[netip.Addr]mip6.Sequence
+	sent     map[string]request // genuine updates, by home address and sequence number
+	recorded []mip6.Packet
+	promised map[netip.Addr]promise
+	accepted map[string]bool
+	trace    strings.Builder
+}
+
+// TestProperties: no state without a valid update, no binding outlives its
+// lifetime, nobody is served from a recorded or forged update, what is outside
+// is what is in the cache; and the same events give the same actions.
+func TestProperties(t *testing.T) {
+	seeds := uint64(300)
+	if testing.Short() {
+		seeds = 30
+	}
+	for seed := range seeds {
+		trace := runChaos(t, seed)
+		if seed < 10 && runChaos(t, seed) != trace {
+			t.Errorf("seed %d: the same events gave other actions", seed)
+		}
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+func runChaos(t *testing.T, seed uint64) string {
+	c := &chaos{
+		world: newWorld(t, testConfig()), r: rand.New(rand.NewPCG(seed, 1)), config: testConfig(),
+		sequence: map[netip.Addr]mip6.Sequence{}, sent: map[string]request{},
+		promised: map[netip.Addr]promise{}, accepted: map[string]bool{},
+	}
+	for range 200 {
+		c.step()
+		c.check()
+		if t.Failed() {
+			break
+		}
+	}
+	// After the last event everything ends by itself.
+	c.advance(time.Hour)
+	if s := c.agent.Stats(); s.Bindings+s.Probing+s.Deleted != 0 || !c.agent.Next().IsZero() ||
+		len(c.tunnels)+len(c.defended)+len(c.agent.networks.owner)+len(c.agent.linkLocals) != 0 {
+		t.Errorf("left behind: %+v, %v, %v, %v", s, c.tunnels, c.defended, c.agent.networks.owner)
+	}
+	for home, m := range c.agent.mobiles {
+		if m.probe != nil {
+			t.Errorf("detection for %v is left behind", home)
+		}
+	}
+	return c.trace.String()
+}
+
+func (c *chaos) step() {
+	mobile := c.config.Mobiles[c.r.IntN(len(c.config.Mobiles))].HomeAddress
+	switch n := c.r.IntN(100); {
+	case n < 50:
+		c.genuine(mobile)
+	case n < 58 && len(c.recorded) > 0:
+		c.deliver(c.recorded[c.r.IntN(len(c.recorded))]) // replay
+	case n < 64:
+		forged := at(mobile, careOf1, c.sequence[mobile]+1)
+		forged.sa = &mip6.SecurityAssociation{SPI: association(mobile).SPI}
+		c.deliver(forged.packet(c.t))
+	case n < 68:
+		c.do(role.NeighborHeard{Link: homeIndex, Target: mobile})
+	case n < 70:
+		c.link.Up = !c.link.Up
+		c.do(role.LinkChanged{Link: c.link})
+	case n < 73:
+		c.reload()
+	case n < 76:
+		c.now = c.now.Add(time.Duration(c.r.IntN(30)) * time.Second) // the timers are late
+	default:
+		c.advance(time.Duration(c.r.IntN(3000)) * time.Millisecond)
+	}
+}
+
+// genuine sends an update that the mobile itself might send.
+func (c *chaos) genuine(home netip.Addr) {
+	c.sequence[home] += mip6.Sequence(1 + c.r.IntN(3))
+	r := request{
+		home: home, sequence: c.sequence[home], flags: flagsNode,
+		source:   []netip.Addr{careOf1, careOf2, homeB, netip.MustParseAddr("2001:db8:a:1::7"), netip.MustParseAddr("2001:db8:b:1::7")}[c.r.IntN(5)],
+		lifetime: time.Duration(c.r.IntN(60)) * time.Second,
+	}
+	if c.r.IntN(2) == 0 {
+		r.flags |= mip6.UpdateMobileRouter
+	}
+	if c.r.IntN(4) == 0 {
+		r.flags |= mip6.UpdateLinkLocal
+	}
+	if c.r.IntN(3) == 0 {
+		r.options = prefixOptions([]string{"2001:db8:a:1::/64", "2001:db8:b:1::/64", "fe80::/64"}[c.r.IntN(3)])
+	}
+	if c.r.IntN(5) == 0 {
+		r.atHome, r.lifetime = true, 0
+	}
+	c.sent[fmt.Sprint(home, r.sequence)] = r
+	p := r.packet(c.t)
+	c.recorded = append(c.recorded, p)
+	c.deliver(p)
+}
+
+func (c *chaos) reload() {
+	conf := testConfig()
+	conf.DAD = c.r.IntN(2) == 0
+	conf.Mobiles = slices.DeleteFunc(conf.Mobiles, func(Mobile) bool { return c.r.IntN(4) == 0 })
+	for i := range conf.Mobiles {
+		if c.r.IntN(4) == 0 && conf.Mobiles[i].Router {
+			conf.Mobiles[i].Prefixes = []netip.Prefix{netip.PrefixFrom(conf.Mobiles[i].Prefixes[0].Addr(), 60)}
+		}
+	}
+	if len(conf.Mobiles) == 0 {
+		return
+	}
+	c.config = conf
+	c.take(c.apply(c.agent.Reconfigure(c.now, conf)))
+	// What is remembered of a removed mobile goes with it: it starts anew.
+	for home := range c.sequence {
+		if c.agent.mobiles[home] == nil {
+			c.forgetMobile(home)
+		}
+	}
+}
+
+func (c *chaos) forgetMobile(home netip.Addr) {
+	delete(c.promised, home)
+	for key := range c.accepted {
+		if strings.HasPrefix(key, home.String()+" ") {
+			delete(c.accepted, key)
+		}
+	}
+	c.recorded = slices.DeleteFunc(c.recorded, func(p mip6.Packet) bool { return p.From() == home })
+}
+
+func (c *chaos) deliver(p mip6.Packet) { c.do(role.MessageReceived{Packet: p}) }
+
+func (c *chaos) do(e role.Event) { c.take(c.handle(e)) }
+
+func (c *chaos) advance(d time.Duration) {
+	end := c.now.Add(d)
+	for next := c.agent.Next(); !next.IsZero() && !next.After(end); next = c.agent.Next() {
+		if next.After(c.now) {
+			c.now = next
+		}
+		c.do(role.Timeout{})
+		c.check()
+	}
+	c.now = end
+	c.do(role.Timeout{})
+}
+
+// take notes what the answers promise.
+func (c *chaos) take(actions []role.Action) {
+	fmt.Fprintln(&c.trace, kinds(actions))
+	for _, p := range acks(actions) {
+		ba := p.Message.(mip6.BindingAcknowledgement)
+		if !ba.Status.Accepted() {
+			continue
+		}
+		key := fmt.Sprint(p.To(), ba.Sequence)
+		r, genuine := c.sent[key]
+		key = p.To().String() + " " + key
+		switch {
+		case !genuine:
+			c.t.Errorf("accepted what %v never sent: %+v", p.To(), ba)
+		case c.accepted[key]:
+			c.t.Errorf("accepted a replay: %v, sequence number %d", p.To(), ba.Sequence)
+		case ba.Lifetime.Duration() > r.lifetime:
+			c.t.Errorf("granted %v of %v", ba.Lifetime, r.lifetime)
+		case ba.Lifetime == 0 && r.lifetime >= mip6.LifetimeUnit && !r.atHome && r.source != r.home:
+			c.t.Errorf("granted nothing of %v", r.lifetime)
+		}
+		c.accepted[key] = true
+		delete(c.promised, p.To())
+		if ba.Lifetime > 0 {
+			c.promised[p.To()] = promise{r.source, c.now.Add(ba.Lifetime.Duration()), r.flags&mip6.UpdateMobileRouter != 0}
+		}
+	}
+}
+
+// check compares the state outside with what was promised.
+func (c *chaos) check() {
+	c.t.Helper()
+	links := map[netip.Addr]bool{}
+	for home, tunnel := range c.tunnels {
+		m := c.agent.mobiles[home]
+		p, ok := c.promised[home]
+		switch {
+		case m == nil:
+			c.t.Errorf("tunnel of %v, which is not configured", home)
+		case !ok || tunnel.Paths[0].Remote != p.careOf:
+			c.t.Errorf("tunnel of %v to %v, promised was %+v", home, tunnel.Paths[0].Remote, p)
+		case c.agent.Next().IsZero() || c.agent.Next().After(p.until):
+			c.t.Errorf("tunnel of %v ends at %v, and the agent waits until %v", home, p.until, c.agent.Next())
+		case !p.router && len(tunnel.Inner) > 1:
+			c.t.Errorf("prefixes %v of a mobile node", tunnel.Inner)
+		}
+		for _, prefix := range tunnel.Inner[1:] {
+			if m != nil && !m.authorized(prefix) {
+				c.t.Errorf("%v is forwarded to %v without authorisation", prefix, home)
+			}
+		}
+		links[home] = true
+		if ll := linkLocal(home, c.entry(home).Flags); ll.IsValid() {
+			links[ll] = true
+		}
+		// Follow a packet: it must leave the agent's own mobile networks.
+		to, hops := tunnel.Paths[0].Remote, 0
+		for ; hops <= len(c.tunnels); hops++ {
+			next := netip.Addr{}
+			for other, o := range c.tunnels {
+				if slices.ContainsFunc(o.Inner, func(p netip.Prefix) bool { return p.Contains(to) }) {
+					next = c.tunnels[other].Paths[0].Remote
+				}
+			}
+			if !next.IsValid() {
+				break
+			}
+			to = next
+		}
+		if hops > len(c.tunnels) {
+			c.t.Errorf("packets to %v go round in circles", home)
+		}
+	}
+	for addr := range c.defended {
+		if !links[addr] {
+			c.t.Errorf("%v is defended without a binding", addr)
+		}
+	}
+	if len(c.defended) != len(links) {
+		c.t.Errorf("defended %v, tunnels %v", c.defended, links)
+	}
+	if s := c.agent.Stats(); s.Bindings != len(c.tunnels) || s.Bindings+s.Probing+s.Deleted != c.agent.bindings.Len() {
+		c.t.Errorf("%+v with %d tunnels and %d entries", s, len(c.tunnels), c.agent.bindings.Len())
+	}
+	for home, p := range c.promised {
+		if _, ok := c.tunnels[home]; ok && c.now.After(p.until) && c.agent.Next().After(c.now) {
+			c.t.Errorf("%v outlives %v", home, p.until)
+		}
+	}
+}
