@@ -1,0 +1,107 @@
+package mn
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"roam6/internal/role"
+	"roam6/mip6"
+)
+
+// Constants and configuration variables of RFC 6275 §12 and §13.
+const (
+	// FirstBindAckTimeout is InitialBindackTimeoutFirstReg: long enough for the
+	// home agent's duplicate address detection.
+	FirstBindAckTimeout = 1500 * time.Millisecond
+	// InitialBindAckTimeout is INITIAL_BINDACK_TIMEOUT.
+	InitialBindAckTimeout = time.Second
+	// MaxBindAckTimeout is MAX_BINDACK_TIMEOUT.
+	MaxBindAckTimeout = 32 * time.Second
+	// MaxUpdateRate is MAX_UPDATE_RATE: updates to one node within a second.
+	MaxUpdateRate = 3
+)
+
+// Config is what the administrator decides for one mobile node.
+type Config struct {
+	// Name is the node's name in configuration, logs and show.
+	Name string
+	// HomeAddress and HomePrefix identify the node and its home link.
+	HomeAddress netip.Addr
+	HomePrefix  netip.Prefix
+	// HomeAgent is the home agent's global address.
+	HomeAgent netip.Addr
+	// SA authenticates binding updates (RFC 4285). Nil sends them without
+	// authentication, which no home agent accepts by default.
+	SA *mip6.SecurityAssociation
+	// Timestamps adds the replay protection option of RFC 4285 §6.
+	Timestamps bool
+	// Lifetime is asked for in each home registration.
+	Lifetime time.Duration
+	// Uplinks are interface names in order of preference.
+	Uplinks []string
+	// WaitForDAD delays a care-of address until duplicate address detection
+	// ends instead of using it optimistically (RFC 4429).
+	WaitForDAD bool
+	// FirstTimeout is InitialBindackTimeoutFirstReg; zero means its default.
+	FirstTimeout time.Duration
+	// Seed makes the node's random choices repeatable in tests; the shell
+	// passes a random one.
+	Seed uint64
+}
+
+// Validate reports everything that is wrong with c.
+func (c Config) Validate() error {
+	var errs []error
+	if !routable(c.HomeAddress) {
+		errs = append(errs, fmt.Errorf("home address %v is not a routable unicast IPv6 address", c.HomeAddress))
+	}
+	if !c.HomePrefix.IsValid() || !c.HomePrefix.Contains(c.HomeAddress) {
+		errs = append(errs, fmt.Errorf("home address %v is not inside the home prefix %v", c.HomeAddress, c.HomePrefix))
+	}
+	if !routable(c.HomeAgent) || c.HomeAgent == c.HomeAddress {
+		errs = append(errs, fmt.Errorf("home agent %v is not another node's routable unicast IPv6 address", c.HomeAgent))
+	}
+	if c.Lifetime < 2*mip6.LifetimeUnit {
+		errs = append(errs, fmt.Errorf("lifetime %v is shorter than %v", c.Lifetime, 2*mip6.LifetimeUnit))
+	}
+	if len(c.Uplinks) == 0 {
+		errs = append(errs, errors.New("no uplink"))
+	}
+	return errors.Join(errs...)
+}
+
+// routable reports whether a is a unicast address that routers forward
+// (RFC 6275 §4.6).
+func routable(a netip.Addr) bool {
+	return a.Is6() && !a.Is4In6() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && !a.IsLinkLocalUnicast()
+}
+
+// Extension is what a mobile router adds to a mobile node (RFC 3963). The
+// methods are called from within Handle.
+type Extension interface {
+	// Extend completes a home registration before it is authenticated;
+	// deregistration tells that it ends the binding.
+	Extend(u *mip6.BindingUpdate, deregistration bool)
+	// Inner are the prefixes that go through the tunnel beside the home address.
+	Inner() []netip.Prefix
+	// Judge examines an authentic acknowledgement of a registration before the
+	// node acts on it.
+	Judge(now time.Time, a mip6.BindingAcknowledgement) (Verdict, []role.Action)
+}
+
+// Verdict is an extension's opinion of a binding acknowledgement.
+type Verdict uint8
+
+// Verdicts.
+const (
+	// VerdictPlain leaves the acknowledgement to the rules of RFC 6275.
+	VerdictPlain Verdict = iota
+	// VerdictRetry asks for a new binding update at once, changed by Extend.
+	VerdictRetry
+	// VerdictWithdraw asks to end the registration that the home agent accepted.
+	VerdictWithdraw
+	// VerdictStop asks to send no more updates until reconfigured.
+	VerdictStop
+)

@@ -1,0 +1,146 @@
+package mn
+
+import (
+	"net/netip"
+	"time"
+
+	"roam6/mip6"
+)
+
+// maxOutstanding bounds the updates that may be acknowledged out of order. A
+// node must not have 128 or more in flight, lest the sequence number window
+// wraps (requirement M4); eight are more than MaxUpdateRate allows in the time
+// of any useful round trip.
+const maxOutstanding = 8
+
+// sent is a binding update for which an acknowledgement may come.
+type sent struct {
+	sequence  mip6.Sequence
+	lifetime  mip6.Lifetime
+	careOf    netip.Addr
+	at        time.Time
+	timestamp mip6.Timestamp // zero without replay protection
+}
+
+// registration is the entry of the binding update list for the home agent
+// (RFC 6275 §11.1): what was sent, what was acknowledged, when to send again.
+type registration struct {
+	sequence    mip6.Sequence // of the last update sent
+	outstanding []sent        // oldest first
+
+	// registered: an acknowledgement was accepted and its lifetime runs.
+	registered bool
+	careOf     netip.Addr // registered care-of address
+	granted    time.Duration
+	expires    time.Time
+	refresh    time.Time // when to renew; zero when nothing is registered
+
+	retransmit time.Time     // when to send again; zero when not waiting
+	timeout    time.Duration // the time-out that runs until retransmit
+	recent     []time.Time   // times of the last MaxUpdateRate updates
+
+	// clockOffset is added to the local time of day in timestamps: routers
+	// have no clock that survives a power cut (RFC 4285 §6).
+	clockOffset   time.Duration
+	lastTimestamp mip6.Timestamp
+}
+
+// record notes an update that is being sent.
+func (r *registration) record(s sent) {
+	if len(r.outstanding) == maxOutstanding {
+		copy(r.outstanding, r.outstanding[1:])
+		r.outstanding = r.outstanding[:maxOutstanding-1]
+	}
+	r.outstanding = append(r.outstanding, s)
+	if len(r.recent) == MaxUpdateRate {
+		copy(r.recent, r.recent[1:])
+		r.recent = r.recent[:MaxUpdateRate-1]
+	}
+	r.recent = append(r.recent, s.at)
+}
+
+// earliest is the first moment at or after now at which the rate limit allows
+// another update (RFC 6275 §11.8).
+func (r *registration) earliest(now time.Time) time.Time {
+	if len(r.recent) < MaxUpdateRate {
+		return now
+	}
+	if t := r.recent[0].Add(time.Second); t.After(now) {
+		return t
+	}
+	return now
+}
+
+// find returns the outstanding update with a sequence number.
+func (r *registration) find(s mip6.Sequence) (sent, bool) {
+	for i := len(r.outstanding) - 1; i >= 0; i-- {
+		if r.outstanding[i].sequence == s {
+			return r.outstanding[i], true
+		}
+	}
+	return sent{}, false
+}
+
+// newest reports whether s is the last update sent: only its acknowledgement
+// ends the retransmission, since a later update replaced the earlier ones.
+func (r *registration) newest(s sent) bool { return s.sequence == r.sequence }
+
+// backOff doubles the time-out up to MaxBindAckTimeout (RFC 6275 §11.8).
+func (r *registration) backOff() {
+	if r.timeout *= 2; r.timeout > MaxBindAckTimeout {
+		r.timeout = MaxBindAckTimeout
+	}
+}
+
+// accept applies an accepting acknowledgement of s: the lifetime counts from
+// the sending of the update, less what the home agent cut off (RFC 6275
+// §11.7.3). advice is the Binding Refresh Advice, zero for none.
+func (r *registration) accept(s sent, granted mip6.Lifetime, advice time.Duration) {
+	if granted > s.lifetime { // a home agent may not grant more than was asked
+		granted = s.lifetime
+	}
+	r.granted = granted.Duration()
+	r.registered = granted > 0
+	r.careOf = s.careOf
+	r.expires = s.at.Add(r.granted)
+	after := r.granted * 3 / 4
+	if advice > 0 && advice < after {
+		after = advice
+	}
+	r.refresh = s.at.Add(after)
+	if !r.registered {
+		r.refresh = time.Time{}
+	}
+	r.outstanding = r.outstanding[:0]
+	r.retransmit = time.Time{}
+}
+
+// forget drops everything but the sequence number and the clock.
+func (r *registration) forget() {
+	r.registered = false
+	r.careOf = netip.Addr{}
+	r.granted = 0
+	r.expires = time.Time{}
+	r.refresh = time.Time{}
+	r.retransmit = time.Time{}
+	r.outstanding = r.outstanding[:0]
+}
+
+// stamp returns the timestamp for an update sent now: later than any before
+// (RFC 4285 §6).
+func (r *registration) stamp(now time.Time) mip6.Timestamp {
+	t := mip6.TimestampFrom(now.Add(r.clockOffset))
+	if t <= r.lastTimestamp {
+		t = r.lastTimestamp + 1
+	}
+	r.lastTimestamp = t
+	return t
+}
+
+// adjustClock adopts the home agent's time of day from the upper half of the
+// timestamp in a BA with status 144 (RFC 4285 §6).
+func (r *registration) adjustClock(now time.Time, theirs mip6.Timestamp) {
+	ours := mip6.TimestampFrom(now)
+	r.clockOffset = (theirs &^ 0xffffffff).Sub(ours &^ 0xffffffff)
+	r.lastTimestamp = 0
+}

@@ -1,0 +1,98 @@
+package mn
+
+import (
+	"maps"
+	"net/netip"
+	"time"
+
+	"roam6/internal/role"
+	"roam6/mip6"
+)
+
+// Snapshot is a node's state as show and metrics tell it.
+type Snapshot struct {
+	Name        string
+	HomeAddress netip.Addr
+	HomeAgent   netip.Addr
+	Attachment  role.Attachment // zero when nowhere
+	Lost        bool            // the attachment does not work at the moment
+	Uplinks     []Uplink
+	Update      Update
+	CareOfs     []CareOf
+	Stats       Stats
+}
+
+// Uplink is an interface the node may attach by.
+type Uplink struct {
+	Name    string
+	Index   int
+	Up      bool
+	Routers []Router
+}
+
+// Router is a router heard on an uplink.
+type Router struct {
+	Addr     netip.Addr
+	Prefixes []netip.Prefix
+	Lifetime time.Duration
+	Interval time.Duration // advertised; 0: not
+	Age      time.Duration // since it was last heard
+}
+
+// Update is the binding update list's entry for the home agent.
+type Update struct {
+	Sequence   mip6.Sequence
+	Registered bool
+	CareOf     netip.Addr
+	Granted    time.Duration
+	Remaining  time.Duration
+	Pending    bool // an update waits for its acknowledgement
+	Halted     bool // refused: no updates are sent until reconfigured
+}
+
+// CareOf is a care-of address.
+type CareOf struct {
+	Addr       netip.Addr
+	Link       int
+	Optimistic bool // duplicate address detection is under way
+	Retired    bool
+}
+
+// Snapshot returns the state at a moment.
+func (n *Node) Snapshot(now time.Time) Snapshot {
+	s := Snapshot{
+		Name: n.config.Name, HomeAddress: n.config.HomeAddress, HomeAgent: n.config.HomeAgent,
+		Attachment: n.current.record(), Lost: n.current != nil && n.current.lost,
+		Update: Update{
+			Sequence: n.reg.sequence, Registered: n.reg.registered, CareOf: n.reg.careOf, Granted: n.reg.granted,
+			Pending: len(n.reg.outstanding) > 0, Halted: n.halted,
+		},
+		Stats: n.stats,
+	}
+	s.Stats.Acknowledgements = maps.Clone(n.stats.Acknowledgements)
+	if n.reg.registered {
+		s.Update.Remaining = n.reg.expires.Sub(now)
+	}
+	for _, name := range n.config.Uplinks {
+		for _, l := range n.links {
+			if l.Name != name {
+				continue
+			}
+			u := Uplink{Name: name, Index: l.Index, Up: l.Up}
+			for _, r := range n.routers.On(l.Index) {
+				v := Router{Addr: r.Addr, Lifetime: r.RA.RouterLifetime, Interval: r.RA.Interval, Age: now.Sub(r.Heard)}
+				for _, p := range r.Prefixes {
+					v.Prefixes = append(v.Prefixes, p.Info.Prefix)
+				}
+				u.Routers = append(u.Routers, v)
+			}
+			s.Uplinks = append(s.Uplinks, u)
+		}
+	}
+	for _, c := range n.careOfs {
+		if c.state != careOfDuplicate {
+			s.CareOfs = append(s.CareOfs, CareOf{Addr: c.addr, Link: c.link, Optimistic: c.state == careOfProbing, Retired: c.state == careOfRetired})
+		}
+	}
+	return s
+}

@@ -1,0 +1,218 @@
+package mr
+
+import (
+	"net"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"roam6/internal/role"
+	"roam6/mip6"
+	"roam6/mn"
+	"roam6/nd"
+)
+
+var (
+	home   = netip.MustParseAddr("2001:db8:10::100")
+	agent  = netip.MustParseAddr("2001:db8:10::1")
+	prefix = netip.MustParsePrefix("2001:db8:100::/64")
+	second = netip.MustParsePrefix("2001:db8:101::/64")
+	sa     = mip6.SecurityAssociation{SPI: 256, Key: mip6.SharedKey{9}}
+)
+
+// bench drives a router that is attached to one access router.
+type bench struct {
+	*testing.T
+	router *Router
+	now    time.Time
+	all    []role.Action
+}
+
+func newBench(t *testing.T, mode Mode) *bench {
+	c := Config{
+		Config: mn.Config{Name: "train", HomeAddress: home, HomePrefix: netip.PrefixFrom(home, 64).Masked(), HomeAgent: agent,
+			SA: &sa, Lifetime: 600 * time.Second, Uplinks: []string{"up0"}},
+		Mode: mode, Prefixes: []netip.Prefix{prefix, second},
+	}
+	if err := c.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{T: t, router: New(c), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	b.handle(role.LinkChanged{Link: role.Link{Index: 1, Name: "up0", Up: true, Ethernet: [6]byte{2, 0, 0, 0, 0, 7}}})
+	b.handle(role.RouterHeard{Link: 1, Router: netip.MustParseAddr("fe80::a1"), RA: nd.RouterAdvertisement{
+		RouterLifetime: time.Hour, SourceLinkAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1},
+		Prefixes: []mip6.PrefixInformation{{Prefix: netip.MustParsePrefix("2001:db8:a1::/64"), OnLink: true, Autonomous: true, ValidLifetime: time.Hour, PreferredLifetime: time.Hour}},
+	}})
+	return b
+}
+
+func (b *bench) handle(e role.Event) []role.Action {
+	did := b.router.Handle(b.now, e)
+	b.all = append(b.all, did...)
+	return did
+}
+
+func (b *bench) last() (mip6.BindingUpdate, mip6.Packet) {
+	b.Helper()
+	for _, a := range slices.Backward(b.all) {
+		if s, ok := a.(role.Send); ok {
+			return s.Packet.Message.(mip6.BindingUpdate), s.Packet
+		}
+	}
+	b.Fatal("no update")
+	return mip6.BindingUpdate{}, mip6.Packet{}
+}
+
+// answer delivers an acknowledgement of the last update.
+func (b *bench) answer(status mip6.Status, flags mip6.AckFlags) []role.Action {
+	b.Helper()
+	u, p := b.last()
+	a := mip6.BindingAcknowledgement{Status: status, Flags: flags, Sequence: u.Sequence, Lifetime: u.Lifetime}
+	m, err := sa.Seal(a, p.Source, home)
+	if err != nil {
+		b.Fatal(err)
+	}
+	o, err := mip6.Packet{Source: agent, Destination: p.Source, RouteHome: home, Message: m}.Append(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	q, err := mip6.ParsePacket(o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.now = b.now.Add(10 * time.Millisecond)
+	return b.handle(role.MessageReceived{Link: 1, Packet: q})
+}
+
+func count(actions []role.Action) (updates, logs int, unusable []netip.Prefix) {
+	for _, a := range actions {
+		switch a := a.(type) {
+		case role.Send:
+			updates++
+		case role.Log:
+			logs++
+		case role.AdvertisePrefix:
+			if !a.Usable {
+				unusable = append(unusable, a.Prefix)
+			}
+		}
+	}
+	return updates, logs, unusable
+}
+
+// R with H; the prefixes in every explicit update, refreshes too, in none that
+// is implicit, and in no de-registration (RFC 3963 §5.2, §5.8; R2, R3).
+func TestPrefixesInUpdates(t *testing.T) {
+	for mode, want := range map[Mode]int{Explicit: 2, Implicit: 0} {
+		b := newBench(t, mode)
+		check := func(when string, want int) {
+			u, _ := b.last()
+			if u.Flags&(mip6.UpdateMobileRouter|mip6.UpdateHome) != mip6.UpdateMobileRouter|mip6.UpdateHome {
+				t.Errorf("%v %s: flags %016b", mode, when, u.Flags)
+			}
+			if got := len(mip6.All[mip6.MobileNetworkPrefix](u)); got != want {
+				t.Errorf("%v %s: %d prefixes, want %d", mode, when, got, want)
+			}
+		}
+		check("first", want)
+		b.answer(mip6.StatusAccepted, mip6.AckMobileRouter)
+		b.now = b.now.Add(500 * time.Second)
+		b.handle(role.Timeout{})
+		check("refresh", want)
+		b.answer(mip6.StatusAccepted, mip6.AckMobileRouter)
+		b.now = b.now.Add(10 * time.Second)
+		b.handle(role.Stop{})
+		check("de-registration", 0)
+	}
+}
+
+// The tunnel carries the home address and the prefixes (RFC 3963 §5.5).
+func TestInner(t *testing.T) {
+	b := newBench(t, Explicit)
+	for _, a := range b.all {
+		if f, ok := a.(role.Forward); ok {
+			want := []netip.Prefix{netip.PrefixFrom(home, 128), prefix, second}
+			if got := f.Changes[0].Set.Inner; !slices.Equal(got, want) {
+				t.Errorf("inner %v, want %v", got, want)
+			}
+			return
+		}
+	}
+	t.Error("no tunnel")
+}
+
+// An acknowledgement without R: the registration is ended and no other is made
+// (RFC 3963 §5.3; R4).
+func TestHomeAgentWithoutNEMO(t *testing.T) {
+	b := newBench(t, Explicit)
+	b.answer(mip6.StatusAccepted, 0)
+	if u, _ := b.last(); u.Lifetime != 0 {
+		t.Fatalf("not de-registered: %+v", u)
+	}
+	b.answer(mip6.StatusAccepted, 0)
+	b.now = b.now.Add(time.Hour)
+	if n, _, _ := count(b.handle(role.Timeout{})); n != 0 {
+		t.Error("registered again")
+	}
+}
+
+// The refusals of RFC 3963 §5.4 (R5): which mode is tried next, whether the
+// prefixes are still advertised, and that all ends when every mode failed.
+func TestRefusals(t *testing.T) {
+	for _, c := range []struct {
+		mode     Mode
+		statuses []mip6.Status
+		retries  int // updates that follow the refusals
+		withdraw bool
+	}{
+		{Explicit, []mip6.Status{mip6.StatusRouterNotPermitted}, 0, false},
+		{Implicit, []mip6.Status{mip6.StatusRouterNotPermitted}, 0, false},
+		{Explicit, []mip6.Status{mip6.StatusInvalidPrefix}, 1, true},
+		{Explicit, []mip6.Status{mip6.StatusNotAuthorizedForPrefix}, 1, true},
+		{Explicit, []mip6.Status{mip6.StatusNotAuthorizedForPrefix, mip6.StatusForwardingSetupFailed}, 1, true},
+		{Explicit, []mip6.Status{mip6.StatusForwardingSetupFailed}, 0, false}, // fatal there
+		{Implicit, []mip6.Status{mip6.StatusForwardingSetupFailed}, 1, false},
+		{Implicit, []mip6.Status{mip6.StatusForwardingSetupFailed, mip6.StatusNotAuthorizedForPrefix}, 1, true},
+		{Implicit, []mip6.Status{mip6.StatusInvalidPrefix}, 0, true}, // fatal there
+	} {
+		b := newBench(t, c.mode)
+		var did []role.Action
+		for _, s := range c.statuses {
+			did = append(did, b.answer(s, 0)...)
+		}
+		updates, logs, unusable := count(did)
+		if updates != c.retries || logs == 0 || (len(unusable) > 0) != c.withdraw {
+			t.Errorf("%v %v: %d updates (want %d), %d log lines, withdrawn %v (want %v)", c.mode, c.statuses, updates, c.retries, logs, unusable, c.withdraw)
+		}
+		if c.retries > 0 && len(c.statuses) == 1 {
+			u, _ := b.last()
+			explicit := len(mip6.All[mip6.MobileNetworkPrefix](u)) > 0
+			if explicit == (c.mode == Explicit) {
+				t.Errorf("%v %v: the other mode was not tried", c.mode, c.statuses)
+			}
+			continue
+		}
+		b.now = b.now.Add(time.Hour)
+		if n, _, _ := count(b.handle(role.Timeout{})); n != 0 {
+			t.Errorf("%v %v: updates after every mode failed", c.mode, c.statuses)
+		}
+	}
+}
+
+// A new configuration begins afresh and withdraws prefixes that are gone.
+func TestReconfigure(t *testing.T) {
+	b := newBench(t, Explicit)
+	b.answer(mip6.StatusRouterNotPermitted, 0)
+	c := b.router.config
+	c.Prefixes = []netip.Prefix{prefix}
+	did := b.router.Reconfigure(b.now, c)
+	b.all = append(b.all, did...)
+	updates, _, unusable := count(did)
+	if updates != 1 || !slices.Equal(unusable, []netip.Prefix{second}) {
+		t.Errorf("%d updates, withdrawn %v", updates, unusable)
+	}
+	if u, _ := b.last(); len(mip6.All[mip6.MobileNetworkPrefix](u)) != 1 {
+		t.Errorf("update %+v", u)
+	}
+}
