@@ -104,6 +104,10 @@ func (n *Node) linkChanged(now time.Time, l role.Link) {
 		n.links[l.Index] = known
 	}
 	wasUp := known.Up
+	if wasUp && l.Up && l.Carriers != known.Carriers {
+		n.linkDown(now, known) // it was away, and back before we heard of it
+		wasUp = false
+	}
 	known.Link, known.preference = l, preference
 	switch {
 	case l.Up && !wasUp:

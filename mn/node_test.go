@@ -173,6 +173,20 @@ func TestSilentMove(t *testing.T) {
 	}
 }
 
+// A carrier that went and came in one notification is a link event too.
+func TestMergedCarrierEvents(t *testing.T) {
+	b := newBench(t, nil)
+	b.away()
+	e := upLink(1, "up0", true)
+	e.Link.Carriers++
+	if did := b.handle(e); len(only[role.SolicitRouter](did)) != 1 {
+		t.Fatalf("not noticed: %v", did)
+	}
+	if did := b.hear(ar2); len(updates(did)) != 1 {
+		t.Errorf("no update at the new router: %v", did)
+	}
+}
+
 // A rogue router does not move a node whose own router answers (attacks:
 // rogue RA), and is not asked about again and again.
 func TestRogueRouter(t *testing.T) {

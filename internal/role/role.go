@@ -46,8 +46,12 @@ type Link struct {
 	Name  string
 	// Up: administratively up, carrier present, and able to send: the link-local
 	// address may be used.
-	Up  bool
-	MTU int
+	Up bool
+	// Carriers counts how often the carrier came. The kernel may merge the loss
+	// and the return of a carrier into one notification (its link watch waits up
+	// to a second); then this alone tells that the link was away.
+	Carriers uint32
+	MTU      int
 	// Ethernet is the link-layer address; all zero on links without one.
 	Ethernet [6]byte
 	// LinkLocal is the interface's own link-local address, without zone.
