@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"roam6/internal/binding"
+	"roam6/internal/limit"
 	"roam6/internal/role"
 	"roam6/overlay"
 )
@@ -43,12 +44,12 @@ const (
 // Limits on what can be caused without a valid binding update.
 var (
 	// answers with an error status, to one mobile
-	refusals = rate{every: time.Second / 3, burst: 10}
+	refusals = limit.Rate{Every: time.Second / 3, Burst: 10}
 	// answers to failed authentication, to one mobile and to all
-	failures    = rate{every: time.Second, burst: 3}
-	allFailures = rate{every: time.Second / 100, burst: 100}
+	failures    = limit.Rate{Every: time.Second, Burst: 3}
+	allFailures = limit.Rate{Every: time.Second / 100, Burst: 100}
 	// lines in the log about strangers, and about conflicts on the home link
-	complaints = rate{every: time.Second, burst: 5}
+	complaints = limit.Rate{Every: time.Second, Burst: 5}
 )
 
 // Agent is a home agent: a role.Machine for one home link and its mobiles.
@@ -65,9 +66,9 @@ type Agent struct {
 	stopped    bool
 	insecure   []string // mobiles that the log is still to warn of
 
-	failures  limiter
-	strangers limiter
-	conflicts limiter
+	failures  limit.Limiter
+	strangers limit.Limiter
+	conflicts limit.Limiter
 	counts    Stats
 
 	now time.Time
@@ -79,8 +80,8 @@ type Agent struct {
 type mobile struct {
 	Mobile
 	fresh    binding.Freshness
-	refusals limiter
-	failures limiter
+	refusals limit.Limiter
+	failures limit.Limiter
 	probe    *probe // while duplicate address detection runs
 
 	announcements int // still to be sent

@@ -19,7 +19,7 @@ func (a *Agent) authenticate(p mip6.Packet, bu mip6.BindingUpdate, m *mobile, u 
 		// RFC 4285 §5.1.1, §5.3: a security association exists, so the mobile is
 		// told. The sender may be anyone, with any source address.
 		a.drop(role.DropBadAuthenticator, p.Source)
-		if m.failures.allow(a.now, failures) && a.failures.allow(a.now, allFailures) {
+		if m.failures.Allow(a.now, failures) && a.failures.Allow(a.now, allFailures) {
 			a.acknowledge(m, u, mip6.StatusAuthenticationFailed, u.sequence, 0)
 			a.logRefused(m, u, mip6.StatusAuthenticationFailed)
 		}
@@ -79,7 +79,7 @@ func (a *Agent) verify(p mip6.Packet, bu mip6.BindingUpdate, m *mobile, u *updat
 // log. Updates that are recorded and sent again, or sent too often, are answered
 // at a limited rate.
 func (a *Agent) refuse(m *mobile, u *update, status mip6.Status) {
-	if !m.refusals.allow(a.now, refusals) {
+	if !m.refusals.Allow(a.now, refusals) {
 		a.drop(role.DropRateLimited, u.source)
 		return
 	}

@@ -90,7 +90,7 @@ func (a *Agent) neighborHeard(n role.NeighborHeard) {
 		// The mobile may be back and tell the link before it tells us, or somebody
 		// has taken the address: RFC 6275 leaves the binding as it is.
 		a.counts.Conflicts++
-		if a.conflicts.allow(a.now, complaints) {
+		if a.conflicts.Allow(a.now, complaints) {
 			a.do(role.Log{Level: slog.LevelWarn, Message: "home address in use on the home link", Attrs: []slog.Attr{
 				slog.String("mobile", a.mobiles[home].Name), slog.Any("home", home), slog.Any("from", n.From)}})
 		}

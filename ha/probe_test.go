@@ -179,7 +179,7 @@ func TestConflict(t *testing.T) {
 	for range 1000 {
 		wantKinds(t, w.handle(role.NeighborHeard{Link: homeIndex, From: linkLocalA, Target: homeA}))
 	}
-	if len(w.tunnels) != 1 || w.agent.Stats().Conflicts != 1000 || len(w.logs) != complaints.burst {
+	if len(w.tunnels) != 1 || w.agent.Stats().Conflicts != 1000 || len(w.logs) != complaints.Burst {
 		t.Errorf("%d tunnels, %+v, %d log lines", len(w.tunnels), w.agent.Stats(), len(w.logs))
 	}
 }

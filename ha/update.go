@@ -64,7 +64,7 @@ func (a *Agent) receive(p mip6.Packet) {
 	m := a.mobiles[u.home]
 	if m == nil {
 		a.drop(role.DropUnknownMobile, p.Source)
-		if a.strangers.allow(a.now, complaints) {
+		if a.strangers.Allow(a.now, complaints) {
 			a.do(role.Log{Level: slog.LevelWarn, Message: "binding update from unknown mobile", Attrs: []slog.Attr{
 				slog.Any("home", u.home), slog.Any("care_of", u.careOf)}})
 		}

@@ -61,7 +61,9 @@ func AuthenticationOf(m Message) (Authentication, bool) {
 // is the MN-HA Authentication option, with the authentication data of exactly
 // the octets that AppendMessage makes of the copy. One that m already has is
 // replaced. careOf is the care-of address of the binding, home its home
-// address, whatever addresses the packet has.
+// address, whatever addresses the packet has. Other messages, and those with an
+// option that must itself be the last (Binding Authorization Data, MN-AAA
+// Authentication), cannot be sealed.
 func (sa SecurityAssociation) Seal(m Message, careOf, home netip.Addr) (Message, error) {
 	options := make([]Option, 0, len(m.MobilityOptions())+1)
 	for _, o := range m.MobilityOptions() {
@@ -99,7 +101,8 @@ func (sa SecurityAssociation) Seal(m Message, careOf, home netip.Addr) (Message,
 // so only padding and an MN-AAA Authentication option may follow.
 //
 // The errors are ErrNoAuthentication, ErrUnknownSPI where the option is of
-// another association, ErrBadAuthenticator, or a *ParseError.
+// another association, ErrBadAuthenticator, or a *ParseError; and an error for
+// any other message.
 func (sa SecurityAssociation) Verify(mh []byte, careOf, home netip.Addr) error {
 	n, perr := headerLength(mh)
 	if perr != nil {

@@ -146,6 +146,15 @@ func ParseICMP(src, dst netip.Addr, b []byte) (ICMPMessage, error) {
 	}
 }
 
+// ICMPChecksumOK reports whether an ICMPv6 message of any type has the right
+// checksum for the logical addresses src and dst (RFC 4443 §2.3).
+func ICMPChecksumOK(src, dst netip.Addr, b []byte) bool {
+	if len(b) < icmpChecksumOffset+2 || !src.Is6() || !dst.Is6() {
+		return false
+	}
+	return sameChecksum(binary.BigEndian.Uint16(b[icmpChecksumOffset:]), checksum(src, dst, ProtocolICMPv6, b, icmpChecksumOffset))
+}
+
 func parseHomeAgents(b []byte) ([]netip.Addr, *ParseError) {
 	left := len(b) - icmpHeaderLen
 	if left%16 != 0 {

@@ -59,6 +59,9 @@ func TestICMPVectors(t *testing.T) {
 			if string(got) != "before"+string(wire) {
 				t.Errorf("encoded\n%x, want\n%x", got[6:], wire)
 			}
+			if !ICMPChecksumOK(v.src, v.dst, wire) || ICMPChecksumOK(v.dst, correspondent, wire) || ICMPChecksumOK(v.src, v.dst, wire[:3]) {
+				t.Error("ICMPChecksumOK is wrong")
+			}
 			m, err := ParseICMP(v.src, v.dst, wire)
 			if err != nil {
 				t.Fatal(err)

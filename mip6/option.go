@@ -97,12 +97,25 @@ type UnknownOption struct {
 	Data []byte
 }
 
+// ntpEpoch is the number of seconds from 1900 to 1970.
+const ntpEpoch = 2208988800
+
 // TimestampFrom returns t as an NTP timestamp.
 func TimestampFrom(t time.Time) Timestamp {
-	const ntpEpoch = 2208988800 // seconds from 1900 to 1970
 	s := uint64(t.Unix() + ntpEpoch)
 	f := uint64(t.Nanosecond()) << 32 / 1e9
 	return Timestamp(s<<32 | f)
+}
+
+// Time returns the time of day. A timestamp does not tell its era: those with
+// the highest bit clear are taken to be of the era that begins in 2036
+// (RFC 4330 §3).
+func (t Timestamp) Time() time.Time {
+	seconds := int64(t >> 32)
+	if t>>63 == 0 {
+		seconds += 1 << 32
+	}
+	return time.Unix(seconds-ntpEpoch, int64(uint64(t)&0xffffffff*1e9>>32)).UTC()
 }
 
 // Sub returns the time from u to t; it is right for differences below 68 years

@@ -306,6 +306,11 @@ func TestTimestamp(t *testing.T) { // RFC 4285 §6, RFC 1305
 	if got := TimestampFrom(wrap.Add(3 * time.Second)).Sub(TimestampFrom(wrap)); got != 3*time.Second {
 		t.Errorf("across the wrap: %v", got)
 	}
+	for _, at := range []time.Time{at, wrap, wrap.Add(time.Second)} {
+		if got := TimestampFrom(at).Time(); !got.Equal(at) {
+			t.Errorf("%v became %v", at, got)
+		}
+	}
 	if got := ts.Sub(TimestampFrom(at.Add(1500 * time.Millisecond))); got != -1500*time.Millisecond {
 		t.Errorf("backwards: %v", got)
 	}

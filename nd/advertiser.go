@@ -215,9 +215,10 @@ func (a *Advertiser) soon(now time.Time) {
 // from when this one was due, not from when it was made: delays of the caller's
 // do not add up. The least interval is kept all the same.
 func (a *Advertiser) multicast(now time.Time) Transmission {
-	t := Transmission{Destination: AllNodes(), Advertisement: a.build(now)}
-	for i := range a.withdrawn {
-		a.withdrawn[i].sent++
+	ra, withdrawn := a.build(now)
+	t := Transmission{Destination: AllNodes(), Advertisement: ra}
+	for i := range withdrawn {
+		a.withdrawn[len(a.withdrawn)-1-i].sent++
 	}
 	base := a.next
 	a.last = now
@@ -254,32 +255,31 @@ func (a *Advertiser) multicast(now time.Time) Transmission {
 
 func (a *Advertiser) unicast(now time.Time, to netip.Addr) Transmission {
 	a.stats.Unicast++
-	return Transmission{Destination: to, Advertisement: a.build(now)}
+	ra, _ := a.build(now)
+	return Transmission{Destination: to, Advertisement: ra}
 }
 
 // build makes the advertisement that is sent now. Withdrawn prefixes, the
-// latest first, take what room there is.
-func (a *Advertiser) build(now time.Time) RouterAdvertisement {
-	ra := a.ra
+// latest first, take what room there is; it tells how many had room.
+func (a *Advertiser) build(now time.Time) (ra RouterAdvertisement, withdrawn int) {
+	ra = a.ra
 	if a.stopped {
 		// Whoever keeps a list of home agents strikes us off it (RFC 6275
 		// §10.5.1); there will be no further advertisement to wait for.
 		ra.RouterLifetime, ra.HomeAgent, ra.HomeAgentInfo, ra.Interval = 0, false, nil, 0
 	}
 	if len(a.withdrawn) == 0 {
-		return ra
+		return ra, 0
 	}
+	room := (maxAdvertisement - len(ra.Append(nil))) / len(mip6.PrefixInformation{}.Append(nil))
+	withdrawn = min(room, len(a.withdrawn))
 	ra.Prefixes = slices.Clone(ra.Prefixes)
-	for i := len(a.withdrawn) - 1; i >= 0; i-- {
-		info := a.withdrawn[i].info
-		info.ValidLifetime = remaining(now, a.withdrawn[i].ends)
-		ra.Prefixes = append(ra.Prefixes, info)
-		if len(ra.Append(nil)) > maxAdvertisement {
-			ra.Prefixes = ra.Prefixes[:len(ra.Prefixes)-1]
-			break
-		}
+	for i := range withdrawn {
+		w := a.withdrawn[len(a.withdrawn)-1-i]
+		w.info.ValidLifetime = remaining(now, w.ends)
+		ra.Prefixes = append(ra.Prefixes, w.info)
 	}
-	return ra
+	return ra, withdrawn
 }
 
 // withdraw begins to advertise a prefix as deprecated. More than two hours of

@@ -28,6 +28,12 @@ func (d *Defender) Undefend(addr netip.Addr) bool {
 	return ok
 }
 
+// Defends reports whether an address is defended.
+func (d *Defender) Defends(addr netip.Addr) bool {
+	_, ok := d.addrs[addr]
+	return ok
+}
+
 // Len is the number of addresses.
 func (d *Defender) Len() int { return len(d.addrs) }
 

@@ -73,14 +73,10 @@ type Counters struct {
 // Status is a tunnel as the engine carries it out.
 type Status struct {
 	Tunnel
-	MTU      int // largest inner packet
-	Since    time.Time
+	MTU      int       // largest inner packet that the preferred path takes whole
+	Since    time.Time // when the tunnel was installed; a swap of paths keeps it
 	Counters Counters
 }
-
-// DropReason says why the data plane dropped a packet; its String is a metric
-// label.
-type DropReason uint8
 
 // Plane is a data plane engine. It is safe for use by several goroutines.
 type Plane interface {
@@ -88,7 +84,8 @@ type Plane interface {
 	Name() string
 	// Apply carries out the changes in order. A swap of paths loses no packet
 	// that either path would deliver. Where some changes fail the others still
-	// hold, and the error joins one per failure.
+	// hold, and the error joins one per failure. To remove what is not there is
+	// no failure.
 	Apply([]Change) error
 	// Tunnels returns a snapshot.
 	Tunnels() []Status

@@ -29,7 +29,13 @@ type command struct {
 
 // commands are listed in the order in which `roam6 help` shows them.
 func commands() []command {
-	return []command{}
+	return []command{
+		{"run", "the daemon", run},
+		{"show", "ask a running daemon", show},
+		{"check", "validate a configuration file", check},
+		{"decode", "explain a packet or a capture file", decode},
+		{"lab", "worlds of network namespaces on this machine, measured", lab},
+	}
 }
 
 func main() {

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	worlds "roam6/internal/lab"
+	"roam6/internal/lab/report"
+)
+
+// lab runs a world of network namespaces on this machine and measures what
+// happens in it.
+func lab(args []string, std stdio) int {
+	if len(args) == 0 {
+		labUsage(std.err)
+		return 2
+	}
+	switch args[0] {
+	case "-h", "--help", "help":
+		labUsage(std.out)
+		return 0
+	case "list":
+		for _, s := range worlds.Scenarios() {
+			fmt.Fprintf(std.out, "%-10s %s\n", s.Name, s.Summary)
+		}
+		return 0
+	case "run":
+		return labRun(args[1:], std)
+	}
+	fmt.Fprintf(std.err, "roam6 lab: unknown command %q\n", args[0])
+	labUsage(std.err)
+	return 2
+}
+
+func labUsage(w io.Writer) {
+	fmt.Fprint(w, `usage: roam6 lab list
+       roam6 lab run SCENARIO [OPTION...]
+
+A world of network namespaces on this machine, with a roam6 process for each
+role and links with real delays, and what happens in it, measured. Needs root,
+or a kernel that lets users make their own user namespaces. Exit code 0: all
+went well. 1: something did not, as the last lines tell.
+
+roam6 lab run SCENARIO -h lists a scenario's options.
+`)
+}
+
+// labOptions are those that all scenarios have.
+type labOptions struct {
+	json      string
+	directory string
+	keep      bool
+}
+
+func labRun(args []string, std stdio) int {
+	if len(args) == 0 || args[0] == "" || args[0][0] == '-' {
+		labUsage(std.err)
+		return 2
+	}
+	scenario, err := worlds.Find(args[0])
+	if err != nil {
+		fmt.Fprintf(std.err, "roam6 lab: %v; `roam6 lab list` lists them\n", err)
+		return 2
+	}
+	var o labOptions
+	flags := flag.NewFlagSet("lab run "+scenario.Name, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	flags.Usage = func() {}
+	flags.StringVar(&o.json, "json", "", "write the report as JSON to a `file`; - is standard output, in place of the table")
+	flags.StringVar(&o.directory, "dir", "", "`directory` for configurations, sockets and logs, kept (default: a temporary one)")
+	flags.BoolVar(&o.keep, "keep", false, "keep the temporary directory; it is kept after a failure anyway")
+	run := scenario.Prepare(flags)
+	switch err := flags.Parse(args[1:]); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(std.out, "usage: roam6 lab run %s [OPTION...]\n\n%s.\n\n", scenario.Name, scenario.Summary)
+		flags.SetOutput(std.out)
+		flags.PrintDefaults()
+		return 0
+	case err != nil:
+		fmt.Fprintf(std.err, "roam6 lab: %v; `roam6 lab run %s -h` lists the options\n", err, scenario.Name)
+		return 2
+	case flags.NArg() > 0:
+		fmt.Fprintf(std.err, "roam6 lab: %q: only options come after the scenario\n", flags.Arg(0))
+		return 2
+	}
+	if !worlds.Privileged() {
+		code, err := worlds.InUserNamespace(append([]string{"lab", "run"}, args...), std.in, std.out, std.err)
+		if err != nil {
+			fmt.Fprintln(std.err, "roam6 lab:", err)
+		}
+		return code
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return labReport(ctx, run, o, std)
+}
+
+// labReport runs a scenario and shows its report.
+func labReport(ctx context.Context, run worlds.Run, o labOptions, std stdio) int {
+	fail := func(err error) int {
+		fmt.Fprintln(std.err, "roam6 lab:", err)
+		return 1
+	}
+	environment, cleanup, err := labEnvironment(o, std)
+	if err != nil {
+		return fail(err)
+	}
+	worlds.Tune()
+	result, err := run(ctx, environment)
+	good := err == nil && len(result.Failures) == 0
+	kept := cleanup(good || errors.Is(err, worlds.ErrOption) || ctx.Err() != nil)
+	if kept != "" {
+		fmt.Fprintln(environment.Progress, "configurations and logs are in", kept)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return fail(errors.New("interrupted; the world is taken down"))
+	case errors.Is(err, worlds.ErrOption):
+		_ = fail(err)
+		return 2
+	case err != nil:
+		return fail(err)
+	}
+	if err := labWrite(result, o.json, std.out); err != nil {
+		return fail(err)
+	}
+	if !good {
+		return 1
+	}
+	return 0
+}
+
+// labEnvironment prepares a directory. cleanup removes it unless it is to be
+// kept, and returns where it still is.
+func labEnvironment(o labOptions, std stdio) (worlds.Environment, func(good bool) string, error) {
+	e := worlds.Environment{Progress: std.out, Observe: labObserver, Directory: o.directory}
+	if o.json == "-" {
+		e.Progress = std.err
+	}
+	var err error
+	if e.Binary, err = os.Executable(); err != nil {
+		return e, nil, fmt.Errorf("find this program: %w", err)
+	}
+	if o.directory != "" {
+		if err := os.MkdirAll(o.directory, 0o700); err != nil {
+			return e, nil, err
+		}
+		return e, func(bool) string { return o.directory }, nil
+	}
+	if e.Directory, err = os.MkdirTemp("", "roam6-lab-"); err != nil {
+		return e, nil, err
+	}
+	return e, func(good bool) string {
+		if o.keep || !good {
+			return e.Directory
+		}
+		// What cannot be removed is in a directory for temporary files.
+		_ = os.RemoveAll(e.Directory)
+		return ""
+	}, nil
+}
+
+func labWrite(r *report.Report, file string, out io.Writer) error {
+	if file == "-" {
+		return r.WriteJSON(out)
+	}
+	fmt.Fprintln(out)
+	if err := r.WriteTable(out); err != nil || file == "" {
+		return err
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.WriteJSON(f), f.Close())
+}

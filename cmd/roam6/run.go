@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"roam6/internal/config"
+	"roam6/internal/logging"
+	"roam6/internal/node"
+)
+
+// run is the daemon.
+func run(args []string, std stdio) int {
+	flags := flag.NewFlagSet("run", flag.ContinueOnError)
+	flags.SetOutput(std.err)
+	path := flags.String("config", config.DefaultPath, "UCI configuration `file`")
+	flags.Usage = func() {
+		fmt.Fprint(flags.Output(), "usage: roam6 run [--config FILE]\n\nThe daemon. SIGHUP reloads the configuration, SIGTERM de-registers and ends.\n\n")
+		flags.PrintDefaults()
+	}
+	switch err := flags.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil || flags.NArg() > 0:
+		flags.Usage()
+		return 2
+	}
+	c, err := config.Load(*path)
+	if err != nil {
+		fmt.Fprintln(std.err, err)
+		return 1
+	}
+	level := new(slog.LevelVar)
+	level.Set(c.Globals.LogLevel)
+	target := logging.Stderr
+	if c.Globals.LogTarget == config.LogSyslog {
+		target = logging.Syslog
+	}
+	log := logging.New(logging.Options{Level: level, Target: target, Writer: std.err})
+	// SIGTERM and SIGINT end the node in order; a second one ends it at once.
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	if err := node.Run(ctx, node.Options{Config: *path, Version: version}, log, level, c); err != nil {
+		fmt.Fprintln(std.err, "roam6:", err)
+		return 1
+	}
+	return 0
+}

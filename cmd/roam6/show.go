@@ -1,0 +1,178 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"roam6/internal/control"
+)
+
+// showTimeout bounds the wait for a daemon's answer, watchInterval is how often
+// --watch asks.
+const (
+	showTimeout   = 15 * time.Second
+	watchInterval = time.Second
+)
+
+// show asks the running daemon what it does.
+func show(args []string, std stdio) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	return showUntil(ctx, args, std)
+}
+
+// showUntil is show; it ends a --watch with ctx.
+func showUntil(ctx context.Context, args []string, std stdio) int {
+	s := shower{std: std}
+	flags := flag.NewFlagSet("show", flag.ContinueOnError)
+	flags.SetOutput(std.err)
+	flags.Usage = func() {}
+	flags.BoolVar(&s.json, "json", false, "")
+	path := flags.String("control", control.DefaultPath, "")
+	watch := flags.Bool("watch", false, "")
+	var topics []string
+	for { // options may stand before and after the topic
+		switch err := flags.Parse(args); {
+		case errors.Is(err, flag.ErrHelp):
+			showUsage(std.out)
+			return 0
+		case err != nil:
+			showUsage(std.err)
+			return 2
+		}
+		if flags.NArg() == 0 {
+			break
+		}
+		topics = append(topics, flags.Arg(0))
+		args = flags.Args()[1:]
+	}
+	if len(topics) != 1 {
+		showUsage(std.err)
+		return 2
+	}
+	var err error
+	if s.topic, err = control.ParseTopic(topics[0]); err != nil {
+		fmt.Fprintln(std.err, "roam6 show:", err)
+		return 2
+	}
+	s.client = control.NewClient(*path)
+	if *watch {
+		err = s.watch(ctx)
+	} else {
+		err = s.once(ctx)
+	}
+	if err != nil {
+		fmt.Fprintln(std.err, "roam6 show:", err)
+		return 1
+	}
+	return 0
+}
+
+func showUsage(w io.Writer) {
+	topics := make([]string, 0, len(control.Topics()))
+	for _, t := range control.Topics() {
+		topics = append(topics, t.String())
+	}
+	fmt.Fprintf(w, `usage: roam6 show %s [OPTION...]
+
+Asks the running daemon what it does.
+
+  bindings       the home agent's binding cache: which mobile is where
+  updates        a mobile's registration, its uplinks and the routers it hears
+  tunnels        what the data plane forwards
+  handovers      the timeline of the last moves, in milliseconds
+  stats          counters
+
+  --json         JSON instead of a table
+  --watch        again each second; with --json, a line each time
+  --control PATH the daemon's control socket (%s)
+`, strings.Join(topics, "|"), control.DefaultPath)
+}
+
+// shower shows one topic.
+type shower struct {
+	std    stdio
+	client *control.Client
+	topic  control.Topic
+	json   bool
+}
+
+func (s *shower) ask(ctx context.Context) (json.RawMessage, error) {
+	ctx, cancel := context.WithTimeout(ctx, showTimeout)
+	defer cancel()
+	return s.client.Show(ctx, s.topic)
+}
+
+func (s *shower) once(ctx context.Context) error {
+	data, err := s.ask(ctx)
+	if err != nil {
+		return err
+	}
+	if !s.json {
+		return s.table(data)
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, data, "", "  "); err != nil {
+		return err
+	}
+	b.WriteByte('\n')
+	_, err = s.std.out.Write(b.Bytes())
+	return err
+}
+
+func (s *shower) table(data json.RawMessage) error {
+	document, err := control.Decode(s.topic, data)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer // so that a table is written at once
+	if err := document.Render(&b); err != nil {
+		return err
+	}
+	_, err = s.std.out.Write(b.Bytes())
+	return err
+}
+
+// watch shows the topic again and again until ctx ends. A daemon that cannot
+// be asked at first is an error; one that goes away later, as in a restart, is
+// waited for.
+func (s *shower) watch(ctx context.Context) error {
+	ticker := time.NewTicker(watchInterval)
+	defer ticker.Stop()
+	for asked := false; ; asked = true {
+		data, err := s.ask(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil && !asked:
+			return err
+		case err != nil:
+			fmt.Fprintln(s.std.err, "roam6 show:", err)
+		case s.json:
+			_, err = s.std.out.Write(append(data, '\n'))
+		default:
+			if asked {
+				fmt.Fprintln(s.std.out)
+			}
+			fmt.Fprintf(s.std.out, "%s\n\n", time.Now().Format(time.TimeOnly))
+			err = s.table(data)
+		}
+		if err != nil && data != nil { // nobody reads any more
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}

@@ -1,0 +1,39 @@
+package control
+
+import (
+	"net/netip"
+)
+
+// Bindings is the binding cache of the home agents of a daemon.
+type Bindings struct {
+	Bindings []Binding `json:"bindings"`
+}
+
+// Binding is a home registration as the home agent keeps it.
+type Binding struct {
+	HomeAgent   string     `json:"home_agent"` // the section's name
+	Mobile      string     `json:"mobile"`     // the section's name
+	HomeAddress netip.Addr `json:"home_address"`
+	// State is "probing" while duplicate address detection runs, "active", or
+	// "deleted" for the time that a de-registration is remembered.
+	State string `json:"state"`
+	// CareOf are the care-of addresses, the preferred one first.
+	CareOf   []CareOf       `json:"care_of"`
+	Prefixes []netip.Prefix `json:"prefixes"` // mobile network prefixes
+	Router   bool           `json:"router"`   // registered as a mobile router
+	Sequence uint16         `json:"sequence"` // of the update accepted last
+	// Granted is the lifetime granted by that update, Remaining what is left.
+	Granted   Seconds      `json:"granted_seconds"`
+	Remaining Seconds      `json:"remaining_seconds"`
+	Created   Time         `json:"created"`
+	Age       Milliseconds `json:"age_ms"` // since Created
+	Updated   Time         `json:"updated"`
+	UpdateAge Milliseconds `json:"update_age_ms"` // since Updated
+}
+
+// CareOf is a care-of address in a binding.
+type CareOf struct {
+	Address netip.Addr `json:"address"`
+	BID     uint16     `json:"bid,omitempty"`  // binding identifier (RFC 5648); none: 0
+	Port    uint16     `json:"port,omitempty"` // UDP port of a path through a NAT (RFC 5555); none: 0
+}

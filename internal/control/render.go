@@ -1,0 +1,277 @@
+package control
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Render writes a row for each binding.
+func (d Bindings) Render(w io.Writer) error {
+	t := newTable("HOME AGENT", "MOBILE", "HOME ADDRESS", "CARE-OF ADDRESS", "PREFIXES", "STATE", "SEQUENCE", "GRANTED", "REMAINING", "UPDATED")
+	for _, b := range d.Bindings {
+		mobile := b.Mobile
+		if b.Router {
+			mobile += " (router)"
+		}
+		careOf := make([]string, len(b.CareOf))
+		for i, c := range b.CareOf {
+			careOf[i] = c.String()
+		}
+		t.row(b.HomeAgent, mobile, address(b.HomeAddress), strings.Join(careOf, "\n"), lines(b.Prefixes), b.State,
+			strconv.Itoa(int(b.Sequence)), span(time.Duration(b.Granted)), span(time.Duration(b.Remaining)), span(time.Duration(b.UpdateAge))+" ago")
+	}
+	return t.write(w, "no bindings")
+}
+
+// String returns the address with what else is needed to reach it.
+func (c CareOf) String() string {
+	s := c.Address.String()
+	if c.Port != 0 {
+		s = "[" + s + "]:" + strconv.Itoa(int(c.Port))
+	}
+	if c.BID != 0 {
+		s += " (BID " + strconv.Itoa(int(c.BID)) + ")"
+	}
+	return s
+}
+
+// Render writes a row for each mobile and then one for each router that it
+// hears.
+func (d Updates) Render(w io.Writer) error {
+	t := newTable("MOBILE", "HOME ADDRESS", "HOME AGENT", "ATTACHED TO", "CARE-OF ADDRESS", "STATE", "SEQUENCE", "GRANTED", "REMAINING")
+	uplinks := newTable("MOBILE", "UPLINK", "CARRIER", "ROUTER", "LIFETIME", "INTERVAL", "HEARD", "PREFIXES")
+	for _, u := range d.Updates {
+		careOf, granted, remaining := address(u.CareOf), "", ""
+		if u.Registered {
+			granted, remaining = span(time.Duration(u.Granted)), span(time.Duration(u.Remaining))
+		} else if u.Attachment != nil && !u.Attachment.AtHome {
+			careOf = address(u.Attachment.CareOf)
+		}
+		t.row(u.Mobile, address(u.HomeAddress), address(u.HomeAgent), u.Attachment.String(), careOf, u.state(),
+			strconv.Itoa(int(u.Sequence)), granted, remaining)
+		for _, l := range u.Uplinks {
+			carrier := "down"
+			if l.Up {
+				carrier = "up"
+			}
+			if len(l.Routers) == 0 {
+				uplinks.row(u.Mobile, l.Name, carrier, "", "", "", "", "")
+			}
+			for _, r := range l.Routers {
+				interval := ""
+				if r.Interval != 0 {
+					interval = span(time.Duration(r.Interval))
+				}
+				uplinks.row(u.Mobile, l.Name, carrier, address(r.Address), span(time.Duration(r.Lifetime)), interval,
+					span(time.Duration(r.Age))+" ago", lines(r.Prefixes))
+			}
+		}
+	}
+	if err := t.write(w, "no mobile nodes or routers"); err != nil || len(uplinks.rows) == 0 {
+		return err
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	return uplinks.write(w, "")
+}
+
+// state tells the most important thing about a registration in words.
+func (u Update) state() string {
+	var s string
+	switch {
+	case u.Halted:
+		return "refused"
+	case u.Registered:
+		s = "registered"
+	case u.Attachment == nil:
+		s = "nowhere"
+	case u.Attachment.AtHome:
+		s = "at home"
+	default:
+		s = "not registered"
+	}
+	if u.Lost {
+		s += ", link lost"
+	}
+	if u.Pending {
+		s += ", update pending"
+	}
+	return s
+}
+
+// String returns the router with its link as the zone (RFC 4007 §11), or
+// "home" with the link; the empty string stands for nowhere.
+func (a *Attachment) String() string {
+	switch {
+	case a == nil:
+		return ""
+	case a.AtHome:
+		return "home%" + a.Link
+	case !a.Router.IsValid():
+		return a.Link
+	default:
+		return a.Router.String() + "%" + a.Link
+	}
+}
+
+// Render writes a row for each tunnel, and what was dropped.
+func (d Tunnels) Render(w io.Writer) error {
+	if d.Plane != "" {
+		if _, err := fmt.Fprintf(w, "plane: %s\n\n", d.Plane); err != nil {
+			return err
+		}
+	}
+	t := newTable("HOME ADDRESS", "SIDE", "LOCAL", "REMOTE", "INNER", "MTU", "SINCE", "ENCAPSULATED", "DECAPSULATED")
+	for _, v := range d.Tunnels {
+		local, remote := make([]string, len(v.Paths)), make([]string, len(v.Paths))
+		for i, p := range v.Paths {
+			local[i] = p.Local.String()
+			remote[i] = CareOf{Address: p.Remote, BID: p.BID, Port: p.Port}.String()
+		}
+		t.row(address(v.HomeAddress), v.Side, strings.Join(local, "\n"), strings.Join(remote, "\n"), lines(v.Inner),
+			strconv.Itoa(v.MTU), span(time.Duration(v.Age))+" ago",
+			traffic(v.EncapsulatedPackets, v.EncapsulatedBytes), traffic(v.DecapsulatedPackets, v.DecapsulatedBytes))
+	}
+	if err := t.write(w, "no tunnels"); err != nil {
+		return err
+	}
+	return renderDrops(w, "PACKETS DROPPED", d.Drops)
+}
+
+// traffic is packets and octets, the octets in binary multiples.
+func traffic(packets, octets uint64) string {
+	units := [...]string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
+	i, f := 0, float64(octets)
+	for f >= 1024 && i < len(units)-1 {
+		f /= 1024
+		i++
+	}
+	precision := 0
+	if i > 0 && f < 100 {
+		precision = 1
+	}
+	return fmt.Sprintf("%d (%s %s)", packets, strconv.FormatFloat(f, 'f', precision, 64), units[i])
+}
+
+// renderDrops writes the reasons that occurred; none: nothing.
+func renderDrops(w io.Writer, heading string, drops map[string]uint64) error {
+	reasons := occurred(drops)
+	if len(reasons) == 0 {
+		return nil
+	}
+	t := newTable(heading, "")
+	for _, reason := range reasons {
+		t.row(reason, strconv.FormatUint(drops[reason], 10))
+	}
+	if _, err := fmt.Fprintln(w); err != nil {
+		return err
+	}
+	return t.write(w, "")
+}
+
+// Render writes a row for each move.
+func (d Handovers) Render(w io.Writer) error {
+	t := newTable("HOME ADDRESS", "FROM", "TO", "TRIGGER", "WHEN", "LINK UP", "RS", "RA", "COA", "BU", "BA", "TOTAL", "UPDATES")
+	moment := func(m *Milliseconds) string {
+		if m == nil {
+			return ""
+		}
+		return strconv.FormatFloat(float64(*m)/float64(time.Millisecond), 'f', 1, 64)
+	}
+	for _, h := range d.Handovers {
+		p := h.Phases
+		t.row(address(h.HomeAddress), h.From.String(), h.To.String(), h.Trigger, span(time.Duration(h.Age))+" ago", moment(p.LinkUp), moment(p.Solicited),
+			moment(p.Advertised), moment(p.CareOf), moment(p.Updated), moment(p.Acknowledged), moment(h.Total), strconv.Itoa(h.Updates))
+	}
+	if len(t.rows) > 0 {
+		if _, err := fmt.Fprint(w, "milliseconds from the start of the move\n\n"); err != nil {
+			return err
+		}
+	}
+	return t.write(w, "no handovers")
+}
+
+// Render writes a list of numbers for each part of the daemon.
+func (d Stats) Render(w io.Writer) error {
+	if _, err := fmt.Fprintf(w, "roam6 %s, up %s\n", d.Version, span(time.Duration(d.Uptime))); err != nil {
+		return err
+	}
+	for _, part := range d.parts() {
+		t := newTable(part.heading, "")
+		for _, c := range part.counters {
+			t.row(c.name, strconv.FormatUint(c.value, 10))
+		}
+		if _, err := fmt.Fprintln(w); err != nil {
+			return err
+		}
+		if err := t.write(w, ""); err != nil {
+			return err
+		}
+	}
+	if len(d.Acknowledgements) > 0 {
+		t := newTable("BINDING ACKNOWLEDGEMENTS", "SENT", "RECEIVED")
+		for _, a := range d.Acknowledgements {
+			t.row(a.Meaning, strconv.FormatUint(a.Sent, 10), strconv.FormatUint(a.Received, 10))
+		}
+		if _, err := fmt.Fprintln(w); err != nil {
+			return err
+		}
+		if err := t.write(w, ""); err != nil {
+			return err
+		}
+	}
+	if err := renderDrops(w, "MESSAGES DROPPED", d.MessagesDropped); err != nil {
+		return err
+	}
+	return renderDrops(w, "PACKETS DROPPED", d.PacketsDropped)
+}
+
+type counter struct {
+	name  string
+	value uint64
+}
+
+type part struct {
+	heading  string
+	counters []counter
+}
+
+// parts are the counters with a name in words.
+func (d Stats) parts() []part {
+	var parts []part
+	if m := d.Mobile; m != nil {
+		parts = append(parts, part{"MOBILE", []counter{
+			{"binding updates sent", m.UpdatesSent},
+			{"of these, retransmissions", m.Retransmissions},
+			{"late acknowledgements", m.LateAcknowledgements},
+			{"handovers", m.Handovers},
+			{"care-of addresses found taken", m.Duplicates},
+		}})
+	}
+	if a := d.Agent; a != nil {
+		parts = append(parts, part{"HOME AGENT", []counter{
+			{"mobiles configured", uint64(a.Mobiles)},
+			{"bindings", uint64(a.Bindings)},
+			{"bindings being probed", uint64(a.Probing)},
+			{"bindings deleted lately", uint64(a.Deleted)},
+			{"registrations", a.Registrations},
+			{"refreshes", a.Refreshes},
+			{"moves", a.Moves},
+			{"de-registrations", a.Deregistrations},
+			{"expirations", a.Expirations},
+			{"home addresses found taken", a.Duplicates},
+			{"conflicts with neighbours", a.Conflicts},
+		}})
+	}
+	return append(parts, part{"DAEMON", []counter{
+		{"router advertisements sent", d.Daemon.RouterAdvertisementsSent},
+		{"reloads", d.Daemon.Reloads},
+		{"reloads that failed", d.Daemon.ReloadsFailed},
+		{"netlink overruns", d.Daemon.NetlinkOverruns},
+		{"events lost", d.Daemon.EventsLost},
+	}})
+}

@@ -1,0 +1,129 @@
+package control
+
+import (
+	"net/netip"
+	"time"
+
+	"roam6/internal/role"
+	"roam6/mn"
+)
+
+// Updates is the binding update list of the mobile nodes and routers of a
+// daemon, and where they are.
+type Updates struct {
+	Updates []Update `json:"updates"`
+}
+
+// Update is a mobile's registration with its home agent.
+type Update struct {
+	Mobile      string     `json:"mobile"` // the section's name
+	HomeAddress netip.Addr `json:"home_address"`
+	HomeAgent   netip.Addr `json:"home_agent"`
+	// Attachment is where the mobile is; null while nowhere.
+	Attachment *Attachment `json:"attachment"`
+	// Lost: the attachment does not work at the moment.
+	Lost bool `json:"lost"`
+	// Registered: the home agent has acknowledged a care-of address, namely
+	// CareOf, and its lifetime runs.
+	Registered bool       `json:"registered"`
+	CareOf     netip.Addr `json:"care_of,omitzero"`
+	Sequence   uint16     `json:"sequence"` // of the last update sent
+	Granted    Seconds    `json:"granted_seconds"`
+	Remaining  Seconds    `json:"remaining_seconds"`
+	Pending    bool       `json:"pending"` // an update waits for its acknowledgement
+	Halted     bool       `json:"halted"`  // refused: no updates are sent until reconfigured
+	// CareOfs are the care-of addresses there are, registered or not.
+	CareOfs []CareOfCandidate `json:"care_of_addresses"`
+	Uplinks []Uplink          `json:"uplinks"`
+}
+
+// Attachment is where a mobile is attached.
+type Attachment struct {
+	Link   string     `json:"link"` // interface name
+	Router netip.Addr `json:"router,omitzero"`
+	CareOf netip.Addr `json:"care_of,omitzero"` // the home address when at home
+	AtHome bool       `json:"at_home"`
+}
+
+// CareOfCandidate is a care-of address on an uplink.
+type CareOfCandidate struct {
+	Address    netip.Addr `json:"address"`
+	Optimistic bool       `json:"optimistic"` // duplicate address detection is under way
+	Retired    bool       `json:"retired"`    // kept for a while for what is still on its way
+}
+
+// Uplink is an interface that a mobile may attach by.
+type Uplink struct {
+	Name    string   `json:"name"`
+	Index   int      `json:"index"`
+	Up      bool     `json:"up"`
+	Routers []Router `json:"routers"`
+}
+
+// Router is a router heard on an uplink.
+type Router struct {
+	Address  netip.Addr     `json:"address"`
+	Prefixes []netip.Prefix `json:"prefixes"`
+	Lifetime Seconds        `json:"lifetime_seconds"`
+	Interval Milliseconds   `json:"interval_ms"` // advertised; 0: not
+	Age      Milliseconds   `json:"age_ms"`      // since it was last heard
+}
+
+// UpdateOf converts a mobile's snapshot.
+func UpdateOf(s mn.Snapshot) Update {
+	u := Update{
+		Mobile: s.Name, HomeAddress: s.HomeAddress, HomeAgent: s.HomeAgent,
+		Attachment: attachmentOf(s.Attachment), Lost: s.Lost,
+		Registered: s.Update.Registered, CareOf: s.Update.CareOf, Sequence: uint16(s.Update.Sequence),
+		Granted: Seconds(s.Update.Granted), Remaining: Seconds(max(s.Update.Remaining, 0)),
+		Pending: s.Update.Pending, Halted: s.Update.Halted,
+		CareOfs: make([]CareOfCandidate, 0, len(s.CareOfs)),
+		Uplinks: make([]Uplink, 0, len(s.Uplinks)),
+	}
+	for _, c := range s.CareOfs {
+		u.CareOfs = append(u.CareOfs, CareOfCandidate{Address: c.Addr, Optimistic: c.Optimistic, Retired: c.Retired})
+	}
+	for _, l := range s.Uplinks {
+		uplink := Uplink{Name: l.Name, Index: l.Index, Up: l.Up, Routers: make([]Router, 0, len(l.Routers))}
+		for _, r := range l.Routers {
+			uplink.Routers = append(uplink.Routers, Router{
+				Address: r.Addr, Prefixes: orEmpty(r.Prefixes), Lifetime: Seconds(r.Lifetime),
+				Interval: Milliseconds(r.Interval), Age: Milliseconds(r.Age),
+			})
+		}
+		u.Uplinks = append(u.Uplinks, uplink)
+	}
+	return u
+}
+
+// attachmentOf converts an attachment; nowhere is nil.
+func attachmentOf(a role.Attachment) *Attachment {
+	if a == (role.Attachment{}) {
+		return nil
+	}
+	return &Attachment{Link: a.Link, Router: a.Router, CareOf: a.CareOf, AtHome: a.AtHome}
+}
+
+func (a *Attachment) role() role.Attachment {
+	if a == nil {
+		return role.Attachment{}
+	}
+	return role.Attachment{Link: a.Link, Router: a.Router, CareOf: a.CareOf, AtHome: a.AtHome}
+}
+
+// orEmpty makes an absent list one that is [] and not null in JSON.
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// ageOf is the time since t; zero when t has not been, or is ahead because the
+// wall clock was set back.
+func ageOf(now, t time.Time) Milliseconds {
+	if t.IsZero() {
+		return 0
+	}
+	return Milliseconds(max(now.Sub(t), 0))
+}

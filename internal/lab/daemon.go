@@ -1,0 +1,209 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"roam6/internal/lab/netns"
+	"roam6/internal/uci"
+)
+
+// daemon is the roam6 process of a node.
+type daemon struct {
+	name   string
+	space  *netns.Space
+	env    Environment
+	config string // path
+	socket string
+	log    *os.File
+
+	mu      sync.Mutex
+	process *exec.Cmd
+	ended   chan struct{} // of the current process
+	result  error         // how it ended
+	wanted  bool          // its end is expected
+}
+
+// stopTime is how long a daemon may take to end in order: de-registration and
+// the last advertisements included.
+const stopTime = 10 * time.Second
+
+// newDaemon writes the configuration and opens the log. The daemon is stopped.
+func newDaemon(env Environment, space *netns.Space, file *uci.File) (*daemon, error) {
+	d := &daemon{name: space.Name(), space: space, env: env,
+		config: filepath.Join(env.Directory, space.Name()),
+		socket: controlSocket(env.Directory, space.Name()),
+	}
+	text, err := uci.Format(file)
+	if err != nil {
+		return nil, fmt.Errorf("configuration of %s: %w", d.name, err)
+	}
+	if err := os.WriteFile(d.config, text, 0o600); err != nil {
+		return nil, fmt.Errorf("configuration of %s: %w", d.name, err)
+	}
+	if d.log, err = os.OpenFile(d.config+".log", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+		return nil, fmt.Errorf("log of %s: %w", d.name, err)
+	}
+	return d, nil
+}
+
+// start starts the process in its namespace.
+func (d *daemon) start() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	cmd := exec.Command(d.env.Binary, "run", "--config", d.config)
+	cmd.Stdout, cmd.Stderr = d.log, d.log
+	cmd.Env = append(os.Environ(), d.env.BinaryEnv...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Setpgid:   true, // an interrupt at the terminal is for the lab
+		Pdeathsig: syscall.SIGTERM,
+	}
+	if err := d.space.Do(cmd.Start); err != nil {
+		return fmt.Errorf("start %s of %s: %w", d.env.Binary, d.name, err)
+	}
+	ended := make(chan struct{})
+	d.process, d.ended, d.wanted = cmd, ended, false
+	go func() {
+		err := cmd.Wait()
+		d.mu.Lock()
+		d.result = err
+		d.mu.Unlock()
+		close(ended)
+	}()
+	return nil
+}
+
+// kill ends the process without giving it a chance to clean up.
+func (d *daemon) kill() error {
+	d.mu.Lock()
+	process, ended := d.process, d.ended
+	d.wanted = true
+	d.mu.Unlock()
+	if err := process.Process.Kill(); err != nil {
+		return fmt.Errorf("kill the process of %s: %w", d.name, err)
+	}
+	<-ended
+	return nil
+}
+
+// stop ends the process in order. It fails when the process had ended before,
+// does not end in time, or ends with an error.
+func (d *daemon) stop() error {
+	d.mu.Lock()
+	process, ended := d.process, d.ended
+	d.mu.Unlock()
+	if process == nil {
+		return nil
+	}
+	if err := d.check(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	d.wanted = true
+	d.mu.Unlock()
+	if err := process.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return fmt.Errorf("end the process of %s: %w", d.name, err)
+	}
+	select {
+	case <-ended:
+	case <-time.After(stopTime):
+		_ = process.Process.Kill()
+		<-ended
+		return fmt.Errorf("%s did not end within %v of SIGTERM", d.name, stopTime)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.result != nil {
+		return fmt.Errorf("%s ended with %w", d.name, d.result)
+	}
+	return nil
+}
+
+// check reports a process that ended by itself.
+func (d *daemon) check() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.process == nil || d.wanted {
+		return nil
+	}
+	select {
+	case <-d.ended:
+		if d.result == nil {
+			return fmt.Errorf("%s ended by itself", d.name)
+		}
+		return fmt.Errorf("%s ended by itself: %w", d.name, d.result)
+	default:
+		return nil
+	}
+}
+
+// running reports whether the daemon answers on its control socket.
+func (d *daemon) running() bool {
+	info, err := os.Stat(d.socket)
+	return err == nil && info.Mode()&os.ModeSocket != 0
+}
+
+// tail writes the last lines of the log.
+func (d *daemon) tail(w io.Writer, lines int) {
+	b, err := os.ReadFile(d.log.Name())
+	if err != nil {
+		fmt.Fprintf(w, "%s: %v\n", d.name, err)
+		return
+	}
+	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+	for _, line := range all[max(0, len(all)-lines):] {
+		fmt.Fprintf(w, "  %-5s %s\n", d.name, line)
+	}
+}
+
+func (d *daemon) observer() Observer {
+	if d.env.Observe == nil {
+		return nil
+	}
+	return d.env.Observe(d.socket)
+}
+
+// crew is all daemons of a world, in the order of their start.
+type crew []*daemon
+
+// start starts all daemons and waits until each has its control socket.
+func (c crew) start(ctx context.Context) error {
+	for _, d := range c {
+		if err := d.start(); err != nil {
+			return err
+		}
+	}
+	const limit = 10 * time.Second
+	for _, d := range c {
+		if !until(ctx, limit, func() bool { return d.running() || d.check() != nil }) {
+			return errors.Join(ctx.Err(), fmt.Errorf("%s has no control socket %s after %v", d.name, d.socket, limit))
+		}
+	}
+	return c.check()
+}
+
+// stop stops all daemons, the last one first.
+func (c crew) stop() error {
+	var errs []error
+	for i := len(c) - 1; i >= 0; i-- {
+		errs = append(errs, c[i].stop())
+	}
+	return errors.Join(errs...)
+}
+
+func (c crew) check() error {
+	var errs []error
+	for _, d := range c {
+		errs = append(errs, d.check())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,204 @@
+package report
+
+import (
+	"encoding/json"
+	"io"
+	"math"
+	"slices"
+	"time"
+)
+
+// Milliseconds is a time as the JSON shows it: milliseconds with a fraction to
+// the microsecond. NaN, where nothing was measured, becomes null.
+type Milliseconds float64
+
+// None stands for a time that was not measured.
+func None() Milliseconds { return Milliseconds(math.NaN()) }
+
+// Millis converts a duration.
+func Millis(d time.Duration) Milliseconds {
+	return Milliseconds(float64(d) / float64(time.Millisecond))
+}
+
+// Known reports whether m was measured.
+func (m Milliseconds) Known() bool { return !math.IsNaN(float64(m)) }
+
+// MarshalJSON rounds to the microsecond.
+func (m Milliseconds) MarshalJSON() ([]byte, error) {
+	if !m.Known() || math.IsInf(float64(m), 0) {
+		return []byte("null"), nil
+	}
+	return json.Marshal(math.Round(float64(m)*1000) / 1000)
+}
+
+// Report is the outcome of a run.
+type Report struct {
+	Scenario   string     `json:"scenario"`
+	Conditions Conditions `json:"conditions"`
+	Handovers  []Handover `json:"handovers"`
+	Kills      []Kill     `json:"kills,omitempty"`
+	TCP        TCP        `json:"tcp"`
+	Summary    Summary    `json:"summary"`
+	Relay      Relay      `json:"relay"`
+	// Failures say why the run as a whole did not succeed.
+	Failures []string `json:"failures"`
+}
+
+// Conditions are what the run was made under.
+type Conditions struct {
+	Switching  Milliseconds `json:"switching_ms"`  // asked for
+	Access     Milliseconds `json:"access_ms"`     // round trip A
+	HomeAgent  Milliseconds `json:"home_agent_ms"` // round trip H, away from home
+	Interval   Milliseconds `json:"probe_interval_ms"`
+	Loss       float64      `json:"loss"`
+	LinkEvents bool         `json:"link_events"`
+	Seed       uint64       `json:"seed"`
+}
+
+// Handover is one move. Interruptions are gaps at the receiver less the
+// interval of sending.
+type Handover struct {
+	From      string       `json:"from"`
+	To        string       `json:"to"`
+	Completed bool         `json:"completed"`
+	Switching Milliseconds `json:"switching_ms"` // measured: link lost to link ready
+	LimitDown Milliseconds `json:"limit_down_ms"`
+	Down      Milliseconds `json:"down_ms"`
+	LimitUp   Milliseconds `json:"limit_up_ms"`
+	Up        Milliseconds `json:"up_ms"`
+	LostDown  int          `json:"lost_down"`
+	LostUp    int          `json:"lost_up"`
+	// Phases are counted from the moment the new link was ready.
+	Phases Phases `json:"phases_ms"`
+	// Trigger is what the router took for the sign of its move.
+	Trigger string `json:"trigger,omitempty"`
+	// Updates is how many binding updates it took.
+	Updates int `json:"updates,omitempty"`
+}
+
+// Phases is the router's own timeline of a handover.
+type Phases struct {
+	LinkUp       Milliseconds `json:"link_up"`
+	Solicited    Milliseconds `json:"rs"`
+	Advertised   Milliseconds `json:"ra"`
+	CareOf       Milliseconds `json:"coa"`
+	Updated      Milliseconds `json:"bu"`
+	Acknowledged Milliseconds `json:"ba"`
+}
+
+// NoPhases is the timeline of a handover that the router did not tell of.
+func NoPhases() Phases {
+	n := None()
+	return Phases{n, n, n, n, n, n}
+}
+
+// RatioDown is the downlink interruption as a ratio to its limit.
+func (h Handover) RatioDown() float64 { return float64(h.Down / h.LimitDown) }
+
+// RatioUp is the uplink interruption as a ratio to its limit.
+func (h Handover) RatioUp() float64 { return float64(h.Up / h.LimitUp) }
+
+// Kill is a process that was killed and started again in mid-ride.
+type Kill struct {
+	Role string `json:"role"`
+	// RecoveredDown and RecoveredUp are the times from the kill until packets
+	// that were sent after it arrived.
+	RecoveredDown Milliseconds `json:"recovered_down_ms"`
+	RecoveredUp   Milliseconds `json:"recovered_up_ms"`
+	LostDown      int          `json:"lost_down"`
+	LostUp        int          `json:"lost_up"`
+}
+
+// TCP is the verdict on the transfer.
+type TCP struct {
+	Bytes     int64  `json:"bytes"`
+	BytesDown int64  `json:"bytes_down"`
+	BytesUp   int64  `json:"bytes_up"`
+	Intact    bool   `json:"intact"`
+	Error     string `json:"error,omitempty"`
+}
+
+// Summary is over all handovers that completed.
+type Summary struct {
+	Handovers       int          `json:"handovers"`
+	Completed       int          `json:"completed"`
+	MedianDown      Milliseconds `json:"median_down_ms"`
+	P99Down         Milliseconds `json:"p99_down_ms"`
+	MedianRatioDown Milliseconds `json:"median_ratio_down"`
+	P99RatioDown    Milliseconds `json:"p99_ratio_down"`
+	MedianUp        Milliseconds `json:"median_up_ms"`
+	P99Up           Milliseconds `json:"p99_up_ms"`
+	MedianRatioUp   Milliseconds `json:"median_ratio_up"`
+	P99RatioUp      Milliseconds `json:"p99_ratio_up"`
+	// ExcessDown is the median of what the downlink took beyond its limit.
+	ExcessDown Milliseconds `json:"median_excess_down_ms"`
+	ExcessUp   Milliseconds `json:"median_excess_up_ms"`
+	SentDown   int          `json:"sent_down"`
+	SentUp     int          `json:"sent_up"`
+	LostDown   int          `json:"lost_down"`
+	LostUp     int          `json:"lost_up"`
+	// Duplicates and Reordered count both directions.
+	Duplicates int `json:"duplicates"`
+	Reordered  int `json:"reordered"`
+}
+
+// Relay is the lab's own error.
+type Relay struct {
+	Frames     uint64       `json:"frames"`
+	Discarded  uint64       `json:"discarded"`
+	MedianLate Milliseconds `json:"median_late_ms"`
+	P99Late    Milliseconds `json:"p99_late_ms"`
+	MaxLate    Milliseconds `json:"max_late_ms"`
+	RealTime   bool         `json:"real_time_priority"`
+}
+
+// Summarise fills the figures of the summary that follow from the handovers.
+func (r *Report) Summarise() {
+	s := &r.Summary
+	s.Handovers, s.Completed = len(r.Handovers), 0
+	var down, up, ratioDown, ratioUp, excessDown, excessUp []float64
+	for _, h := range r.Handovers {
+		if h.Completed {
+			s.Completed++
+		}
+		if h.Down.Known() {
+			down = append(down, float64(h.Down))
+			ratioDown = append(ratioDown, h.RatioDown())
+			excessDown = append(excessDown, float64(h.Down-h.LimitDown))
+		}
+		if h.Up.Known() {
+			up = append(up, float64(h.Up))
+			ratioUp = append(ratioUp, h.RatioUp())
+			excessUp = append(excessUp, float64(h.Up-h.LimitUp))
+		}
+	}
+	s.MedianDown, s.P99Down = Milliseconds(quantile(down, .5)), Milliseconds(quantile(down, .99))
+	s.MedianUp, s.P99Up = Milliseconds(quantile(up, .5)), Milliseconds(quantile(up, .99))
+	s.MedianRatioDown, s.P99RatioDown = Milliseconds(quantile(ratioDown, .5)), Milliseconds(quantile(ratioDown, .99))
+	s.MedianRatioUp, s.P99RatioUp = Milliseconds(quantile(ratioUp, .5)), Milliseconds(quantile(ratioUp, .99))
+	s.ExcessDown, s.ExcessUp = Milliseconds(quantile(excessDown, .5)), Milliseconds(quantile(excessUp, .5))
+}
+
+// quantile is the value that the fraction q of the values does not exceed; for
+// one half it is the median, the mean of the middle two. NaN without values.
+func quantile(values []float64, q float64) float64 {
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	v := slices.Sorted(slices.Values(values))
+	n := len(v)
+	if q == .5 && n%2 == 0 {
+		return (v[n/2-1] + v[n/2]) / 2
+	}
+	return v[max(0, min(n-1, int(math.Ceil(q*float64(n)))-1))]
+}
+
+// WriteJSON writes the report as indented JSON.
+func (r *Report) WriteJSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	if r.Failures == nil {
+		r.Failures = []string{}
+	}
+	return e.Encode(r)
+}

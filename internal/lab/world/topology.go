@@ -1,0 +1,214 @@
+// Package world builds networks of namespaces from a description: nodes, wires
+// and air interfaces as values. Ordinary routing is set up from the
+// description, so that what a lab examines is the only thing missing.
+package world
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"roam6/internal/lab/relay"
+)
+
+// Topology describes a world.
+type Topology struct {
+	Nodes []Node
+	Wires []Wire
+	Airs  []Air
+	// Anchors are prefixes that ordinary routing carries to a node which is not
+	// on them, as to a home agent.
+	Anchors []Anchor
+}
+
+// Node is a network namespace of its own.
+type Node struct {
+	Name string
+	// Router: the node forwards. One that does not is a host, with a default
+	// route to the router on its wire.
+	Router bool
+	// Routes are routes that do not follow from the topology.
+	Routes []Route
+}
+
+// End is an interface of a node. The interface's first address is the next hop
+// for others.
+type End struct {
+	Node, Interface string
+	Addresses       []netip.Prefix
+}
+
+// Wire joins two nodes. Without impairment it is a veth pair, with one it goes
+// through the relay.
+type Wire struct {
+	A, B End
+	Path relay.Impairment
+}
+
+// Air is a radio: each station is at one of the routers, or at none. Routers'
+// prefixes are reachable in ordinary routing; stations have to care for
+// themselves.
+type Air struct {
+	Routers, Stations []End
+	Path              relay.Impairment
+}
+
+// Anchor is a prefix that is routed to a node.
+type Anchor struct {
+	Prefix netip.Prefix
+	Node   string
+}
+
+// Route is a static route of a node.
+type Route struct {
+	Prefix    netip.Prefix
+	Via       netip.Addr
+	Interface string
+	Metric    int
+}
+
+// Validate reports everything that is wrong with the description.
+func (t Topology) Validate() error {
+	var errs []error
+	nodes := map[string]bool{}
+	for _, n := range t.Nodes {
+		if nodes[n.Name] {
+			errs = append(errs, fmt.Errorf("two nodes are called %s", n.Name))
+		}
+		nodes[n.Name] = true
+	}
+	interfaces := map[string]bool{}
+	for _, e := range t.ends() {
+		key := e.Node + " " + e.Interface
+		switch {
+		case !nodes[e.Node]:
+			errs = append(errs, fmt.Errorf("interface %s is of an unknown node %q", e.Interface, e.Node))
+		case interfaces[key]:
+			errs = append(errs, fmt.Errorf("node %s has two interfaces %s", e.Node, e.Interface))
+		case e.Interface == "" || len(e.Interface) > 15:
+			errs = append(errs, fmt.Errorf("node %s: %q cannot name an interface", e.Node, e.Interface))
+		}
+		interfaces[key] = true
+	}
+	for _, w := range t.Wires {
+		if len(w.A.Addresses) == 0 || len(w.B.Addresses) == 0 {
+			errs = append(errs, fmt.Errorf("wire %s–%s: both ends need an address", w.A.Node, w.B.Node))
+		}
+		errs = append(errs, w.Path.Validate())
+	}
+	for _, a := range t.Airs {
+		errs = append(errs, a.Path.Validate())
+	}
+	for _, a := range t.Anchors {
+		if !nodes[a.Node] {
+			errs = append(errs, fmt.Errorf("prefix %v is anchored at an unknown node %q", a.Prefix, a.Node))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (t Topology) ends() (ends []End) {
+	for _, w := range t.Wires {
+		ends = append(ends, w.A, w.B)
+	}
+	for _, a := range t.Airs {
+		ends = append(append(ends, a.Routers...), a.Stations...)
+	}
+	return ends
+}
+
+// neighbor is a node at the other end of a wire.
+type neighbor struct {
+	node      string
+	via       netip.Addr
+	ifaceHere string
+}
+
+// Routes are the routes of ordinary routing, by node: a host has a default
+// route, a router with one neighbouring router too, and any other router a
+// route to every prefix of its network by the fewest hops. Routes of the nodes'
+// own are included.
+func (t Topology) Routes() map[string][]Route {
+	neighbors := map[string][]neighbor{}
+	prefixes := map[string][]netip.Prefix{} // on the node's interfaces, or anchored there
+	local := map[string][]netip.Prefix{}
+	add := func(e End) {
+		for _, a := range e.Addresses {
+			p := a.Masked()
+			prefixes[e.Node] = append(prefixes[e.Node], p)
+			local[e.Node] = append(local[e.Node], p)
+		}
+	}
+	for _, w := range t.Wires {
+		add(w.A)
+		add(w.B)
+		neighbors[w.A.Node] = append(neighbors[w.A.Node], neighbor{w.B.Node, w.B.Addresses[0].Addr(), w.A.Interface})
+		neighbors[w.B.Node] = append(neighbors[w.B.Node], neighbor{w.A.Node, w.A.Addresses[0].Addr(), w.B.Interface})
+	}
+	for _, a := range t.Airs {
+		for _, e := range a.Routers {
+			add(e)
+		}
+	}
+	for _, a := range t.Anchors {
+		prefixes[a.Node] = append(prefixes[a.Node], a.Prefix)
+	}
+	router := map[string]bool{}
+	for _, n := range t.Nodes {
+		router[n.Name] = n.Router
+	}
+	routes := map[string][]Route{}
+	for _, n := range t.Nodes {
+		routes[n.Name] = append(t.routesOf(n, neighbors, prefixes, local[n.Name], router), n.Routes...)
+	}
+	return routes
+}
+
+func (t Topology) routesOf(n Node, neighbors map[string][]neighbor, prefixes map[string][]netip.Prefix, known []netip.Prefix, router map[string]bool) (routes []Route) {
+	var ways []neighbor
+	for _, w := range neighbors[n.Name] {
+		if router[w.node] {
+			ways = append(ways, w)
+		}
+	}
+	switch {
+	case len(ways) == 0:
+		return nil
+	case len(ways) == 1 || !n.Router:
+		return []Route{{Prefix: netip.PrefixFrom(netip.IPv6Unspecified(), 0), Via: ways[0].via, Interface: ways[0].ifaceHere}}
+	}
+	known = slices.Clone(known)
+	type reached struct {
+		node  string
+		first neighbor
+	}
+	seen := map[string]bool{n.Name: true}
+	var queue []reached
+	for _, w := range neighbors[n.Name] {
+		if !seen[w.node] {
+			seen[w.node] = true
+			queue = append(queue, reached{w.node, w})
+		}
+	}
+	for len(queue) > 0 {
+		at := queue[0]
+		queue = queue[1:]
+		for _, p := range prefixes[at.node] {
+			if !slices.Contains(known, p) {
+				known = append(known, p)
+				routes = append(routes, Route{Prefix: p, Via: at.first.via, Interface: at.first.ifaceHere})
+			}
+		}
+		if !router[at.node] {
+			continue // hosts do not forward
+		}
+		for _, w := range neighbors[at.node] {
+			if !seen[w.node] {
+				seen[w.node] = true
+				queue = append(queue, reached{w.node, at.first})
+			}
+		}
+	}
+	return routes
+}

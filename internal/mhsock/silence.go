@@ -1,0 +1,236 @@
+package mhsock
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
+
+	"roam6/mip6"
+)
+
+// What the stack would say to signalling, and what keeps it from saying so:
+//
+//	Mobility Header first       "unrecognized next header" (Parameter Problem
+//	                            code 1), unless a raw socket for protocol 135
+//	                            exists: ours exists and discards everything.
+//	Home Address option         "unrecognized option" (code 2)
+//	type 2 routing header       "erroneous header field" (code 0): both dropped
+//	                            by nftables in the input hook, which concerns
+//	                            packets to local addresses only, after the
+//	                            packet socket has its copy.
+//
+// Data packets of route optimisation carry the same option and the same
+// header. A kernel without Mobile IPv6 can only answer them with errors, so
+// they are dropped too. A kernel with Mobile IPv6 handles them, so there the
+// rules are confined to signalling; and because such a kernel answers some
+// Mobility Headers itself (RFC 6275 §9.2), those are dropped as well, except
+// where IPsec has just decrypted them.
+
+func openUnheard() (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, mip6.ProtocolMobility)
+	if err != nil {
+		return nil, err
+	}
+	if err := attachFilter(fd, []bpf.Instruction{bpf.RetConstant{Val: 0}}); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("SO_ATTACH_FILTER", err)
+	}
+	return newFile(fd, "mhsock unheard"), nil
+}
+
+// kernelHasMobileIPv6 reports whether the kernel was built with
+// CONFIG_IPV6_MIP6: without it a type 2 routing header is not accepted as a
+// socket option (RFC 3542 §7).
+func kernelHasMobileIPv6(socket *os.File) bool {
+	rc, err := socket.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var has bool
+	err = rc.Control(func(fd uintptr) {
+		header := [24]byte{1: 2, 2: mip6.RoutingType2, 3: 1} // length 2, one segment left
+		has = unix.SetsockoptString(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RTHDR, string(header[:])) == nil
+		if has {
+			_ = unix.SetsockoptString(int(fd), unix.IPPROTO_IPV6, unix.IPV6_RTHDR, "")
+		}
+	})
+	return err == nil && has
+}
+
+// homeAddressPlaces is the number of places where the Home Address option is
+// looked for. Its alignment is 8n+6 (RFC 6275 §6.3), so that up to five
+// options' worth of other content may precede it.
+const homeAddressPlaces = 5
+
+// rules returns what is dropped in the input hook.
+func rules(mobileIPv6 bool) []rule {
+	const (
+		typeAndLength = 2  // of an option
+		first         = 6  // first place of the option in its header
+		unit          = 8  // octets
+		headerUnits   = 2  // least length field of a header with the option
+		option        = 16 // its length field
+	)
+	nextHeaderIs := func(v byte) rule { return load(offsetNextHeader, 1).equal(v) }
+	// Most packets have neither header: let them go with two comparisons.
+	var rs []rule
+	if mobileIPv6 {
+		rs = append(rs, nextHeaderIs(mip6.ProtocolMobility).notDecrypted().drop())
+	}
+	rs = append(rs, load(offsetNextHeader, 1).notEqual(mip6.ProtocolDestination).notEqual(mip6.ProtocolRouting).accept())
+	for place := range uint32(homeAddressPlaces) {
+		r := nextHeaderIs(mip6.ProtocolDestination)
+		if mobileIPv6 {
+			r = r.load(ipv6HeaderLen, 1).equal(mip6.ProtocolMobility)
+		}
+		// The header must be long enough to hold the option there, or what is
+		// compared is somebody's payload.
+		r = r.load(ipv6HeaderLen+1, 1).atLeast(byte(headerUnits + place))
+		r = r.load(ipv6HeaderLen+first+unit*place, typeAndLength).equal(mip6.OptionTypeHomeAddress, option)
+		rs = append(rs, r.drop())
+	}
+	if !mobileIPv6 {
+		// Wherever it stands in the chain of extension headers.
+		return append(rs, extensionHeader(mip6.ProtocolRouting, 2, 1).equal(mip6.RoutingType2).drop())
+	}
+	for _, next := range []byte{mip6.ProtocolMobility, mip6.ProtocolDestination} {
+		rs = append(rs, nextHeaderIs(mip6.ProtocolRouting).
+			load(ipv6HeaderLen+2, 1).equal(mip6.RoutingType2).
+			load(ipv6HeaderLen, 1).equal(next).drop())
+	}
+	return rs
+}
+
+// silencer keeps the nftables table in place.
+type silencer struct {
+	log      *slog.Logger
+	nft      *nftSocket
+	table    string
+	rules    []rule
+	events   *os.File // what others do to the ruleset
+	restored atomic.Uint64
+}
+
+// openSilencer replaces the table, whatever an earlier instance left of it.
+func openSilencer(table string, mobileIPv6 bool, log *slog.Logger) (*silencer, error) {
+	nft, err := openNftSocket()
+	if err != nil {
+		return nil, err
+	}
+	s := &silencer{log: log, nft: nft, table: table, rules: rules(mobileIPv6)}
+	if err := nft.replaceTable(table, s.rules); err != nil {
+		nft.close()
+		return nil, err
+	}
+	if s.events, err = openNftEvents(); err != nil {
+		log.LogAttrs(context.Background(), slog.LevelWarn,
+			"nftables changes by others cannot be watched: our rules are not put back if somebody flushes the ruleset",
+			slog.Any("error", err))
+		s.events = nil
+	}
+	return s, nil
+}
+
+// unavailable reports whether err means that the kernel has no nftables.
+func unavailable(err error) bool {
+	return errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) ||
+		errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL)
+}
+
+// restorePause limits how often a table is put back that somebody keeps
+// deleting.
+const restorePause = time.Second
+
+// watchRunLoop puts the table back when somebody else deletes it, as `nft flush
+// ruleset` does. It ends when done is closed and close was called.
+func (s *silencer) watchRunLoop(done <-chan struct{}) {
+	if s.events == nil {
+		return
+	}
+	rc, err := s.events.SyscallConn()
+	if err != nil {
+		return
+	}
+	buffer := make([]byte, 1<<15)
+	var (
+		n       int
+		from    unix.Sockaddr
+		readErr error
+	)
+	read := func(fd uintptr) bool {
+		n, from, readErr = unix.Recvfrom(int(fd), buffer, 0)
+		return readErr != unix.EAGAIN
+	}
+	for {
+		if err := rc.Read(read); err != nil {
+			return // closed
+		}
+		lost := errors.Is(readErr, unix.ENOBUFS) // events were missed: look
+		if readErr == nil {
+			if k, ok := from.(*unix.SockaddrNetlink); !ok || k.Pid != 0 {
+				continue // not from the kernel
+			}
+			lost = s.deletedByOther(buffer[:n])
+		}
+		if !lost && readErr == nil {
+			continue
+		}
+		if lost {
+			s.restore()
+		}
+		select {
+		case <-done:
+			return
+		case <-time.After(restorePause):
+		}
+	}
+}
+
+func (s *silencer) deletedByOther(b []byte) bool {
+	messages, err := syscall.ParseNetlinkMessage(b)
+	if err != nil {
+		return false
+	}
+	for _, m := range messages {
+		if m.Header.Type == unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_DELTABLE && m.Header.Pid != s.nft.port &&
+			len(m.Data) >= sizeofNfgenmsg && m.Data[0] == unix.NFPROTO_IPV6 &&
+			stringAttribute(m.Data[sizeofNfgenmsg:], unix.NFTA_TABLE_NAME) == s.table {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *silencer) restore() {
+	if err := s.nft.replaceTable(s.table, s.rules); err != nil {
+		if !errors.Is(err, os.ErrClosed) {
+			s.log.LogAttrs(context.Background(), slog.LevelWarn,
+				"nftables table was deleted by another program and cannot be put back: the kernel answers signalling with ICMPv6 errors",
+				slog.String("table", s.table), slog.Any("error", err))
+		}
+		return
+	}
+	s.restored.Add(1)
+	s.log.LogAttrs(context.Background(), slog.LevelInfo, "nftables table was deleted by another program and is back",
+		slog.String("table", s.table))
+}
+
+// close deletes the table. Another instance's deletion of it is no error.
+func (s *silencer) close() error {
+	if s.events != nil {
+		s.events.Close()
+	}
+	err := s.nft.deleteTable(s.table)
+	if errors.Is(err, unix.ENOENT) {
+		err = nil
+	}
+	s.nft.close()
+	return err
+}

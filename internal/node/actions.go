@@ -1,0 +1,102 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"roam6/internal/role"
+	"roam6/internal/rtnl"
+)
+
+// carryOut does what a role decided, in its order. A failure is told and
+// counted and never ends anything: the role's own timers repeat what matters.
+func (s *Shell) carryOut(actions []role.Action) {
+	for _, a := range actions {
+		if err := s.perform(a); err != nil && !errors.Is(err, rtnl.ErrDeferred) {
+			s.log.LogAttrs(context.Background(), slog.LevelWarn, "action failed", slog.String("reason", err.Error()))
+		}
+	}
+}
+
+// perform carries out one action.
+func (s *Shell) perform(a role.Action) error {
+	switch a := a.(type) {
+	case role.Send:
+		return s.send(a)
+	case role.SolicitRouter:
+		return s.onLink(a.Link, func(c *linkConn) error { return c.solicit() })
+	case role.ProbeAddress:
+		return s.onLink(a.Link, func(c *linkConn) error { return c.probeAddress(a.Addr) })
+	case role.ProbeNeighbor:
+		return s.onLink(a.Link, func(c *linkConn) error { return c.probeNeighbor(a.Source, a.Target) })
+	case role.AnnounceAddress:
+		return s.onLink(a.Link, func(c *linkConn) error { return c.announce(a.Addr, a.Router) })
+	case role.DefendAddress:
+		return s.onLink(a.Link, func(c *linkConn) error { return c.defend(a.Addr, a.Router) })
+	case role.UndefendAddress:
+		return s.onLink(a.Link, func(c *linkConn) error { return c.undefend(a.Addr) })
+	case role.AssignAddress:
+		return s.state.AssignAddress(a)
+	case role.UnassignAddress:
+		return s.state.UnassignAddress(a)
+	case role.AddRoute:
+		return s.state.AddRoute(a)
+	case role.RemoveRoute:
+		return s.state.RemoveRoute(a)
+	case role.LearnNeighbor:
+		return s.state.LearnNeighbor(a)
+	case role.Forward:
+		return s.plane.Apply(a.Changes)
+	case role.AdvertisePrefix:
+		s.advertisePrefix(a)
+	case role.Dropped:
+		s.dropped(a)
+	case role.Log:
+		s.log.LogAttrs(context.Background(), a.Level, a.Message, a.Attrs...)
+	case role.HandoverDone:
+		s.handovers.add(a.Handover)
+		s.metrics.Handover(a.Handover)
+		s.logHandover(a.Handover)
+	case role.Acknowledged:
+		s.metrics.Acknowledged(a)
+	}
+	return nil
+}
+
+// send encodes a Mobility Header message and gives it to the kernel to route.
+func (s *Shell) send(a role.Send) error {
+	b, err := a.Packet.Append(s.buffer[:0])
+	if err != nil {
+		return err
+	}
+	s.buffer = b
+	return s.signalling.Send(b, a.Link, a.Packet.Source)
+}
+
+// dropped counts a message that was not accepted.
+func (s *Shell) dropped(d role.Dropped) {
+	s.metrics.Dropped(d.Reason)
+	s.log.LogAttrs(context.Background(), slog.LevelDebug, "message dropped",
+		slog.String("reason", d.Reason.String()), slog.Any("from", d.From))
+}
+
+// logHandover says in one line how a move went.
+func (s *Shell) logHandover(h role.Handover) {
+	s.log.LogAttrs(context.Background(), slog.LevelInfo, "handover",
+		slog.String("home", h.Home.String()), slog.String("from", place(h.From)), slog.String("to", place(h.To)),
+		slog.String("trigger", h.Trigger.String()), slog.Duration("duration", h.Acknowledged.Sub(h.Start)),
+		slog.Int("updates", h.Updates))
+}
+
+// place names an attachment in a few characters.
+func place(a role.Attachment) string {
+	switch {
+	case a.AtHome:
+		return "home"
+	case a.Router.IsValid():
+		return a.Router.String() + "%" + a.Link
+	default:
+		return "nowhere"
+	}
+}

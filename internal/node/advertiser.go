@@ -1,0 +1,279 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"time"
+
+	"roam6/internal/config"
+	"roam6/internal/role"
+	"roam6/mip6"
+	"roam6/nd"
+	"roam6/nd/ndconn"
+)
+
+// advertiser drives an nd.Advertiser on a link in a goroutine of its own: an
+// interval of 30 ms must not wait for somebody else's netlink call.
+type advertiser struct {
+	conn     *ndconn.Conn
+	machine  *nd.Advertiser
+	commands chan func(now time.Time) []nd.Transmission
+	quit     chan struct{} // closed by abandon
+	done     chan struct{} // closed when the loop has ended
+	sent     func()
+	log      *slog.Logger
+}
+
+// finalTime bounds the final advertisements when the daemon stops.
+const finalTime = time.Second
+
+func newAdvertiser(conn *ndconn.Conn, c nd.AdvertiserConfig, sent func(), log *slog.Logger) (*advertiser, error) {
+	m, err := nd.NewAdvertiser(time.Now(), c, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+	if err != nil {
+		return nil, err
+	}
+	a := &advertiser{
+		conn: conn, machine: m, sent: sent, log: log,
+		commands: make(chan func(time.Time) []nd.Transmission, 64),
+		quit:     make(chan struct{}), done: make(chan struct{}),
+	}
+	go a.sendRunLoop()
+	return a, nil
+}
+
+// sendRunLoop owns the machine.
+func (a *advertiser) sendRunLoop() {
+	defer close(a.done)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	failing := false
+	for !a.machine.Done() {
+		if next := a.machine.Next(); !next.IsZero() {
+			timer.Reset(max(time.Until(next), 0))
+		}
+		var out []nd.Transmission
+		select {
+		case <-a.quit:
+			return
+		case command := <-a.commands:
+			out = command(time.Now())
+		case <-timer.C:
+			out = a.machine.Expire(time.Now())
+		}
+		for _, t := range out {
+			err := a.conn.SendRA(t.Destination, t.Advertisement)
+			if err == nil {
+				a.sent()
+			}
+			if (err != nil) != failing { // say it once, and once that it is over
+				failing = err != nil
+				if failing {
+					a.log.LogAttrs(context.Background(), slog.LevelWarn, "router advertisements are not sent",
+						slog.String("link", a.conn.Link().Name), slog.String("reason", err.Error()))
+				} else {
+					a.log.LogAttrs(context.Background(), slog.LevelInfo, "router advertisements are sent again",
+						slog.String("link", a.conn.Link().Name))
+				}
+			}
+		}
+	}
+}
+
+// command runs in the loop; it is dropped when the loop is that far behind.
+func (a *advertiser) command(do func(now time.Time) []nd.Transmission) {
+	select {
+	case a.commands <- do:
+	default:
+	}
+}
+
+func (a *advertiser) solicited(from netip.Addr) {
+	a.command(func(now time.Time) []nd.Transmission { return a.machine.Solicited(now, from) })
+}
+
+func (a *advertiser) reconfigure(c nd.AdvertiserConfig) {
+	a.command(func(now time.Time) []nd.Transmission {
+		out, err := a.machine.Reconfigure(now, c)
+		if err != nil {
+			a.log.LogAttrs(context.Background(), slog.LevelError, "router advertisements not changed",
+				slog.String("link", a.conn.Link().Name), slog.String("reason", err.Error()))
+		}
+		return out
+	})
+}
+
+// stop begins the final advertisements; done tells when they are sent.
+func (a *advertiser) stop() {
+	a.command(a.machine.Stop)
+}
+
+// abandon ends the loop at once and waits for it.
+func (a *advertiser) abandon() {
+	close(a.quit)
+	<-a.done
+}
+
+// advertisement says what is to be advertised on a link: its section of the
+// configuration, the mobile network prefixes of a router whose downstream it
+// is, or both.
+type advertisement struct {
+	section  *config.Interface // nil: a downstream without one
+	networks []netip.Prefix    // mobile network prefixes
+}
+
+// advertisements collects what is to be advertised, by interface name. Each
+// mobile network prefix goes to one downstream: the first to the first, and
+// what is left over to the last.
+func advertisements(c *config.Config) map[string]advertisement {
+	all := make(map[string]advertisement)
+	for i := range c.Interfaces {
+		if in := &c.Interfaces[i]; in.Advertise {
+			all[in.Name] = advertisement{section: in}
+		}
+	}
+	for _, m := range c.MobileNodes {
+		for i, p := range m.Prefixes {
+			if len(m.Downstreams) == 0 {
+				break
+			}
+			name := m.Downstreams[min(i, len(m.Downstreams)-1)]
+			a := all[name]
+			a.networks = append(a.networks, p)
+			all[name] = a
+		}
+	}
+	return all
+}
+
+// Advertisements on a downstream without a section of its own. The nodes there
+// do not move, but one that is switched on should not wait.
+const (
+	downstreamMin      = 10 * time.Second
+	downstreamMax      = 30 * time.Second
+	downstreamLifetime = 1800 * time.Second
+	networkValid       = 24 * time.Hour
+	networkPreferred   = 4 * time.Hour
+)
+
+// machineConfig is the advertiser's configuration for a link; usable tells
+// which mobile network prefixes the home agent takes.
+func (a advertisement) machineConfig(l role.Link, usable func(netip.Prefix) bool) nd.AdvertiserConfig {
+	c := nd.AdvertiserConfig{
+		MinInterval: downstreamMin, MaxInterval: downstreamMax, MinDelay: 3 * time.Second,
+		SolicitedUnicast: true,
+		Advertisement:    nd.RouterAdvertisement{RouterLifetime: downstreamLifetime},
+	}
+	linkAddr := true
+	if in := a.section; in != nil {
+		c.MinInterval, c.MaxInterval, c.MinDelay = in.MinInterval, in.MaxInterval, in.MinDelay
+		c.SolicitedUnicast, c.TellInterval = in.UnicastReplies, in.IntervalOption
+		if in.MinDelay >= 3*time.Second { // not configured for mobility: RFC 4861 §6.2.6
+			c.SolicitedDelay = nd.MaxRADelay
+		}
+		linkAddr = in.SourceLinkAddr
+		c.Advertisement = nd.RouterAdvertisement{
+			CurHopLimit: in.CurHopLimit, Managed: in.Managed, OtherConfig: in.OtherConfig, HomeAgent: in.HomeAgent,
+			Preference: in.Preference, RouterLifetime: in.RouterLifetime, ReachableTime: in.ReachableTime,
+			RetransTimer: in.RetransTimer, MTU: in.MTU, HomeAgentInfo: in.HomeAgentInfo,
+			Prefixes: slices.Clone(in.Prefixes),
+		}
+	}
+	if linkAddr && l.Ethernet != ([6]byte{}) {
+		c.Advertisement.SourceLinkAddr = l.Ethernet[:]
+	}
+	for _, p := range a.networks {
+		stated := slices.ContainsFunc(c.Advertisement.Prefixes, func(q mip6.PrefixInformation) bool { return q.Prefix.Masked() == p })
+		switch {
+		case usable(p) && !stated:
+			c.Advertisement.Prefixes = append(c.Advertisement.Prefixes, mip6.PrefixInformation{
+				Prefix: p, OnLink: true, Autonomous: p.Bits() == 64, ValidLifetime: networkValid, PreferredLifetime: networkPreferred,
+			})
+		case !usable(p): // RFC 3963 §5.4.2
+			c.Advertisement.Prefixes = slices.DeleteFunc(c.Advertisement.Prefixes, func(q mip6.PrefixInformation) bool { return q.Prefix.Masked() == p })
+		}
+	}
+	return c
+}
+
+// startAdvertiser starts the advertiser of a link that is up, or gives a
+// running one what has changed.
+func (s *Shell) startAdvertiser(c *linkConn) {
+	want, ok := s.advertised[c.link.Name]
+	switch {
+	case !ok && c.advertiser != nil:
+		c.advertiser.stop()
+		s.leaving = append(s.leaving, c.advertiser)
+		s.setAdvertiser(c, nil)
+	case !ok || !c.link.Up && c.advertiser == nil:
+	case c.advertiser == nil:
+		a, err := newAdvertiser(c.Conn, want.machineConfig(c.link, s.networkUsable), s.metrics.AdvertisementSent, s.log)
+		if err != nil {
+			s.log.LogAttrs(context.Background(), slog.LevelError, "router advertisements not started",
+				slog.String("link", c.link.Name), slog.String("reason", err.Error()))
+			return
+		}
+		s.setAdvertiser(c, a)
+		s.log.LogAttrs(context.Background(), slog.LevelInfo, "router advertisements started", slog.String("link", c.link.Name))
+	default:
+		c.advertiser.reconfigure(want.machineConfig(c.link, s.networkUsable))
+	}
+}
+
+// setAdvertiser publishes a link's advertiser to the goroutine that hears
+// solicitations there.
+func (s *Shell) setAdvertiser(c *linkConn, a *advertiser) {
+	c.advertiser = a
+	s.advertisersMu.Lock()
+	defer s.advertisersMu.Unlock()
+	if a == nil {
+		delete(s.advertisers, c.link.Index)
+	} else {
+		s.advertisers[c.link.Index] = a
+	}
+}
+
+func (s *Shell) advertiserOf(link int) *advertiser {
+	s.advertisersMu.Lock()
+	defer s.advertisersMu.Unlock()
+	return s.advertisers[link]
+}
+
+// advertisePrefix starts or ends the advertising of a mobile network prefix.
+func (s *Shell) advertisePrefix(a role.AdvertisePrefix) {
+	if s.refused[a.Prefix] == !a.Usable {
+		return
+	}
+	s.refused[a.Prefix] = !a.Usable
+	for _, c := range s.conns {
+		if w, ok := s.advertised[c.link.Name]; ok && slices.Contains(w.networks, a.Prefix) {
+			s.startAdvertiser(c)
+		}
+	}
+}
+
+func (s *Shell) networkUsable(p netip.Prefix) bool { return !s.refused[p] }
+
+// stopAdvertisers sends the final advertisements on every link and waits for
+// them, within bounds.
+func (s *Shell) stopAdvertisers() {
+	for _, c := range s.conns {
+		if c.advertiser != nil {
+			c.advertiser.stop()
+			s.leaving = append(s.leaving, c.advertiser)
+			s.setAdvertiser(c, nil)
+		}
+	}
+	limit := time.After(finalTime)
+	for _, a := range s.leaving {
+		select {
+		case <-a.done:
+		case <-limit:
+			a.abandon()
+			limit = time.After(0)
+		}
+	}
+	s.leaving = nil
+}

@@ -1,0 +1,150 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"roam6/ha"
+	"roam6/internal/config"
+	"roam6/internal/role"
+)
+
+// errRestart is told where a change of the configuration takes effect only
+// after a restart.
+var errRestart = errors.New("takes effect when roam6 is restarted")
+
+// Reload reads the configuration again and applies the difference. A file with
+// errors changes nothing: the running configuration stays, and every error is
+// logged with its place.
+func (s *Shell) Reload(ctx context.Context) error {
+	c, err := config.Load(s.path)
+	s.metrics.Reloaded(err)
+	if err != nil {
+		logErrors(s.log, err)
+		s.log.Error("the configuration was not reloaded, the running one stays", "file", s.path)
+		return err
+	}
+	return s.ask(ctx, func(now time.Time) { s.apply(now, c) })
+}
+
+// logErrors writes each error of a configuration on its own line.
+func logErrors(log *slog.Logger, err error) {
+	var all config.Errors
+	if !errors.As(err, &all) {
+		log.Error("configuration", "reason", err)
+		return
+	}
+	for _, e := range all {
+		log.Error("configuration", "reason", e.Error())
+	}
+}
+
+// apply makes c the running configuration. It runs in the loop.
+func (s *Shell) apply(now time.Time, c *config.Config) {
+	old := s.config
+	s.config = c
+	s.level.Set(c.Globals.LogLevel)
+	s.tellRestarts(old, c)
+	s.applyMobiles(now, c)
+	s.applyAgents(now, c)
+	s.applyAdvertisements(c)
+	s.forwarding()
+	s.log.Info("configuration reloaded", "mobiles", len(s.mobiles), "home_agents", len(s.agents), "advertised", len(s.advertised))
+}
+
+// tellRestarts warns of what cannot be changed in a running daemon.
+func (s *Shell) tellRestarts(old, c *config.Config) {
+	a, b := old.Globals, c.Globals
+	a.LogLevel, b.LogLevel = 0, 0
+	needsPlane := len(c.MobileNodes)+len(c.HomeAgents) > 0 && s.plane == nil
+	if a != b || old.Metrics != c.Metrics || needsPlane {
+		s.log.Warn("a change of the configuration "+errRestart.Error(), "section", "globals or metrics")
+	}
+}
+
+// applyMobiles ends the mobile nodes that are gone, changes those that stay,
+// and begins those that are new. Their home address tells which is which.
+func (s *Shell) applyMobiles(now time.Time, c *config.Config) {
+	for _, h := range s.mobiles {
+		i := slices.IndexFunc(c.MobileNodes, func(m config.MobileNode) bool { return homeOf(m) == homeOf(h.config) })
+		if i >= 0 {
+			if actions, ok := h.reconfigure(now, c.MobileNodes[i]); ok {
+				s.carryOut(actions)
+				continue
+			}
+		}
+		if !h.ending {
+			h.ending = true
+			s.carryOut(h.machine.Handle(now, role.Stop{}))
+		}
+	}
+	s.reap()
+	if s.plane == nil {
+		return
+	}
+	for _, m := range c.MobileNodes {
+		if slices.ContainsFunc(s.mobiles, func(h *mobileHost) bool { return homeOf(h.config) == homeOf(m) && !h.ending }) {
+			continue
+		}
+		h := newMobileHost(m, rand.Uint64())
+		s.mobiles = append(s.mobiles, h)
+		s.introduce(now, h.machine)
+	}
+}
+
+// applyAgents does the same for home agents, which their section's name tells
+// apart; their bindings survive.
+func (s *Shell) applyAgents(now time.Time, c *config.Config) {
+	kept := s.agents[:0]
+	for _, h := range s.agents {
+		i := slices.IndexFunc(c.HomeAgents, func(a config.HomeAgent) bool { return a.Name == h.config.Name })
+		if i < 0 {
+			empty := agentConfig(h.config, nil)
+			s.carryOut(h.machine.Reconfigure(now, empty)) // ends every binding
+			continue
+		}
+		h.config = c.HomeAgents[i]
+		s.carryOut(h.machine.Reconfigure(now, agentConfig(h.config, c.Mobiles)))
+		kept = append(kept, h)
+	}
+	clear(s.agents[len(kept):])
+	s.agents = kept
+	if s.plane == nil {
+		return
+	}
+	for _, a := range c.HomeAgents {
+		if slices.ContainsFunc(s.agents, func(h *agentHost) bool { return h.config.Name == a.Name }) {
+			continue
+		}
+		h := &agentHost{machine: ha.New(agentConfig(a, c.Mobiles)), config: a}
+		s.agents = append(s.agents, h)
+		s.introduce(now, h.machine)
+	}
+}
+
+// applyAdvertisements changes what is advertised, and opens or closes
+// neighbour discovery on links that have become needed or useless.
+func (s *Shell) applyAdvertisements(c *config.Config) {
+	s.advertised = advertisements(c)
+	clear(s.refused)
+	for _, conn := range s.conns {
+		s.startAdvertiser(conn)
+	}
+	for _, l := range s.links {
+		s.linkChanged(l)
+	}
+}
+
+// introduce tells a new role of the links there are.
+func (s *Shell) introduce(now time.Time, m role.Machine) {
+	for _, l := range s.links {
+		if s.needed(l.Name) {
+			s.linkChanged(l)
+		}
+		s.carryOut(m.Handle(now, role.LinkChanged{Link: l}))
+	}
+}

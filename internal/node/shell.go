@@ -1,0 +1,335 @@
+// Package node is the shell: it owns the sockets, the netlink subscriptions,
+// the timers and the goroutines, gives the roles their events and carries out
+// their actions. It is the only place with concurrency, and it decides nothing
+// about the protocol.
+//
+// One goroutine, eventRunLoop, owns the roles and all maps of the Shell that
+// are not said to be guarded otherwise. Around it:
+//
+//	the packet socket of signalling     decodes, posts MessageReceived
+//	one per link of neighbour discovery decodes, posts; solicitations go to the advertiser
+//	one per advertised link             owns an nd.Advertiser and sends
+//	the watcher of links                posts LinkChanged and LinkGone
+//	control socket, metrics, configuration watcher: ask the loop
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"roam6/ha"
+	"roam6/internal/config"
+	"roam6/internal/control"
+	"roam6/internal/metrics"
+	"roam6/internal/mhsock"
+	"roam6/internal/role"
+	"roam6/internal/rtnl"
+	"roam6/mip6"
+	"roam6/overlay"
+	"roam6/overlay/tun"
+)
+
+// maxEvents bounds what waits for the loop: some milliseconds of the heaviest
+// signalling.
+const maxEvents = 4096
+
+// Shell is a running node.
+type Shell struct {
+	path    string // of the configuration
+	version string
+	started time.Time
+	config  *config.Config
+	log     *slog.Logger
+	level   *slog.LevelVar
+	metrics *metrics.Metrics
+
+	events     chan role.Event
+	requests   chan request
+	lostEvents atomic.Uint64
+	done       chan struct{} // closed when the loop has ended
+
+	// Owned by the loop.
+	mobiles    []*mobileHost
+	agents     []*agentHost
+	links      map[int]role.Link
+	conns      map[int]*linkConn
+	advertised map[string]advertisement
+	refused    map[netip.Prefix]bool // mobile network prefixes that the home agent does not take
+	leaving    []*advertiser         // sending their final advertisements
+	handovers  handovers
+	refusals   refusals
+	buffer     []byte
+
+	advertisersMu sync.Mutex
+	advertisers   map[int]*advertiser // by link
+
+	local      *rtnl.LocalAddresses
+	state      *rtnl.State
+	sysctls    *rtnl.Sysctls
+	watcher    *rtnl.Watcher
+	signalling *mhsock.Conn
+	plane      overlay.Plane
+	control    *control.Server
+	scrape     net.Listener
+}
+
+// Options are what the command line decides.
+type Options struct {
+	Config  string // path of the configuration
+	Version string
+}
+
+// Run runs a node until ctx ends, and then takes everything back. An error
+// means that the node could not start.
+func Run(ctx context.Context, o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) error {
+	s, err := open(o, log, level, c)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	return s.run(ctx)
+}
+
+// open makes the sockets and the roles. What fails here ends the process with
+// a sentence for the operator, and leaves nothing behind.
+func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (_ *Shell, err error) {
+	s := &Shell{
+		path: o.Config, version: o.Version, started: time.Now(), config: c, log: log, level: level,
+		events: make(chan role.Event, maxEvents), requests: make(chan request), done: make(chan struct{}),
+		links: make(map[int]role.Link), conns: make(map[int]*linkConn),
+		refused:     make(map[netip.Prefix]bool),
+		advertisers: make(map[int]*advertiser), advertised: advertisements(c),
+		local: new(rtnl.LocalAddresses),
+	}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.control, err = control.Listen(c.Globals.Control); err != nil {
+		return nil, err
+	}
+	if c.Metrics.Enabled {
+		if s.scrape, err = net.Listen("tcp", c.Metrics.Listen.String()); err != nil {
+			return nil, fmt.Errorf("metrics: %w", err)
+		}
+	}
+	s.metrics = metrics.New(o.Version)
+	s.metrics.Observe(metricsSource{s})
+	if s.sysctls, err = rtnl.NewSysctls(); err != nil {
+		return nil, err
+	}
+	if s.state, err = rtnl.NewState(rtnl.StateOptions{Log: log, Local: s.local}); err != nil {
+		return nil, err
+	}
+	if len(c.MobileNodes)+len(c.HomeAgents) > 0 {
+		if err := s.openMobility(); err != nil {
+			return nil, err
+		}
+	}
+	// What a predecessor that was killed has left.
+	if err := s.state.Reconcile(); err != nil {
+		log.Warn("kernel state of an earlier run could not be removed", "reason", err)
+	}
+	for _, m := range c.MobileNodes {
+		s.mobiles = append(s.mobiles, newMobileHost(m, rand.Uint64()))
+	}
+	for _, h := range c.HomeAgents {
+		s.agents = append(s.agents, &agentHost{machine: ha.New(agentConfig(h, c.Mobiles)), config: h})
+	}
+	s.forwarding()
+	return s, nil
+}
+
+// openMobility opens what only mobile nodes and home agents need.
+func (s *Shell) openMobility() (err error) {
+	plane, err := tun.Open(tun.Config{Device: s.config.Globals.TunnelDevice, Log: s.log})
+	if err != nil {
+		return err
+	}
+	s.plane = plane
+	if err := s.state.SetHomeLink(plane.Link()); err != nil {
+		return err
+	}
+	s.signalling, err = mhsock.Open(mhsock.Options{Log: s.log, Local: s.local.Contains, Deliver: s.deliver})
+	return err
+}
+
+// forwarding switches IPv6 forwarding on where a role forwards.
+func (s *Shell) forwarding() {
+	needed := len(s.config.HomeAgents) > 0 || len(s.advertised) > 0
+	for _, m := range s.config.MobileNodes {
+		needed = needed || m.Router
+	}
+	if !needed {
+		return
+	}
+	was, err := s.sysctls.Get("conf/all/forwarding")
+	if err == nil && was == "1" {
+		return
+	}
+	if err == nil {
+		err = s.sysctls.Set("conf/all/forwarding", "1")
+	}
+	if err != nil {
+		s.log.Warn("IPv6 forwarding is off and cannot be switched on: set net.ipv6.conf.all.forwarding=1", "reason", err)
+		return
+	}
+	s.log.Info("IPv6 forwarding switched on while roam6 runs")
+}
+
+// run starts the goroutines around the loop and runs it.
+func (s *Shell) run(ctx context.Context) error {
+	var err error
+	s.watcher, err = rtnl.Watch(rtnl.WatchOptions{
+		Log: s.log, Local: s.local, State: s.state, Sysctls: s.sysctls,
+		OptimisticLinkLocal: s.managedUplink(),
+		Notify: func(e role.Event) {
+			select { // links must not be lost: wait for the loop
+			case s.events <- e:
+			case <-s.done:
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if err := dropPrivileges(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	around, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := s.control.Serve(around, s); err != nil {
+			s.log.Error("control socket", "reason", err)
+		}
+	})
+	running.Go(func() {
+		if err := watchConfigRunLoop(around, s.path, func() { _ = s.Reload(around) }, s.log); err != nil {
+			s.log.Warn("changes of the configuration are not noticed: reload by SIGHUP", "reason", err)
+		}
+	})
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	running.Go(func() {
+		for {
+			select {
+			case <-hangup:
+				_ = s.Reload(around) // says itself what is wrong
+			case <-around.Done():
+				return
+			}
+		}
+	})
+	if s.scrape != nil {
+		running.Go(func() {
+			if err := s.metrics.Serve(around, s.scrape, s.log); err != nil {
+				s.log.Error("metrics", "reason", err)
+			}
+		})
+	}
+	s.log.Info("roam6 started", "mobiles", len(s.mobiles), "home_agents", len(s.agents), "advertised", len(s.advertised))
+	s.eventRunLoop(ctx)
+	close(s.done)
+	cancel()
+	running.Wait()
+	s.log.Info("roam6 stopped")
+	return nil
+}
+
+// managedUplink names the uplinks whose link-local address must not wait for
+// the kernel's duplicate address detection. It is asked from the watcher's
+// goroutine and so has its own copy.
+func (s *Shell) managedUplink() func(string) bool {
+	names := make(map[string]bool)
+	for _, m := range s.config.MobileNodes {
+		for _, u := range m.Uplinks {
+			names[u] = true
+		}
+	}
+	return func(name string) bool { return names[name] }
+}
+
+// deliver decodes a captured packet and posts it. It runs in the signalling
+// socket's goroutine.
+func (s *Shell) deliver(packet []byte, link int) {
+	p, err := mip6.ParsePacket(packet)
+	if err != nil {
+		s.metrics.Dropped(malformed(err))
+		s.log.LogAttrs(context.Background(), slog.LevelDebug, "message dropped", slog.String("reason", err.Error()))
+		s.refuse(packet, err)
+		return
+	}
+	s.post(role.MessageReceived{Link: link, Packet: p})
+}
+
+// refuse answers a packet with a wrong header, if that is due (RFC 6275 §9.2).
+func (s *Shell) refuse(packet []byte, err error) {
+	var p *mip6.ParseError
+	if !errors.As(err, &p) {
+		return
+	}
+	if code, pointer, ok := p.ParameterProblem(); ok {
+		if b := s.refusals.parameterProblem(time.Now(), packet, code, pointer); b != nil {
+			_ = s.signalling.Send(b, 0, netip.Addr{}) // counted there
+		}
+	}
+}
+
+// malformed tells a bad checksum from other damage.
+func malformed(err error) role.DropReason {
+	var p *mip6.ParseError
+	if errors.As(err, &p) && p.Reason == mip6.ReasonChecksum {
+		return role.DropChecksum
+	}
+	return role.DropMalformed
+}
+
+// close takes everything back, in the reverse order of open. It serves a Shell
+// that was opened only in part, too.
+func (s *Shell) close() {
+	s.stopAdvertisers()
+	var errs []error
+	keep := func(err error) { errs = append(errs, err) }
+	if s.watcher != nil {
+		keep(s.watcher.Close())
+	}
+	for index := range s.conns {
+		s.closeLink(index)
+	}
+	if s.signalling != nil {
+		keep(s.signalling.Close())
+	}
+	if s.plane != nil {
+		keep(s.plane.Close())
+	}
+	if s.state != nil {
+		keep(s.state.Close())
+	}
+	if s.sysctls != nil {
+		keep(s.sysctls.Close())
+	}
+	if s.scrape != nil {
+		if err := s.scrape.Close(); !errors.Is(err, net.ErrClosed) {
+			keep(err)
+		}
+	}
+	if s.control != nil {
+		keep(s.control.Close())
+	}
+	if err := errors.Join(errs...); err != nil {
+		s.log.Warn("not everything could be taken back", "reason", err)
+	}
+}

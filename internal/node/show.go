@@ -1,0 +1,151 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"roam6/internal/binding"
+	"roam6/internal/control"
+	"roam6/internal/metrics"
+	"roam6/mip6"
+	"roam6/mn"
+)
+
+// Show implements control.Handler: it asks the loop for a document.
+func (s *Shell) Show(ctx context.Context, t control.Topic) (control.Document, error) {
+	var d control.Document
+	err := s.ask(ctx, func(now time.Time) { d = s.document(now, t) })
+	return d, err
+}
+
+// document makes the answer to a topic. It runs in the loop.
+func (s *Shell) document(now time.Time, t control.Topic) control.Document {
+	switch t {
+	case control.TopicBindings:
+		return s.bindings(now)
+	case control.TopicUpdates:
+		d := control.Updates{Updates: []control.Update{}}
+		for _, h := range s.mobiles {
+			d.Updates = append(d.Updates, control.UpdateOf(h.machine.Snapshot(now)))
+		}
+		return d
+	case control.TopicTunnels:
+		if s.plane == nil {
+			return control.TunnelsOf("", nil, nil, now)
+		}
+		return control.TunnelsOf(s.plane.Name(), s.plane.Tunnels(), s.plane.Drops(), now)
+	case control.TopicHandovers:
+		d := control.Handovers{Handovers: []control.Handover{}}
+		for _, h := range s.handovers.last {
+			d.Handovers = append(d.Handovers, control.HandoverOf(h, now))
+		}
+		return d
+	case control.TopicStats:
+		return s.stats(now)
+	}
+	return nil
+}
+
+func (s *Shell) bindings(now time.Time) control.Bindings {
+	d := control.Bindings{Bindings: []control.Binding{}}
+	for _, h := range s.agents {
+		for _, b := range h.machine.Bindings() {
+			x := control.Binding{
+				HomeAgent: h.config.Name, Mobile: b.Mobile, HomeAddress: b.Home, State: b.State.String(),
+				CareOf: []control.CareOf{}, Prefixes: b.Prefixes, Router: b.Flags&mip6.UpdateMobileRouter != 0,
+				Sequence: uint16(b.Sequence), Granted: control.Seconds(b.Lifetime.Duration()),
+				Created: control.Time{Time: b.Created}, Age: age(now, b.Created),
+				Updated: control.Time{Time: b.Updated}, UpdateAge: age(now, b.Updated),
+			}
+			if b.State == binding.Active {
+				x.Remaining = control.Seconds(max(b.Expires.Sub(now), 0))
+			}
+			for _, p := range b.Paths {
+				x.CareOf = append(x.CareOf, control.CareOf{Address: p.Remote, BID: p.BID, Port: p.RemotePort})
+			}
+			d.Bindings = append(d.Bindings, x)
+		}
+	}
+	return d
+}
+
+func age(now, t time.Time) control.Milliseconds {
+	if t.IsZero() {
+		return 0
+	}
+	return control.Milliseconds(max(now.Sub(t), 0))
+}
+
+func (s *Shell) stats(now time.Time) control.Stats {
+	sent, received := s.metrics.Acknowledgements()
+	d := control.Stats{
+		Version: s.version, Uptime: control.Seconds(now.Sub(s.started)),
+		MessagesDropped:  control.MessagesDroppedOf(s.metrics.MessagesDropped()),
+		PacketsDropped:   map[string]uint64{},
+		Acknowledgements: control.AcknowledgementsOf(sent, received),
+		Daemon: control.DaemonStats{
+			RouterAdvertisementsSent: s.metrics.Advertisements(),
+			NetlinkOverruns:          s.watcher.Counters().Resubscribed,
+			EventsLost:               s.lostEvents.Load(),
+		},
+	}
+	d.Daemon.Reloads, d.Daemon.ReloadsFailed = s.metrics.Reloads()
+	if s.plane != nil {
+		for r, n := range s.plane.Drops() {
+			d.PacketsDropped[r.String()] = n
+		}
+	}
+	for _, h := range s.mobiles {
+		if d.Mobile == nil {
+			d.Mobile = new(control.MobileStats)
+		}
+		x := h.machine.Snapshot(now).Stats
+		d.Mobile.UpdatesSent += x.UpdatesSent
+		d.Mobile.Retransmissions += x.Retransmissions
+		d.Mobile.LateAcknowledgements += x.LateAcknowledgements
+		d.Mobile.Handovers += x.Handovers
+		d.Mobile.Duplicates += x.Duplicates
+	}
+	for _, h := range s.agents {
+		if d.Agent == nil {
+			d.Agent = new(control.AgentStats)
+		}
+		x := h.machine.Stats()
+		d.Agent.Mobiles += x.Mobiles
+		d.Agent.Bindings += x.Bindings
+		d.Agent.Probing += x.Probing
+		d.Agent.Deleted += x.Deleted
+		d.Agent.Registrations += x.Registrations
+		d.Agent.Refreshes += x.Refreshes
+		d.Agent.Moves += x.Moves
+		d.Agent.Deregistrations += x.Deregistrations
+		d.Agent.Expirations += x.Expirations
+		d.Agent.Duplicates += x.Duplicates
+		d.Agent.Conflicts += x.Conflicts
+	}
+	return d
+}
+
+// metricsSource asks the loop for what a scrape shows.
+type metricsSource struct{ s *Shell }
+
+// State implements metrics.Source.
+func (m metricsSource) State(ctx context.Context) (metrics.State, error) {
+	var state metrics.State
+	err := m.s.ask(ctx, func(now time.Time) {
+		state.NetlinkOverruns = m.s.watcher.Counters().Resubscribed
+		state.Mobiles = []mn.Snapshot{}
+		for _, h := range m.s.mobiles {
+			state.Mobiles = append(state.Mobiles, h.machine.Snapshot(now))
+		}
+		for _, h := range m.s.agents {
+			x := h.machine.Stats()
+			state.Agents = append(state.Agents, metrics.Agent{Name: h.config.Name, Bindings: x.Bindings, Duplicates: x.Duplicates})
+		}
+		if m.s.plane != nil {
+			state.Plane = m.s.plane.Name()
+			state.Tunnels, state.Drops = m.s.plane.Tunnels(), m.s.plane.Drops()
+		}
+	})
+	return state, err
+}

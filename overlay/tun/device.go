@@ -1,0 +1,89 @@
+package tun
+
+import (
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	devicePath = "/dev/net/tun"
+	// maximumPacket is the largest packet or aggregate, 64 KB and its header.
+	maximumPacket = headerLength + 1<<16
+	// tunExclusive is IFF_TUN_EXCL: fail if there is an interface of that name.
+	tunExclusive = 0x8000
+)
+
+// device is the TUN device. It exists as long as it is open.
+type device struct {
+	name  string
+	index int
+	file  *os.File
+	raw   syscall.RawConn
+}
+
+// openDevice makes the device in the calling thread's namespace. It is down.
+// control is any socket of that namespace.
+func openDevice(name string, control int) (*device, error) {
+	what := "tun device " + name
+	fd, err := unix.Open(devicePath, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	switch err {
+	case nil:
+	case unix.ENOENT, unix.ENODEV, unix.ENXIO, unix.ENOTDIR:
+		return nil, fmt.Errorf("%s: %w (%w)", what, ErrNoTUN, err)
+	default:
+		return nil, openError(what, err)
+	}
+	request, err := unix.NewIfreq(name)
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("%s: the name of an interface has 1 to %d characters: %w", what, unix.IFNAMSIZ-1, err)
+	}
+	request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR | tunExclusive)
+	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
+		unix.Close(fd)
+		if err == unix.EBUSY {
+			return nil, fmt.Errorf("%s: %w (%w)", what, ErrDeviceBusy, err)
+		}
+		return nil, openError(what, err)
+	}
+	// What the kernel may leave to us: UDP aggregates take Linux 6.2. Without any
+	// the device works all the same.
+	const (
+		tcp = unix.TUN_F_CSUM | unix.TUN_F_TSO6 | unix.TUN_F_TSO_ECN
+		udp = unix.TUN_F_USO4 | unix.TUN_F_USO6
+	)
+	for _, f := range []int{tcp | udp, tcp, unix.TUN_F_CSUM, 0} {
+		if unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, f) == nil {
+			break
+		}
+	}
+	if err := unix.IoctlIfreq(control, unix.SIOCGIFINDEX, request); err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("%s: interface index: %w", what, err)
+	}
+	d := &device{name: request.Name(), index: int(request.Uint32()), file: os.NewFile(uintptr(fd), what)}
+	if d.raw, err = d.file.SyscallConn(); err != nil {
+		d.file.Close()
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return d, nil
+}
+
+// linkMTU returns the MTU of an interface.
+func linkMTU(control, index int) (int, error) {
+	request, err := unix.NewIfreq("")
+	if err != nil {
+		return 0, err
+	}
+	request.SetUint32(uint32(index))
+	if err := unix.IoctlIfreq(control, unix.SIOCGIFNAME, request); err != nil {
+		return 0, err
+	}
+	if err := unix.IoctlIfreq(control, unix.SIOCGIFMTU, request); err != nil {
+		return 0, err
+	}
+	return int(request.Uint32()), nil
+}

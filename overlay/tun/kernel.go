@@ -1,0 +1,239 @@
+package tun
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"net/netip"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"roam6/overlay"
+)
+
+// What the engine has in the kernel besides the device, all of it with its
+// protocol number as the tag:
+//
+//	agent side, for each inner prefix P:
+//	  route P dev TUN metric M                          main table
+//	mobile side, for each inner prefix P:
+//	  rule  N:   to P lookup main                       the mobile network's own packets
+//	  rule  N+1: from P lookup T                        all else from there
+//	  route unreachable P metric 2^32-1                 main table
+//	always:
+//	  route default dev TUN                             table T
+//	  route unreachable default metric 2^32-1           table T
+//
+// The unreachable route of P is behind any real one, such as that of the link
+// with this prefix. Without it a packet out of the tunnel to a part of P that is
+// not there would take the default route back to the agent, and so on until its
+// hop limit ends. The one of table T keeps packets from the mobile network from
+// an uplink, where they do not belong, between a crash and the restart.
+const lastMetric = math.MaxUint32
+
+// kernel builds requests.
+type kernel struct {
+	config Config
+	index  int // of the device
+}
+
+// route is a route of ours.
+type route struct {
+	prefix      netip.Prefix
+	table       int
+	metric      uint32
+	unreachable bool
+}
+
+func (k *kernel) routeBody(r route) []byte {
+	kind, scope := byte(unix.RTN_UNICAST), byte(unix.RT_SCOPE_UNIVERSE)
+	if r.unreachable {
+		kind = unix.RTN_UNREACHABLE
+	}
+	b := attributes{unix.AF_INET6, byte(r.prefix.Bits()), 0, 0, unix.RT_TABLE_UNSPEC, byte(k.config.RouteProtocol), scope, kind, 0, 0, 0, 0}
+	b = b.uint32(unix.RTA_TABLE, uint32(r.table))
+	if r.prefix.Bits() > 0 {
+		a := r.prefix.Addr().As16()
+		b = b.bytes(unix.RTA_DST, a[:])
+	}
+	if !r.unreachable {
+		b = b.uint32(unix.RTA_OIF, uint32(k.index))
+	}
+	return b.uint32(unix.RTA_PRIORITY, r.metric)
+}
+
+func (k *kernel) addRoute(r route) request {
+	return request{unix.RTM_NEWROUTE, unix.NLM_F_CREATE | unix.NLM_F_EXCL, k.routeBody(r)}
+}
+
+func (k *kernel) removeRoute(r route) request {
+	return request{unix.RTM_DELROUTE, 0, k.routeBody(r)}
+}
+
+// ruleBody is a policy rule: packets from or to a prefix look into a table.
+func (k *kernel) ruleBody(priority, table int, from, to netip.Prefix) []byte {
+	b := make(attributes, unix.SizeofRtMsg) // fib_rule_hdr has the same size
+	b[0], b[7] = unix.AF_INET6, unix.FR_ACT_TO_TBL
+	if from.IsValid() {
+		b[2] = byte(from.Bits())
+		a := from.Addr().As16()
+		b = b.bytes(unix.FRA_SRC, a[:])
+	}
+	if to.IsValid() {
+		b[1] = byte(to.Bits())
+		a := to.Addr().As16()
+		b = b.bytes(unix.FRA_DST, a[:])
+	}
+	b = b.uint32(unix.FRA_PRIORITY, uint32(priority))
+	b = b.uint32(unix.FRA_TABLE, uint32(table))
+	return b.bytes(unix.FRA_PROTOCOL, []byte{byte(k.config.RouteProtocol)})
+}
+
+func (k *kernel) rules(p netip.Prefix) (inside, tunnelled []byte) {
+	inside = k.ruleBody(k.config.RulePriority, unix.RT_TABLE_MAIN, netip.Prefix{}, p)
+	tunnelled = k.ruleBody(k.config.RulePriority+1, k.config.Table, p, netip.Prefix{})
+	return inside, tunnelled
+}
+
+// install leads the packets of an inner prefix into the device.
+func (k *kernel) install(side overlay.Side, p netip.Prefix) []request {
+	if side == overlay.AgentSide {
+		return []request{k.addRoute(route{prefix: p, table: unix.RT_TABLE_MAIN, metric: uint32(k.config.RouteMetric)})}
+	}
+	inside, tunnelled := k.rules(p)
+	const flags = unix.NLM_F_CREATE | unix.NLM_F_EXCL
+	return []request{
+		k.addRoute(route{prefix: p, table: unix.RT_TABLE_MAIN, metric: lastMetric, unreachable: true}),
+		{unix.RTM_NEWRULE, flags, inside},
+		{unix.RTM_NEWRULE, flags, tunnelled},
+	}
+}
+
+// uninstall undoes install.
+func (k *kernel) uninstall(side overlay.Side, p netip.Prefix) []request {
+	if side == overlay.AgentSide {
+		return []request{k.removeRoute(route{prefix: p, table: unix.RT_TABLE_MAIN, metric: uint32(k.config.RouteMetric)})}
+	}
+	inside, tunnelled := k.rules(p)
+	return []request{
+		{unix.RTM_DELRULE, 0, tunnelled},
+		{unix.RTM_DELRULE, 0, inside},
+		k.removeRoute(route{prefix: p, table: unix.RT_TABLE_MAIN, metric: lastMetric, unreachable: true}),
+	}
+}
+
+// tunnelTable is the content of table T.
+func (k *kernel) tunnelTable() []route {
+	all := netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	return []route{
+		{prefix: all, table: k.config.Table, metric: 1024},
+		{prefix: all, table: k.config.Table, metric: lastMetric, unreachable: true},
+	}
+}
+
+// linkUp sets up the device: its MTU, no link-local address, no multicast (so
+// that the kernel sends no listener reports or router solicitations into it),
+// and up.
+func (k *kernel) linkUp(mtu int) []request {
+	header := func(flags, change uint32) attributes {
+		b := attributes{unix.AF_UNSPEC, 0, 0, 0}
+		b = binary.NativeEndian.AppendUint32(b, uint32(k.index))
+		b = binary.NativeEndian.AppendUint32(b, flags)
+		return binary.NativeEndian.AppendUint32(b, change)
+	}
+	const addressGeneration, none = 8, 1 // IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE
+	inet6 := attributes(nil).bytes(addressGeneration, []byte{none})
+	family := attributes(nil).bytes(unix.AF_INET6|unix.NLA_F_NESTED, inet6)
+	return []request{
+		{unix.RTM_NEWLINK, 0, header(0, unix.IFF_MULTICAST).uint32(unix.IFLA_MTU, uint32(mtu)).bytes(unix.IFLA_AF_SPEC|unix.NLA_F_NESTED, family)},
+		{unix.RTM_NEWLINK, 0, header(unix.IFF_UP, unix.IFF_UP)},
+	}
+}
+
+// enableIPv6 undoes a net.ipv6.conf.default.disable_ipv6 for the device.
+func enableIPv6(name string) error {
+	path := "/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6"
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("tun device %s: %w (%w)", name, ErrNoIPv6, err)
+	}
+	if len(b) > 0 && b[0] == '0' {
+		return nil
+	}
+	if err := os.WriteFile(path, []byte("0"), 0); err != nil {
+		return fmt.Errorf("tun device %s: enabling IPv6: %w", name, err)
+	}
+	return nil
+}
+
+// ours lists what carries our tag, as the requests that remove it.
+func (k *kernel) ours(n *netlink) ([]request, error) {
+	var stale []request
+	header := make([]byte, unix.SizeofRtMsg)
+	header[0] = unix.AF_INET6
+	err := n.dump(unix.RTM_GETRULE, header, func(m []byte) {
+		if len(m) < unix.SizeofRtMsg || m[0] != unix.AF_INET6 {
+			return
+		}
+		if p := attribute(m[unix.SizeofRtMsg:], unix.FRA_PROTOCOL); len(p) == 1 && int(p[0]) == k.config.RouteProtocol {
+			stale = append(stale, request{unix.RTM_DELRULE, 0, append([]byte(nil), m...)})
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list policy rules: %w", err)
+	}
+	header[5] = byte(k.config.RouteProtocol)
+	err = n.dump(unix.RTM_GETROUTE, header, func(m []byte) {
+		if r, ok := k.parseRoute(m); ok {
+			stale = append(stale, k.removeRoute(r))
+		}
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
+	}
+	return stale, nil
+}
+
+// parseRoute reads a route with our tag. One through a device is gone with it,
+// so that only ours without one need be removed; those of the present device
+// are none of a predecessor's.
+func (k *kernel) parseRoute(m []byte) (r route, ok bool) {
+	if len(m) < unix.SizeofRtMsg || m[0] != unix.AF_INET6 || int(m[5]) != k.config.RouteProtocol ||
+		m[7] != unix.RTN_UNREACHABLE || m[1] > 128 {
+		return r, false
+	}
+	r.unreachable = true
+	a := m[unix.SizeofRtMsg:]
+	destination := netip.IPv6Unspecified()
+	if v := attribute(a, unix.RTA_DST); len(v) == 16 {
+		destination = netip.AddrFrom16([16]byte(v))
+	}
+	r.prefix = netip.PrefixFrom(destination, int(m[1]))
+	r.table = int(m[4])
+	if v, ok := uint32Attribute(a, unix.RTA_TABLE); ok {
+		r.table = int(v)
+	}
+	r.metric, ok = uint32Attribute(a, unix.RTA_PRIORITY)
+	return r, ok
+}
+
+// firstHop returns the interface that packets between two addresses leave by.
+func firstHop(n *netlink, from, to netip.Addr) (index int, err error) {
+	b := make(attributes, unix.SizeofRtMsg)
+	b[0], b[1], b[2] = unix.AF_INET6, 128, 128
+	s, d := from.As16(), to.As16()
+	b = b.bytes(unix.RTA_SRC, s[:]).bytes(unix.RTA_DST, d[:])
+	err = n.get(unix.RTM_GETROUTE, b, func(m []byte) {
+		if len(m) < unix.SizeofRtMsg {
+			return
+		}
+		if i, ok := uint32Attribute(m[unix.SizeofRtMsg:], unix.RTA_OIF); ok {
+			index = int(i)
+		}
+	})
+	if err == nil && index == 0 {
+		err = unix.ENETUNREACH
+	}
+	return index, err
+}

@@ -1,0 +1,118 @@
+package tun
+
+import (
+	"net/netip"
+	"sync/atomic"
+)
+
+// trie finds the tunnel of the longest prefix that contains an address. It is a
+// path-compressed binary trie whose nodes never change: an update copies the
+// nodes on its way down, some twenty for a hundred thousand prefixes, and swaps
+// the root. So readers need no lock and see either all of an update or nothing.
+// Updates must not run at the same time as each other.
+type trie struct {
+	root atomic.Pointer[node]
+}
+
+// node is a prefix. Its tunnel is nil where two longer prefixes branch off one
+// that nobody has; such a node has two children.
+type node struct {
+	prefix address // masked
+	child  [2]*node
+	tunnel *tunnel
+	bits   uint8
+}
+
+func (t *trie) lookup(a address) *tunnel {
+	var found *tunnel
+	for n := t.root.Load(); n != nil; {
+		// Equal to prefix.common(a) < bits, which is what makes the look-up slow.
+		if a.masked(n.bits) != n.prefix {
+			break
+		}
+		if n.tunnel != nil {
+			found = n.tunnel
+		}
+		if n.bits == 128 {
+			break
+		}
+		n = n.child[a.bit(n.bits)]
+	}
+	return found
+}
+
+// get returns the tunnel of exactly this prefix.
+func (t *trie) get(p netip.Prefix) *tunnel {
+	a, bits := addressOf(p.Addr()), uint8(p.Bits())
+	n := t.root.Load()
+	for n != nil && n.bits < bits && a.masked(n.bits) == n.prefix {
+		n = n.child[a.bit(n.bits)]
+	}
+	if n == nil || n.bits != bits || n.prefix != a {
+		return nil
+	}
+	return n.tunnel
+}
+
+func (t *trie) empty() bool { return t.root.Load() == nil }
+
+// insert gives a masked prefix to a tunnel, whoever had it before.
+func (t *trie) insert(p netip.Prefix, v *tunnel) {
+	t.root.Store(t.root.Load().insert(addressOf(p.Addr()), uint8(p.Bits()), v))
+}
+
+// remove takes a masked prefix out; one that is not there may be removed.
+func (t *trie) remove(p netip.Prefix) {
+	t.root.Store(t.root.Load().remove(addressOf(p.Addr()), uint8(p.Bits())))
+}
+
+func (n *node) insert(a address, bits uint8, v *tunnel) *node {
+	leaf := &node{prefix: a, bits: bits, tunnel: v}
+	if n == nil {
+		return leaf
+	}
+	shared := min(n.prefix.common(a), n.bits, bits)
+	if shared < n.bits && shared < bits {
+		fork := &node{prefix: a.masked(shared), bits: shared}
+		fork.child[a.bit(shared)] = leaf
+		fork.child[n.prefix.bit(shared)] = n
+		return fork
+	}
+	if bits < n.bits { // the new one contains this one
+		leaf.child[n.prefix.bit(bits)] = n
+		return leaf
+	}
+	c := *n
+	if bits == n.bits {
+		c.tunnel = v
+	} else {
+		i := a.bit(n.bits)
+		c.child[i] = n.child[i].insert(a, bits, v)
+	}
+	return &c
+}
+
+func (n *node) remove(a address, bits uint8) *node {
+	if n == nil || n.bits > bits || a.masked(n.bits) != n.prefix {
+		return n
+	}
+	c := *n
+	if n.bits == bits {
+		c.tunnel = nil
+	} else {
+		i := a.bit(n.bits)
+		c.child[i] = n.child[i].remove(a, bits)
+		if c.child[i] == n.child[i] {
+			return n
+		}
+	}
+	if c.tunnel == nil {
+		switch {
+		case c.child[0] == nil:
+			return c.child[1]
+		case c.child[1] == nil:
+			return c.child[0]
+		}
+	}
+	return &c
+}
