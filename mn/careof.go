@@ -9,6 +9,7 @@ import (
 
 	"roam6/internal/role"
 	"roam6/mip6"
+	"roam6/nd"
 )
 
 // Duplicate address detection (RFC 4862 §5.1, RFC 4861 §10).
@@ -116,9 +117,8 @@ func formAddress(prefix netip.Prefix, id [8]byte) netip.Addr {
 
 // ensureCareOf returns the care-of address under prefix on link, forming it if
 // need be, or nil where the prefix is given up after duplicates.
-func (n *Node) ensureCareOf(now time.Time, link int, router netip.Addr, p mip6.PrefixInformation) *careOf {
-	prefix := p.Prefix.Masked()
-	until := deadline(now, p.ValidLifetime)
+func (n *Node) ensureCareOf(now time.Time, link int, router netip.Addr, p nd.Prefix) *careOf {
+	prefix := p.Info.Prefix.Masked()
 	c := n.careOfs.on(link, prefix)
 	if c == nil {
 		c = &careOf{prefix: prefix, link: link, router: router}
@@ -128,7 +128,7 @@ func (n *Node) ensureCareOf(now time.Time, link int, router netip.Addr, p mip6.P
 	if c.state == careOfDuplicate {
 		return nil
 	}
-	c.validUntil = until
+	c.validUntil = p.ValidUntil
 	c.router = router
 	if c.state == careOfRetired {
 		// Back on a link that was left a moment ago: the address is still ours.
@@ -239,14 +239,6 @@ func (n *Node) retireCareOfs(now time.Time) {
 		case careOfRetired, careOfDuplicate:
 		}
 	}
-}
-
-// deadline is the time after a lifetime, zero for an infinite one.
-func deadline(now time.Time, d time.Duration) time.Time {
-	if d >= mip6.InfiniteLifetime {
-		return time.Time{}
-	}
-	return now.Add(d)
 }
 
 // onLinkRoute is the route to a prefix that is on-link.

@@ -69,13 +69,13 @@ func (a *attachment) record() role.Attachment {
 type candidate struct {
 	link   *link
 	router *nd.Router
-	prefix mip6.PrefixInformation
+	prefix nd.Prefix
 	home   bool
 }
 
 // is reports whether c is where the node is attached already.
 func (c candidate) is(a *attachment) bool {
-	return a != nil && c.link.Index == a.link && c.router.Addr == a.router && c.prefix.Prefix.Masked() == a.prefix && c.home == a.home
+	return a != nil && c.link.Index == a.link && c.router.Addr == a.router && c.prefix.Info.Prefix.Masked() == a.prefix && c.home == a.home
 }
 
 // query is a question to the current router that is under way.
@@ -376,7 +376,7 @@ func (n *Node) candidate(l *link, r *nd.Router) (candidate, bool) {
 	home := n.config.HomePrefix.Masked()
 	for _, p := range r.Prefixes {
 		if p.Info.Prefix.Masked() == home && p.Info.OnLink && p.Info.ValidLifetime > 0 {
-			return candidate{link: l, router: r, prefix: p.Info, home: true}, true
+			return candidate{link: l, router: r, prefix: p, home: true}, true
 		}
 	}
 	if r.RA.RouterLifetime == 0 {
@@ -390,7 +390,7 @@ func (n *Node) candidate(l *link, r *nd.Router) (candidate, bool) {
 		if c := n.careOfs.on(l.Index, i.Prefix.Masked()); c != nil && c.state == careOfDuplicate {
 			continue
 		}
-		return candidate{link: l, router: r, prefix: i}, true
+		return candidate{link: l, router: r, prefix: p}, true
 	}
 	return candidate{}, false
 }
@@ -399,7 +399,7 @@ func (n *Node) candidate(l *link, r *nd.Router) (candidate, bool) {
 // binding update needs comes before it, everything else behind.
 func (n *Node) attach(now time.Time, c candidate, t role.Trigger) {
 	from := n.current
-	to := &attachment{link: c.link.Index, name: c.link.Name, router: c.router.Addr, prefix: c.prefix.Prefix.Masked(), home: c.home}
+	to := &attachment{link: c.link.Index, name: c.link.Name, router: c.router.Addr, prefix: c.prefix.Info.Prefix.Masked(), home: c.home}
 	if c.home {
 		to.careOf = n.config.HomeAddress
 	} else {
@@ -409,7 +409,7 @@ func (n *Node) attach(now time.Time, c candidate, t role.Trigger) {
 		}
 		to.careOf = co.addr
 		n.assign(co)
-		if c.prefix.OnLink {
+		if c.prefix.Info.OnLink {
 			n.act(role.AddRoute{Route: onLinkRoute(co.prefix, co.link)})
 		}
 	}

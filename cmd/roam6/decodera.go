@@ -89,7 +89,14 @@ func (r *packetReport) advertisement(ra nd.RouterAdvertisement) {
 	r.prefixes(ra.Prefixes)
 	others := make([]jsonObject, len(ra.Others))
 	for i, o := range ra.Others {
-		r.line("option", "type %d, %x", o.Type, o.Data)
+		name, text := explainOption(o)
+		if name == "" {
+			name, text = "option", fmt.Sprintf("type %d, %x", o.Type, o.Data)
+		} else {
+			others[i].text("name", name)
+			others[i].text("text", text)
+		}
+		r.line(name, "%s", text)
 		others[i].number("type", int64(o.Type))
 		others[i].hex("data", o.Data)
 	}

@@ -157,11 +157,12 @@ func labEnvironment(o labOptions, std stdio) (worlds.Environment, func(good bool
 		return e, nil, err
 	}
 	return e, func(good bool) string {
-		if o.keep || !good {
-			return e.Directory
-		}
 		// What cannot be removed is in a directory for temporary files.
-		_ = os.RemoveAll(e.Directory)
+		if !o.keep && good {
+			_ = os.RemoveAll(e.Directory)
+		} else if os.Remove(e.Directory) != nil {
+			return e.Directory // it holds something
+		}
 		return ""
 	}, nil
 }

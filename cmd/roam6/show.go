@@ -27,11 +27,11 @@ const (
 func show(args []string, std stdio) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	return showUntil(ctx, args, std)
+	return showEvery(ctx, watchInterval, args, std)
 }
 
-// showUntil is show; it ends a --watch with ctx.
-func showUntil(ctx context.Context, args []string, std stdio) int {
+// showEvery is show with another interval of --watch, which ends with ctx.
+func showEvery(ctx context.Context, interval time.Duration, args []string, std stdio) int {
 	s := shower{std: std}
 	flags := flag.NewFlagSet("show", flag.ContinueOnError)
 	flags.SetOutput(std.err)
@@ -66,7 +66,7 @@ func showUntil(ctx context.Context, args []string, std stdio) int {
 	}
 	s.client = control.NewClient(*path)
 	if *watch {
-		err = s.watch(ctx)
+		err = s.watch(ctx, interval)
 	} else {
 		err = s.once(ctx)
 	}
@@ -145,8 +145,8 @@ func (s *shower) table(data json.RawMessage) error {
 // watch shows the topic again and again until ctx ends. A daemon that cannot
 // be asked at first is an error; one that goes away later, as in a restart, is
 // waited for.
-func (s *shower) watch(ctx context.Context) error {
-	ticker := time.NewTicker(watchInterval)
+func (s *shower) watch(ctx context.Context, interval time.Duration) error {
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	for asked := false; ; asked = true {
 		data, err := s.ask(ctx)

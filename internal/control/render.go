@@ -175,7 +175,7 @@ func renderDrops(w io.Writer, heading string, drops map[string]uint64) error {
 
 // Render writes a row for each move.
 func (d Handovers) Render(w io.Writer) error {
-	t := newTable("HOME ADDRESS", "FROM", "TO", "TRIGGER", "WHEN", "LINK UP", "RS", "RA", "COA", "BU", "BA", "TOTAL", "UPDATES")
+	t := newTable("HOME ADDRESS", "FROM", "TO", "TRIGGER", "WHEN", "LINK UP", "RS", "RA", "COA", "BU", "BA (TOTAL)", "UPDATES")
 	moment := func(m *Milliseconds) string {
 		if m == nil {
 			return ""
@@ -185,7 +185,7 @@ func (d Handovers) Render(w io.Writer) error {
 	for _, h := range d.Handovers {
 		p := h.Phases
 		t.row(address(h.HomeAddress), h.From.String(), h.To.String(), h.Trigger, span(time.Duration(h.Age))+" ago", moment(p.LinkUp), moment(p.Solicited),
-			moment(p.Advertised), moment(p.CareOf), moment(p.Updated), moment(p.Acknowledged), moment(h.Total), strconv.Itoa(h.Updates))
+			moment(p.Advertised), moment(p.CareOf), moment(p.Updated), moment(p.Acknowledged), strconv.Itoa(h.Updates))
 	}
 	if len(t.rows) > 0 {
 		if _, err := fmt.Fprint(w, "milliseconds from the start of the move\n\n"); err != nil {

@@ -88,7 +88,8 @@ func removeStale(path string) error {
 func (s *Server) Serve(ctx context.Context, h Handler) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { _ = s.listener.Close() })
+	// The listener stays open until Close: see there.
+	stop := context.AfterFunc(ctx, func() { _ = s.listener.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	var connections sync.WaitGroup
 	defer connections.Wait()
@@ -107,7 +108,7 @@ func (s *Server) Serve(ctx context.Context, h Handler) error {
 				serveConnection(ctx, c, h)
 				<-slots
 			})
-		case errors.Is(err, net.ErrClosed):
+		case errors.Is(err, net.ErrClosed), ctx.Err() != nil:
 			return nil
 		case outOfResources(err):
 			<-slots
@@ -138,14 +139,15 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 // Close ends Serve and removes the socket file, unless it is another daemon's
-// by now.
+// by now. Until the listener is closed its file's inode is in use, so that no
+// other file can be taken for it.
 func (s *Server) Close() error {
-	err := s.listener.Close()
-	if errors.Is(err, net.ErrClosed) {
-		err = nil
-	}
+	var err error
 	if now, e := os.Lstat(s.path); e == nil && os.SameFile(s.file, now) {
-		err = errors.Join(err, os.Remove(s.path))
+		err = os.Remove(s.path)
+	}
+	if e := s.listener.Close(); !errors.Is(e, net.ErrClosed) {
+		err = errors.Join(err, e)
 	}
 	if err != nil {
 		return fmt.Errorf("control socket: %w", err)
@@ -155,7 +157,7 @@ func (s *Server) Close() error {
 
 // serveConnection answers one request. What goes wrong with the connection
 // itself is the client's business.
-func serveConnection(ctx context.Context, c net.Conn, h Handler) {
+func serveConnection(ctx context.Context, c *net.UnixConn, h Handler) {
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })()
 	if c.SetReadDeadline(time.Now().Add(requestTime)) != nil || ctx.Err() != nil {
@@ -174,7 +176,14 @@ func serveConnection(ctx context.Context, c net.Conn, h Handler) {
 	if c.SetWriteDeadline(time.Now().Add(answerTime)) != nil || ctx.Err() != nil {
 		return
 	}
-	_ = writeResponse(c, r)
+	if writeResponse(c, r) != nil {
+		return
+	}
+	// Closed with something unread, the connection would be reset and the
+	// response lost with it.
+	if c.CloseWrite() == nil && c.SetReadDeadline(time.Now().Add(lingerTime)) == nil && ctx.Err() == nil {
+		_, _ = io.CopyN(io.Discard, c, maxRequest)
+	}
 }
 
 // respond finds the answer.

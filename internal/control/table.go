@@ -90,6 +90,8 @@ func span(d time.Duration) string {
 		return s
 	}
 	switch {
+	case d == 0:
+		return "0s"
 	case d < 0:
 		return "-" + span(-d)
 	case d < time.Second:

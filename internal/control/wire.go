@@ -23,6 +23,8 @@ const (
 	// answerTime bounds the finding of an answer, and its writing: a reload may
 	// have much to do, and a list of a hundred thousand bindings is long.
 	answerTime = 20 * time.Second
+	// lingerTime bounds the wait for the client to close.
+	lingerTime = time.Second
 )
 
 // request asks for exactly one of these.

@@ -356,7 +356,7 @@ func TestIdealRide(t *testing.T) {
 	Tune()
 	o := rideOptions{
 		handovers: 8, homeAgent: 20e6, access: 4e6, correspondent: 1e6, switching: 10e6,
-		dwell: 400e6, fast: 200e6, interval: 1e6, rate: 2_000_000, seed: 1, patience: 5e9, transferFinish: 10e9,
+		dwell: 400e6, fast: 200e6, interval: 1e6, rate: 2_000_000, seed: 1, wait: true, patience: 10e9, transferFinish: 10e9,
 	}
 	result, err := runRide(t.Context(), Environment{
 		Binary: os.Args[0], BinaryEnv: []string{idealVariable + "=1", "GORACE=atexit_sleep_ms=0"}, Directory: t.TempDir(), Progress: t.Output(),

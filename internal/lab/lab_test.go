@@ -125,7 +125,7 @@ func TestOptions(t *testing.T) {
 
 // TestKillAt: of 24 moves with four stops, 12 to 15 are a fast lap.
 func TestKillAt(t *testing.T) {
-	for handovers, want := range map[int]int{24: 16, 20: 10, 4: 2, 1: 0} {
+	for handovers, want := range map[int]int{24: 16, 20: 10, 8: 4, 4: 2, 1: 0} {
 		if at := (rideOptions{handovers: handovers}).killAt(4); at != want {
 			t.Errorf("of %d handovers the kill is at %d, want %d", handovers, at, want)
 		}
@@ -174,6 +174,11 @@ func TestReport(t *testing.T) {
 	}
 	if second.Phases.Acknowledged != 13 || second.Updates != 2 {
 		t.Errorf("phases of the second: %+v", second)
+	}
+	// A silence from before the move, as after a kill, is not the move's.
+	late := stream(5, func(i int) bool { return i > 700 && i < 1050 })
+	if h := r.handover(1, late, late); !h.Completed || h.Down != 55 || h.Up != 55 {
+		t.Errorf("a move during an interruption: %+v", h)
 	}
 	// Killed during the first stop: the stream that breaks there recovers
 	// with the datagram of 730 ms, the other one never.

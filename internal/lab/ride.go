@@ -29,6 +29,7 @@ type rideOptions struct {
 	seed           uint64
 	kill           string
 	noLinkEvents   bool
+	wait           bool
 	homeAgentDAD   bool
 	patience       time.Duration
 	transferFinish time.Duration
@@ -50,12 +51,13 @@ func ride() Scenario {
 			f.DurationVar(&o.fast, "dwell-fast", 700*time.Millisecond, "`time` at each stop in a fast lap")
 			f.DurationVar(&o.interval, "probe-interval", time.Millisecond, "`time` between the datagrams of a probe stream")
 			f.IntVar(&o.rate, "tcp-rate", 2_000_000, "`bits` a second of the TCP transfer, each way")
-			f.Var(&o.loss, "loss", "`percentage` of frames lost on every link; the train then waits at each stop until it is connected")
+			f.Var(&o.loss, "loss", "`percentage` of frames lost on every link")
 			f.Var(&o.duplicate, "duplicate", "`percentage` of frames doubled on every link")
 			f.Var(&o.reorder, "reorder", "`percentage` of frames held back for 2 ms on every link")
 			f.Uint64Var(&o.seed, "seed", 1, "`number` that decides about all random choices of the links")
 			f.StringVar(&o.kill, "kill", "", "kill and restart the process of a `role`, mr or ha, in mid-ride")
 			f.BoolVar(&o.noLinkEvents, "no-link-events", false, "the router's interface does not notice its moves")
+			f.BoolVar(&o.wait, "wait", false, "the train waits at each stop until it is connected, as it does anyway where links do more than delay")
 			f.BoolVar(&o.homeAgentDAD, "ha-dad", false, "the home agent probes for the home address each time the train leaves home, which takes it a second")
 			f.DurationVar(&o.patience, "patience", 20*time.Second, "how long to wait for a `time` at a stop until connected, where the train waits")
 			f.DurationVar(&o.transferFinish, "tcp-finish", 60*time.Second, "`time` for the last octets of the TCP transfer to arrive")
@@ -106,15 +108,21 @@ func (o rideOptions) train() train {
 // fastLap reports whether a move, counted from zero, belongs to a fast lap.
 func fastLap(move, stops int) bool { return move/stops%2 == 1 }
 
-// killAt is the move after which a process is killed: the first of a slow lap
-// in the second half that leads away from home.
+// killAt is the move after which a process is killed: in the second half, one
+// that does not lead home, and of a slow lap if there is one.
 func (o rideOptions) killAt(stops int) int {
+	fallback := o.handovers - 1
+	for i := o.handovers - 1; i >= o.handovers/2; i-- {
+		if (i+1)%stops != 0 {
+			fallback = i
+		}
+	}
 	for i := o.handovers / 2; i < o.handovers; i++ {
 		if !fastLap(i, stops) && (i+1)%stops != 0 {
 			return i
 		}
 	}
-	return o.handovers - 1
+	return fallback
 }
 
 // percent is a flag: 5, 5% and 0.5 % alike are percentages. The value is a

@@ -49,6 +49,7 @@ func (r *rideRun) report(verdict probe.Verdict, stats relay.Stats) *report.Repor
 		s.SentDown, s.SentUp, s.LostDown, s.LostUp = d.Sent, u.Sent, d.Lost, u.Lost
 		s.Duplicates, s.Reordered = d.Duplicate+u.Duplicate, d.Reordered+u.Reordered
 	}
+	result.Summary.Outside = stats.Refused
 	result.Summarise()
 	result.Failures = r.failures
 	return result
@@ -112,10 +113,10 @@ func (r *rideRun) handover(i int, down, up probe.Record) report.Handover {
 	silentDown, okDown := down.Silence(m.Left, m.Left.Add(r.settling()), end)
 	silentUp, okUp := up.Silence(m.Left, m.Left.Add(r.settling()), end)
 	if okDown {
-		h.Down = report.Millis(silentDown.Length)
+		h.Down = report.Millis(r.interruption(silentDown, m))
 	}
 	if okUp {
-		h.Up = report.Millis(silentUp.Length)
+		h.Up = report.Millis(r.interruption(silentUp, m))
 	}
 	h.Completed = okDown && okUp
 	// What the break loses was sent up to the flight time before it; the same
@@ -125,7 +126,7 @@ func (r *rideRun) handover(i int, down, up probe.Record) report.Handover {
 	h.LostUp = up.Count(m.Left.Add(-closeTo), end.Add(-closeTo)).Lost
 	for _, told := range r.handovers {
 		at := told.Start
-		if at.Before(m.Left.Add(-closeTo)) || !at.Before(r.next(i).Add(-closeTo)) {
+		if at.Before(m.Left.Add(-closeTo)) || !at.Before(end.Add(-closeTo)) {
 			continue
 		}
 		if told.Acknowledged.IsZero() && h.Phases.Acknowledged.Known() {
@@ -144,6 +145,15 @@ func (r *rideRun) handover(i int, down, up probe.Record) report.Handover {
 		h.Trigger, h.Updates = told.Trigger.String(), told.Updates
 	}
 	return h
+}
+
+// interruption is the part of a silence that a move is to blame for. One that
+// began long before the move counts from the move on.
+func (r *rideRun) interruption(s probe.Silence, m move) time.Duration {
+	if s.Last.Before(m.Left.Add(-r.settling())) {
+		return s.First.Sub(m.Left)
+	}
+	return s.Length
 }
 
 // killed measures the recovery from a kill, which may take until after later

@@ -226,7 +226,7 @@ func (r *rideRun) stay(ctx context.Context, since time.Time, dwell time.Duration
 	if !sleep(ctx, dwell) {
 		return ctx.Err()
 	}
-	if r.disturbed() {
+	if r.wait || r.disturbed() {
 		until(ctx, r.patience, func() bool { return r.connected(since) })
 	}
 	r.observe(ctx)

@@ -125,6 +125,7 @@ func (t train) topology() world.Topology {
 			B:    world.End{Node: nodeCore, Interface: name, Addresses: one(fmt.Sprintf("2001:db8:c:a%x::1/64", i))},
 			Path: t.path(0),
 		})
+		topology.Airs[0].Strict = append(topology.Airs[0].Strict, name)
 		topology.Airs[0].Routers = append(topology.Airs[0].Routers,
 			world.End{Node: name, Interface: linkAccess, Addresses: []netip.Prefix{t.accessAddress(i)}})
 	}

@@ -114,8 +114,10 @@ func (s sample) append(b []byte, suffix string, v float64) []byte {
 	return s.end(appendFloat(s.begin(b, suffix), v))
 }
 
+// appendCount appends a count, which the format has as a floating point number
+// like any other.
 func (s sample) appendCount(b []byte, suffix string, n uint64) []byte {
-	return s.end(strconv.AppendUint(s.begin(b, suffix), n, 10))
+	return s.append(b, suffix, float64(n))
 }
 
 // begin appends the name, the labels and a blank.

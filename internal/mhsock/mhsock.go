@@ -119,14 +119,13 @@ func Open(o Options) (_ *Conn, err error) {
 	if c.packetRaw, err = c.packet.SyscallConn(); err != nil {
 		return nil, fmt.Errorf("packet socket: %w", err)
 	}
-	c.silencer, err = openSilencer(o.TableName, kernelHasMobileIPv6(c.raw.file), c.log)
+	mobileIPv6 := kernelHasMobileIPv6(c.raw.file)
+	c.silencer, err = openSilencer(o.TableName, mobileIPv6, c.log)
 	switch {
 	case err == nil:
 		c.silenced = true
 	case unavailable(err):
-		c.log.LogAttrs(context.Background(), slog.LevelWarn,
-			"nftables unavailable: the kernel answers every binding update and acknowledgement with an ICMPv6 Parameter Problem, which the other end may take for a refusal; install nftables (OpenWrt: kmod-nft-core)",
-			slog.Any("error", err))
+		c.log.LogAttrs(context.Background(), slog.LevelWarn, withoutNftables(mobileIPv6), slog.Any("error", err))
 		err = nil
 	default:
 		return nil, needsCapability("nftables table ip6 "+o.TableName, err)
@@ -174,6 +173,15 @@ func (c *Conn) closeSockets() error {
 		}
 	}
 	return err
+}
+
+// withoutNftables tells the operator the consequence, and the remedy.
+func withoutNftables(mobileIPv6 bool) string {
+	const remedy = "; install nftables (OpenWrt: kmod-nft-core)"
+	if mobileIPv6 {
+		return "nftables unavailable: this kernel has Mobile IPv6 of its own and answers malformed signalling besides roam6" + remedy
+	}
+	return "nftables unavailable: the kernel answers every binding update from a mobile that is away, and every acknowledgement to one, with an ICMPv6 Parameter Problem, which the other end may take for a refusal" + remedy
 }
 
 // needsCapability explains a socket error to the operator.

@@ -524,7 +524,7 @@ func TestSend(t *testing.T) {
 		reaches(t, w.heard, build(w.addr, w.peerAddr, 135, mobilityMsg), 0, netip.Addr{})
 	})
 	t.Run("binding update from a care-of address just assigned", func(t *testing.T) {
-		careOf := w.router.Address("r0", "2001:db8:1::c0/64")
+		careOf := w.router.Assign("r0", "2001:db8:1::c0/64")
 		reaches(t, w.heard, build(careOf, w.peerAddr, 135, mobilityMsg, homeAddressOption(0)), r0, careOf)
 	})
 	t.Run("home address as source, assigned elsewhere", func(t *testing.T) {

@@ -79,11 +79,11 @@ func rules(mobileIPv6 bool) []rule {
 		option        = 16 // its length field
 	)
 	nextHeaderIs := func(v byte) rule { return load(offsetNextHeader, 1).equal(v) }
-	// Most packets have neither header: let them go with two comparisons.
 	var rs []rule
 	if mobileIPv6 {
 		rs = append(rs, nextHeaderIs(mip6.ProtocolMobility).notDecrypted().drop())
 	}
+	// Most packets have neither header: let them go with two comparisons.
 	rs = append(rs, load(offsetNextHeader, 1).notEqual(mip6.ProtocolDestination).notEqual(mip6.ProtocolRouting).accept())
 	for place := range uint32(homeAddressPlaces) {
 		r := nextHeaderIs(mip6.ProtocolDestination)

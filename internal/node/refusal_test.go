@@ -1,6 +1,7 @@
 package node
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"testing"
 	"time"
@@ -104,11 +105,7 @@ func TestParameterProblem(t *testing.T) {
 	}{{40, 6, 40}, {41, 0, 41}} {
 		b := append([]byte(nil), good...)
 		b[tt.octet] = tt.value
-		_, err := mip6.ParsePacket(b)
-		problem, ok := err.(*mip6.ParseError)
-		if !ok {
-			t.Fatalf("octet %d = %d: %v", tt.octet, tt.value, err)
-		}
+		problem := withChecksum(t, b)
 		code, pointer, ok := problem.ParameterProblem()
 		if !ok || code != 0 || pointer != uint32(tt.pointer) {
 			t.Fatalf("octet %d = %d: code %d, pointer %d, %v", tt.octet, tt.value, code, pointer, ok)
@@ -122,4 +119,19 @@ func TestParameterProblem(t *testing.T) {
 			t.Error("checksum is wrong")
 		}
 	}
+}
+
+// withChecksum finds the checksum of a damaged packet, since that is tested
+// before everything else, and returns what is wrong apart from it.
+func withChecksum(t *testing.T, b []byte) *mip6.ParseError {
+	t.Helper()
+	for sum := range 1 << 16 {
+		binary.BigEndian.PutUint16(b[44:], uint16(sum))
+		_, err := mip6.ParsePacket(b)
+		if p, ok := err.(*mip6.ParseError); ok && p.Reason != mip6.ReasonChecksum {
+			return p
+		}
+	}
+	t.Fatal("no checksum fits")
+	return nil
 }

@@ -102,7 +102,8 @@ func (Stop) isEvent()            {}
 type Action interface{ isAction() }
 
 // Send sends a Mobility Header message. Link, when not zero, is the interface
-// to send on; NextHop, when valid, the link-local next hop to use on it.
+// to send on, whatever the routing table prefers: a home agent answers a mobile
+// that is back on the home link there, past the tunnel that may still exist.
 type Send struct {
 	Packet mip6.Packet
 	Link   int

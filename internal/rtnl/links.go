@@ -117,7 +117,7 @@ func (e *linkEntry) changed() []role.Event {
 
 func (e *linkEntry) link() role.Link {
 	a := e.attrs
-	l := role.Link{Index: a.index, Name: a.name, MTU: a.mtu, Ethernet: a.ethernet, LinkLocal: e.chooseLinkLocal()}
+	l := role.Link{Index: a.index, Name: a.name, Carriers: a.carriers, MTU: a.mtu, Ethernet: a.ethernet, LinkLocal: e.chooseLinkLocal()}
 	l.Up = a.carrier && l.LinkLocal.IsValid()
 	return l
 }

@@ -76,6 +76,7 @@ type linkAttributes struct {
 	loopback bool
 	mtu      int
 	ethernet [6]byte
+	carriers uint32 // times that the carrier came
 }
 
 // parseLink decodes RTM_NEWLINK or RTM_DELLINK. Messages of another family
@@ -103,6 +104,8 @@ func parseLink(data []byte) (l linkAttributes, ok bool) {
 			if kind == unix.ARPHRD_ETHER && len(v) == len(l.ethernet) {
 				l.ethernet = [6]byte(v)
 			}
+		case unix.IFLA_CARRIER_UP_COUNT:
+			l.carriers, _ = uint32Of(v)
 		case unix.IFLA_OPERSTATE:
 			if len(v) == 1 && v[0] != operstateUp && v[0] != operstateUnknown {
 				l.carrier = false

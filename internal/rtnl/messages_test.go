@@ -99,11 +99,12 @@ func TestLinkMessage(t *testing.T) {
 		b = binary.NativeEndian.AppendUint32(b, 0)
 		b = appendAttribute(b, unix.IFLA_IFNAME, []byte("wlan0\x00"))
 		b = appendUint32(b, unix.IFLA_MTU, 1500)
+		b = appendUint32(b, unix.IFLA_CARRIER_UP_COUNT, 3)
 		b = appendAttribute(b, unix.IFLA_ADDRESS, []byte{2, 0, 0, 0, 0, 7})
 		return appendAttribute(b, unix.IFLA_OPERSTATE, []byte{operstate})
 	}
 	const all = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
-	want := linkAttributes{index: 7, name: "wlan0", adminUp: true, carrier: true, mtu: 1500, ethernet: [6]byte{2, 0, 0, 0, 0, 7}}
+	want := linkAttributes{index: 7, name: "wlan0", adminUp: true, carrier: true, mtu: 1500, ethernet: [6]byte{2, 0, 0, 0, 0, 7}, carriers: 3}
 	for _, tt := range []struct {
 		name      string
 		flags     uint32

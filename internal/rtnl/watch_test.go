@@ -22,7 +22,7 @@ func TestWatch(t *testing.T) {
 	isDown := func(l role.Link) bool { return is(l) && !l.Up }
 
 	first := f.expect("the uplink at start", isUp)
-	want := role.Link{Index: f.link, Name: "u0", Up: true, MTU: 1500, LinkLocal: f.mr.LinkLocal("u0"),
+	want := role.Link{Index: f.link, Name: "u0", Up: true, MTU: 1500, LinkLocal: f.mr.LinkLocal("u0"), Carriers: first.Carriers,
 		Ethernet: [6]byte(f.mr.Link("u0").Attrs().HardwareAddr)}
 	if first != want {
 		t.Errorf("got %+v, want %+v", first, want)
@@ -35,6 +35,7 @@ func TestWatch(t *testing.T) {
 			f.ar.LinkDown("a0")
 			f.expect("carrier lost", isDown)
 			f.ar.LinkUp("a0")
+			want.Carriers++
 			if l := f.expect("carrier back", isUp); l != want {
 				t.Errorf("got %+v, want %+v", l, want)
 			}
@@ -44,6 +45,7 @@ func TestWatch(t *testing.T) {
 		f.mr.LinkDown("u0")
 		f.expect("down", isDown)
 		f.mr.LinkUp("u0")
+		want.Carriers++
 		if l := f.expect("up", isUp); l != want {
 			t.Errorf("got %+v, want %+v", l, want)
 		}

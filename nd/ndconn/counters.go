@@ -25,7 +25,9 @@ type Counters struct {
 	Sent          PerType
 	SendErrors    map[SendReason]uint64 // absent: none
 	Answered      uint64                // solicitations answered for defended addresses
-	GroupErrors   uint64                // groups of defended addresses that could not be joined
+	// Unjoined are groups of defended addresses that were not joined, being too
+	// many or refused by the kernel: switches that snoop MLD may withhold them.
+	Unjoined uint64
 }
 
 type perType struct{ rs, ra, ns, na atomic.Uint64 }
@@ -48,10 +50,10 @@ func (p *perType) snapshot() PerType {
 }
 
 type counters struct {
-	received, looped, receiveErrors, answered, groupErrors atomic.Uint64
-	delivered, sent                                        perType
-	invalid                                                [nd.NumReasons]atomic.Uint64
-	sendErrors                                             [numSendReasons]atomic.Uint64
+	received, looped, receiveErrors, answered, unjoined atomic.Uint64
+	delivered, sent                                     perType
+	invalid                                             [nd.NumReasons]atomic.Uint64
+	sendErrors                                          [numSendReasons]atomic.Uint64
 
 	mu         sync.Mutex
 	overflowed uint64 // the kernel's counter starts anew at each reading
@@ -63,8 +65,8 @@ func (c *Conn) Counters() Counters {
 	s := Counters{
 		Received: k.received.Load(), Delivered: k.delivered.snapshot(), Looped: k.looped.Load(),
 		ReceiveErrors: k.receiveErrors.Load(), Sent: k.sent.snapshot(), Answered: k.answered.Load(),
-		GroupErrors: k.groupErrors.Load(),
-		Invalid:     make(map[nd.Reason]uint64), SendErrors: make(map[SendReason]uint64),
+		Unjoined: k.unjoined.Load(),
+		Invalid:  make(map[nd.Reason]uint64), SendErrors: make(map[SendReason]uint64),
 	}
 	for r := range k.invalid {
 		if n := k.invalid[r].Load(); n != 0 {

@@ -52,14 +52,15 @@ func (c *Conn) Defend(addr netip.Addr, router bool) {
 		d.groups[key] = g
 	}
 	g.addrs++
-	if !g.joined && d.joined < maxGroups {
-		if err := c.membership(unix.IPV6_JOIN_GROUP, key); err != nil {
-			c.counters.groupErrors.Add(1)
-			return
-		}
-		g.joined = true
-		d.joined++
+	if g.joined {
+		return
 	}
+	if d.joined == maxGroups || c.membership(unix.IPV6_JOIN_GROUP, key) != nil {
+		c.counters.unjoined.Add(1)
+		return
+	}
+	g.joined = true
+	d.joined++
 }
 
 // Undefend ends a Defend.

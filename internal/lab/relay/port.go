@@ -3,6 +3,7 @@ package relay
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +33,31 @@ type Port struct {
 	// joined is when the port became part of a link: frames from before it
 	// count as arriving then.
 	joined int64
+	// admitted are the sources that the network behind the port takes; nil: all.
+	admitted []netip.Prefix
+}
+
+// Admit makes the network behind the port refuse IPv6 packets from any other
+// source, as access networks do (BCP 38). Link-local and unspecified sources
+// are always admitted. It is for a port that is not connected yet.
+func (p *Port) Admit(sources ...netip.Prefix) { p.admitted = sources }
+
+// admits looks at the source of an IPv6 packet in a frame.
+func (p *Port) admits(f *frame) bool {
+	const ethernet, source = 14, 14 + 8
+	if p.admitted == nil || f.n < source+16 || f.data[ethernet-2] != 0x86 || f.data[ethernet-1] != 0xdd {
+		return true
+	}
+	a := netip.AddrFrom16([16]byte(f.data[source : source+16]))
+	if a.IsUnspecified() || a.IsLinkLocalUnicast() {
+		return true
+	}
+	for _, prefix := range p.admitted {
+		if prefix.Contains(a) {
+			return true
+		}
+	}
+	return false
 }
 
 // hop is a way from a port to another.

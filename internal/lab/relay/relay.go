@@ -40,6 +40,7 @@ type Stats struct {
 	Delivered  uint64
 	Lost       uint64 // by impairment
 	Unheard    uint64 // for a station that is elsewhere, or from one that is nowhere
+	Refused    uint64 // by a network, for their source
 	Discarded  uint64 // for want of room, too long, or refused by the kernel: the lab's own fault
 	Late       Lateness
 	HasRTClass bool // the thread has a real-time priority
@@ -260,6 +261,10 @@ func (w *worker) route(p *Port, f *frame, arrival int64) (used bool) {
 		}
 		if len(p.hops) > 1 && !p.station && f.data[0]&1 == 0 && [6]byte(f.data[:6]) != h.to.ethernet {
 			continue // a router with several stations: for another one
+		}
+		if !h.to.admits(f) {
+			w.stats.Refused++
+			continue
 		}
 		delays, copies := h.fate()
 		if copies == 0 {

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -208,5 +209,36 @@ func TestFramesInFlight(t *testing.T) {
 	}
 	if len(w.store.free) != w.store.made {
 		t.Error("frames were not given back")
+	}
+}
+
+func TestAdmit(t *testing.T) {
+	packet := func(source string) *frame {
+		f := new(frame)
+		f.data[12], f.data[13] = 0x86, 0xdd
+		a := netip.MustParseAddr(source).As16()
+		copy(f.data[14+8:], a[:])
+		f.n = 14 + 40
+		return f
+	}
+	p := &Port{}
+	if !p.admits(packet("2001:db8:100::2")) {
+		t.Error("a port without a filter refuses")
+	}
+	p.Admit(netip.MustParsePrefix("2001:db8:a1::/64"))
+	for source, want := range map[string]bool{"2001:db8:a1::9": true, "fe80::1": true, "::": true, "2001:db8:100::2": false} {
+		if p.admits(packet(source)) != want {
+			t.Errorf("%s is admitted: %t", source, !want)
+		}
+	}
+	other := packet("2001:db8:100::2")
+	other.data[13] = 0x00
+	if !p.admits(other) {
+		t.Error("what is not IPv6 is refused")
+	}
+	short := packet("2001:db8:100::2")
+	short.n = 20
+	if !p.admits(short) {
+		t.Error("a frame without a source is refused for it")
 	}
 }

@@ -140,6 +140,9 @@ type Summary struct {
 	// Duplicates and Reordered count both directions.
 	Duplicates int `json:"duplicates"`
 	Reordered  int `json:"reordered"`
+	// Outside counts packets that tried to leave a visited network with a source
+	// that is not of it: beside the tunnel.
+	Outside uint64 `json:"outside_tunnel"`
 }
 
 // Relay is the lab's own error.

@@ -51,7 +51,10 @@ type Wire struct {
 // themselves.
 type Air struct {
 	Routers, Stations []End
-	Path              relay.Impairment
+	// Strict are the nodes among the routers whose network refuses packets with
+	// a source that is not of the link's own prefixes (BCP 38).
+	Strict []string
+	Path   relay.Impairment
 }
 
 // Anchor is a prefix that is routed to a node.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -27,10 +28,11 @@ type World struct {
 	created  int // interfaces so far
 }
 
-// station is the fabric's side of a station's interface.
+// station is an interface with a port in the fabric.
 type station struct {
 	port *relay.Port
-	link netlink.Link
+	link netlink.Link // the fabric's side
+	end  End
 }
 
 // fabricIndex is where the interface indexes in the fabric begin. An interface
@@ -212,6 +214,13 @@ func (w *World) addAir(air Air) error {
 		if err != nil {
 			return fmt.Errorf("%s of %s: %w", e.Interface, e.Node, err)
 		}
+		if slices.Contains(air.Strict, e.Node) {
+			var own []netip.Prefix
+			for _, a := range e.Addresses {
+				own = append(own, a.Masked())
+			}
+			r.port.Admit(own...)
+		}
 		routers = append(routers, r)
 		w.routers[e.Node] = r.port
 	}
@@ -243,7 +252,7 @@ func (w *World) relayed(e End) (*station, error) {
 	if err := w.fabric.Link.LinkAdd(pair); err != nil {
 		return nil, fmt.Errorf("create veth pair: %w", err)
 	}
-	s := &station{link: pair}
+	s := &station{link: pair, end: e}
 	if err := w.fabric.Link.LinkSetUp(pair); err != nil {
 		return nil, fmt.Errorf("set %s up: %w", inner, err)
 	}
@@ -319,6 +328,25 @@ func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), 128)}
 }
 
+// awaitCarrierLoss waits until the kernel has noticed that a carrier is gone. It
+// does so in the background, and a carrier that is back before is an event that
+// never happened.
+func (w *World) awaitCarrierLoss(e End) error {
+	const pause, limit = 200 * time.Microsecond, 5 * time.Second
+	for start := time.Now(); ; netns.SleepUntil(time.Now().Add(pause)) {
+		link, err := w.spaces[e.Node].Link.LinkByName(e.Interface)
+		if err != nil {
+			return fmt.Errorf("%s: interface %s: %w", e.Node, e.Interface, err)
+		}
+		if link.Attrs().OperState != netlink.OperUp {
+			return nil
+		}
+		if time.Since(start) > limit {
+			return fmt.Errorf("%s of %s still has a carrier %v after it lost its link", e.Interface, e.Node, limit)
+		}
+	}
+}
+
 // newEthernet counts locally administered addresses.
 func (w *World) newEthernet() [6]byte {
 	w.created++
@@ -349,6 +377,11 @@ func (w *World) Move(node, ifname, router string, switching time.Duration, event
 		}
 	}
 	netns.SleepUntil(moved.Left.Add(switching))
+	if events {
+		if err := w.awaitCarrierLoss(s.end); err != nil {
+			return moved, err
+		}
+	}
 	moved.Attached = w.Relay.Tune(s.port, to)
 	if events {
 		if err := w.fabric.Link.LinkSetUp(s.link); err != nil {

@@ -173,8 +173,23 @@ func (s *Space) Rename(old, name string) {
 	s.LinkUp(name)
 }
 
-// Address assigns an address, without duplicate address detection.
+// Address assigns an address, without duplicate address detection, and waits
+// until the kernel receives for it.
 func (s *Space) Address(name, prefix string) netip.Addr {
+	s.t.Helper()
+	a := s.Assign(name, prefix)
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if r, err := s.Handle.RouteGet(a.AsSlice()); err == nil && len(r) > 0 && r[0].Type == unix.RTN_LOCAL {
+			return a
+		}
+	}
+	s.t.Fatalf("%v does not become local", a)
+	return a
+}
+
+// Assign is Address without the wait: the address is a source at once, but its
+// local route comes by the kernel's work queue.
+func (s *Space) Assign(name, prefix string) netip.Addr {
 	s.t.Helper()
 	a, err := netlink.ParseAddr(prefix)
 	if err != nil {

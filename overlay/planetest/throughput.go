@@ -1,0 +1,166 @@
+package planetest
+
+import (
+	"crypto/sha256"
+	"errors"
+	"hash"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"roam6/internal/rtnl/nstest"
+	"roam6/overlay"
+)
+
+// TCP content arrives as it was sent, both ways, through a change of the path
+// and with a link on the way that is smaller than the first.
+func transfer(t *testing.T, open Open) {
+	w := newWorld(t)
+	w.openBoth(open)
+	for s, name := range map[*nstest.Space]string{w.core: "mr2", w.mobile: "wan2"} {
+		if err := s.Handle.LinkSetMTU(s.Link(name), 1400); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.attach(0)
+	const size = 64 << 20
+	for _, c := range []struct {
+		name     string
+		from, to *nstest.Space
+		at       netip.Addr
+	}{{"down", w.correspondent, w.node, nodeAddress}, {"up", w.node, w.correspondent, correspondentAddress}} {
+		sender, receiver := w.connect(c.from, c.to, c.at)
+		moved := make(chan struct{})
+		sent, got := make(chan hash.Hash, 1), make(chan hash.Hash, 1)
+		go func() {
+			h := sha256.New()
+			source := rand.NewChaCha8([32]byte{1})
+			_, err := io.Copy(io.MultiWriter(sender, h), io.LimitReader(source, size/2))
+			<-moved
+			if err == nil {
+				_, err = io.Copy(io.MultiWriter(sender, h), io.LimitReader(source, size/2))
+			}
+			if err != nil {
+				t.Errorf("%s: send: %v", c.name, err)
+			}
+			sender.CloseWrite()
+			sent <- h
+		}()
+		go func() {
+			h := sha256.New()
+			_ = receiver.SetReadDeadline(time.Now().Add(time.Minute))
+			if n, err := io.Copy(h, receiver); err != nil || n != size {
+				t.Errorf("%s: received %d octets of %d: %v", c.name, n, size, err)
+			}
+			got <- h
+		}()
+		w.attach(1)
+		close(moved)
+		if a, b := (<-sent).Sum(nil), (<-got).Sum(nil); string(a) != string(b) {
+			t.Errorf("%s: content differs", c.name)
+		}
+		w.attach(0)
+	}
+}
+
+// connect makes a TCP connection between two namespaces.
+func (w *world) connect(from, to *nstest.Space, at netip.Addr) (sender, receiver *net.TCPConn) {
+	w.t.Helper()
+	var l *net.TCPListener
+	to.Do(func() (err error) {
+		l, err = net.ListenTCP("tcp6", net.TCPAddrFromAddrPort(netip.AddrPortFrom(at, 0)))
+		return err
+	})
+	defer l.Close()
+	from.Do(func() error {
+		c, err := net.DialTCP("tcp6", nil, l.Addr().(*net.TCPAddr))
+		sender = c
+		return err
+	})
+	_ = l.SetDeadline(time.Now().Add(patience))
+	receiver, err := l.AcceptTCP()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { sender.Close(); receiver.Close() })
+	return sender, receiver
+}
+
+// Throughput measures TCP through the tunnel, from the correspondent to a node
+// in the mobile network and back, against plain routing along the same nodes in
+// the same run, and reports the ratio.
+func Throughput(b *testing.B, open Open) {
+	w := newWorld(b)
+	w.openBoth(open)
+	plainAgent, plainCore := "2001:db8:a::ff", "2001:db8:1::2"
+	const period = 500 * time.Millisecond
+	var plain, tunnel [2]float64
+	rates := func(into *[2]float64) {
+		into[0] += w.rate(w.correspondent, w.node, nodeAddress, period)
+		into[1] += w.rate(w.node, w.correspondent, correspondentAddress, period)
+	}
+	w.agent.Route(networkPrefix.String(), plainAgent, "up") // behind the tunnel's route
+	w.core.Route(networkPrefix.String(), plainCore, "mr1")
+	for b.Loop() {
+		rates(&plain)
+		w.attach(0)
+		rates(&tunnel)
+		w.detach()
+	}
+	n := float64(b.N)
+	for i, direction := range []string{"down", "up"} {
+		b.ReportMetric(plain[i]/n*8/1e9, "plain-"+direction+"-Gbit/s")
+		b.ReportMetric(tunnel[i]/n*8/1e9, "tunnel-"+direction+"-Gbit/s")
+		b.ReportMetric(tunnel[i]/plain[i], direction+"-ratio")
+	}
+	b.ReportMetric(0, "ns/op") // says nothing here
+	for _, e := range []Engine{w.agentEngine, w.mobileEngine} {
+		drops := e.Drops()
+		for _, r := range overlay.DropReasons() {
+			if drops[r] > 0 {
+				b.Logf("%s: dropped %d: %v", e.Name(), drops[r], r)
+			}
+		}
+	}
+}
+
+// rate returns octets per second of one TCP connection.
+func (w *world) rate(from, to *nstest.Space, at netip.Addr, period time.Duration) float64 {
+	sender, receiver := w.connect(from, to, at)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		block := make([]byte, 1<<18)
+		for {
+			if _, err := sender.Write(block); err != nil {
+				return
+			}
+		}
+	}()
+	buffer := make([]byte, 1<<18)
+	read := func(until time.Time) (n int) {
+		_ = receiver.SetReadDeadline(until)
+		for {
+			m, err := receiver.Read(buffer)
+			n += m
+			if err != nil {
+				var timeout net.Error
+				if !errors.As(err, &timeout) || !timeout.Timeout() {
+					w.t.Fatal(err)
+				}
+				return n
+			}
+		}
+	}
+	read(time.Now().Add(period / 2)) // slow start
+	start := time.Now()
+	n := read(start.Add(period))
+	elapsed := time.Since(start)
+	sender.Close()
+	receiver.Close()
+	<-done
+	return float64(n) / elapsed.Seconds()
+}
