@@ -43,10 +43,12 @@ bench:
 
 ## size    stripped size of the binary for each router architecture
 size:
+	@mkdir -p bin/size
 	@printf '%-18s %10s %10s %10s\n' target raw gzip xz
 	@for t in $(TARGETS); do \
 	  a=$${t%%/*}; v=$${t#*/}; out=bin/size/roam6-$$a; \
-	  GOOS=linux GOARCH=$$a GOMIPS=$$v GOARM=$$( [ $$a = arm ] && echo $$v ) $(GO) build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o $$out ./cmd/roam6 || exit 1; \
+	  case $$a in mips*) e=GOMIPS=$$v;; arm) e=GOARM=$$v;; *) e=GOAMD64=v1;; esac; \
+	  env GOOS=linux GOARCH=$$a $$e $(GO) build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o $$out ./cmd/roam6 || exit 1; \
 	  printf '%-18s %10d %10d %10s\n' $$t $$(stat -c %s $$out) $$(gzip -9c $$out | wc -c) $$(command -v xz >/dev/null && xz -9ec $$out | wc -c || echo -); \
 	done
 

@@ -22,10 +22,19 @@ const (
 // link is left on the word of somebody else's advertisement. Its time-out
 // follows the round trip that was measured, within these bounds.
 const (
-	queryMin     = 8 * time.Millisecond
+	queryMin     = 5 * time.Millisecond
 	queryMax     = 200 * time.Millisecond
 	queryDefault = 50 * time.Millisecond
 )
+
+// queryTimeout allows half as much again as the last round trip, and something
+// for the timers of both ends.
+func queryTimeout(roundTrip time.Duration) time.Duration {
+	if roundTrip == 0 {
+		return queryDefault
+	}
+	return min(max(roundTrip*3/2+2*time.Millisecond, queryMin), queryMax)
+}
 
 // link is an uplink.
 type link struct {
@@ -239,13 +248,16 @@ func (n *Node) ask(now time.Time, t role.Trigger, attempts int) {
 	if n.query != nil || a == nil {
 		return
 	}
-	wait := queryDefault
-	if a.roundTrip > 0 {
-		wait = min(max(2*a.roundTrip+3*time.Millisecond, queryMin), queryMax)
-	}
-	n.query = &query{router: a.router, link: a.link, ends: now.Add(wait), left: attempts - 1, trigger: t}
+	n.query = &query{router: a.router, link: a.link, ends: now.Add(queryTimeout(a.roundTrip)), left: attempts - 1, trigger: t}
+	n.probe(now)
+}
+
+// probe sends the current router a neighbour solicitation, behind everything
+// else, and notes the time for the round trip.
+func (n *Node) probe(now time.Time) {
+	a := n.current
 	a.probed = now
-	n.act(role.ProbeNeighbor{Link: a.link, Source: a.careOf, Target: a.router})
+	n.probes = append(n.probes, role.ProbeNeighbor{Link: a.link, Source: a.careOf, Target: a.router})
 }
 
 // queryDue gives the current router up when it did not answer.
@@ -417,6 +429,12 @@ func (n *Node) attach(now time.Time, c candidate, t role.Trigger) {
 	n.query = nil
 	n.current = to
 	n.learn(c)
+	begins := !to.home && (from == nil || from.home)
+	if begins {
+		// The tunnel comes before the default route, so that no packet of the
+		// mobile network leaves beside it (RFC 3963 §5.5).
+		n.forward()
+	}
 	if from == nil || from.link != to.link || from.router != to.router {
 		n.act(role.AddRoute{Route: defaultRoute(to)})
 		if from != nil {
@@ -430,7 +448,7 @@ func (n *Node) attach(now time.Time, c candidate, t role.Trigger) {
 		n.arriveHome(now, from)
 		return
 	}
-	if from == nil || from.home {
+	if begins {
 		n.act(role.AssignAddress{Prefix: netip.PrefixFrom(n.config.HomeAddress, 128), Preferred: mip6.InfiniteLifetime, Valid: mip6.InfiniteLifetime, Home: true})
 		if from != nil {
 			n.act(role.UnassignAddress{Link: from.link, Prefix: netip.PrefixFrom(n.config.HomeAddress, n.config.HomePrefix.Bits())})
@@ -439,9 +457,10 @@ func (n *Node) attach(now time.Time, c candidate, t role.Trigger) {
 	}
 	n.freshTimeout()
 	n.requestUpdate(now)
-	n.forward()
-	to.probed = now
-	n.probes = append(n.probes, role.ProbeNeighbor{Link: to.link, Source: to.careOf, Target: to.router})
+	if !begins {
+		n.forward() // a swap: the update is more urgent
+	}
+	n.probe(now) // makes the router resolve the care-of address meanwhile
 	n.log(slog.LevelInfo, "attached", slog.String("link", to.name), slog.String("router", to.router.String()),
 		slog.String("care_of", to.careOf.String()), slog.String("trigger", t.String()))
 }
@@ -471,7 +490,7 @@ func defaultRoute(a *attachment) role.Route {
 // useless, or at the one that made the new one possible.
 func (n *Node) beginHandover(now time.Time, from *attachment, c candidate, t role.Trigger) {
 	h := &role.Handover{
-		Home: n.config.HomeAddress, From: from.record(), Trigger: t, Start: now, Advertised: now,
+		Home: n.config.HomeAddress, From: from.record(), Trigger: t, Start: now, Advertised: c.router.Since,
 		To: role.Attachment{Link: c.link.Name, Router: c.router.Addr, AtHome: c.home},
 	}
 	if from == nil {
@@ -491,6 +510,13 @@ func (n *Node) beginHandover(now time.Time, from *attachment, c candidate, t rol
 	if from != nil && from.lost && from.lostSince.Before(h.Start) {
 		h.Start = from.lostSince
 	}
+	switch {
+	case c.router.Since.After(h.Start):
+	case linkEvent || from != nil && from.lost: // an old acquaintance
+		h.Advertised = now
+	default:
+		h.Start = c.router.Since // the advertisement was the first sign
+	}
 	n.handover = h
 }
 
@@ -505,4 +531,7 @@ func (n *Node) completeHandover(now time.Time) {
 	n.handover = nil
 	n.stats.Handovers++
 	n.act(role.HandoverDone{Handover: *h})
+	// Once more for the round trip: the first answer had to wait until the
+	// router had resolved our address.
+	n.probe(now)
 }

@@ -44,7 +44,7 @@ func TestFirstRegistration(t *testing.T) {
 			order = append(order, "probe")
 		}
 	}
-	if want := []string{"assign", "neighbor", "route", "update", "forward", "probe"}; !slices.Equal(order, want) {
+	if want := []string{"assign", "neighbor", "forward", "route", "update", "probe"}; !slices.Equal(order, want) {
 		t.Errorf("order %v, want %v", order, want)
 	}
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"roam6/internal/role"
@@ -348,14 +347,4 @@ func (n *Node) expireRegistration(now time.Time) {
 	if retransmit.IsZero() {
 		n.requestUpdate(now)
 	}
-}
-
-// careOfInUse reports whether an outstanding update names a as care-of address.
-func (r *registration) careOfInUse(a netip.Addr) bool {
-	for _, s := range r.outstanding {
-		if s.careOf == a {
-			return true
-		}
-	}
-	return r.registered && r.careOf == a
 }

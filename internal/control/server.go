@@ -213,12 +213,16 @@ func respond(ctx context.Context, q request, h Handler) response {
 	return response{Data: json.RawMessage("{}")}
 }
 
-// writeResponse writes r as a line.
+// writeResponse writes r as a line. The data, which may be long, is not copied.
 func writeResponse(w io.Writer, r response) error {
-	b, err := json.Marshal(r)
-	if err != nil {
-		return err
+	parts := net.Buffers{[]byte(`{"data":`), r.Data, []byte("}\n")}
+	if r.Error != "" {
+		b, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		parts = net.Buffers{b, []byte("\n")}
 	}
-	_, err = w.Write(append(b, '\n'))
+	_, err := parts.WriteTo(w)
 	return err
 }

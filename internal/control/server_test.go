@@ -144,8 +144,7 @@ func TestProtocol(t *testing.T) {
 }
 
 func TestClient(t *testing.T) {
-	h := &daemon{}
-	path, _ := serve(t, h)
+	path, _ := serve(t, &daemon{})
 	c, ctx := NewClient(path), t.Context()
 	check := func(got, want any, err error) {
 		t.Helper()
@@ -178,7 +177,8 @@ func TestClient(t *testing.T) {
 	if err := errors.Join(c.Ping(ctx), c.Reload(ctx)); err != nil {
 		t.Error(err)
 	}
-	h.fail = errors.New("line 3: no")
+	failing, _ := serve(t, &daemon{fail: errors.New("line 3: no")})
+	c = NewClient(failing)
 	var told *DaemonError
 	if err := c.Reload(ctx); !errors.As(err, &told) || told.Message != "line 3: no" {
 		t.Errorf("failed reload: %v", err)
@@ -207,15 +207,6 @@ func TestClientErrors(t *testing.T) {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
 	}
-	if os.Getuid() != 0 { // root may do anything
-		path, _ := serve(t, &daemon{})
-		if err := os.Chmod(path, 0); err != nil {
-			t.Fatal(err)
-		}
-		if err := NewClient(path).Ping(t.Context()); !errors.Is(err, ErrNotPermitted) {
-			t.Errorf("not permitted: %v", err)
-		}
-	}
 	// Somebody else's socket.
 	for answer, want := range map[string]string{
 		"SSH-2.0-x\n": "the answer is no JSON line, so this is no roam6 daemon",
@@ -239,6 +230,20 @@ func TestClientErrors(t *testing.T) {
 		if err := NewClient(path).Ping(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("answer %q: %v", answer, err)
 		}
+	}
+}
+
+func TestClientNotPermitted(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root may use every socket: run this test as another user")
+	}
+	path, _ := serve(t, &daemon{})
+	if err := os.Chmod(path, 0); err != nil {
+		t.Fatal(err)
+	}
+	want := "control socket " + path + ": permission denied: run as root, or as the user that the daemon runs as"
+	if err := NewClient(path).Ping(t.Context()); !errors.Is(err, ErrNotPermitted) || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
 	}
 }
 

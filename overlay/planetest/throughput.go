@@ -38,6 +38,7 @@ func transfer(t *testing.T, open Open) {
 		go func() {
 			h := sha256.New()
 			source := rand.NewChaCha8([32]byte{1})
+			_ = sender.SetWriteDeadline(time.Now().Add(30 * time.Second))
 			_, err := io.Copy(io.MultiWriter(sender, h), io.LimitReader(source, size/2))
 			<-moved
 			if err == nil {
@@ -51,7 +52,7 @@ func transfer(t *testing.T, open Open) {
 		}()
 		go func() {
 			h := sha256.New()
-			_ = receiver.SetReadDeadline(time.Now().Add(time.Minute))
+			_ = receiver.SetReadDeadline(time.Now().Add(30 * time.Second))
 			if n, err := io.Copy(h, receiver); err != nil || n != size {
 				t.Errorf("%s: received %d octets of %d: %v", c.name, n, size, err)
 			}
