@@ -140,7 +140,7 @@ func (a *Agent) Handle(now time.Time, e role.Event) []role.Action {
 	case role.LinkGone:
 		delete(a.links, e.Index)
 		a.findHomeLink()
-	case role.RouterHeard: // other routers on the home link do not concern bindings
+	case role.RouterHeard, role.TunnelRefused: // do not concern bindings
 	case role.Stop:
 		// The shell takes back what is in the kernel; the mobiles find out by
 		// themselves, or register again with this agent's next life.

@@ -105,6 +105,8 @@ func (n *Node) Handle(now time.Time, e role.Event) []role.Action {
 		n.neighborHeard(now, e)
 	case role.MessageReceived:
 		n.received(now, e)
+	case role.TunnelRefused:
+		n.tunnelRefused(now, e)
 	case role.Timeout:
 	case role.Stop:
 		n.stop(now)

@@ -39,6 +39,11 @@ type registration struct {
 	timeout    time.Duration // the time-out that runs until retransmit
 	recent     []time.Time   // times of the last MaxUpdateRate updates
 
+	// asked is when the home agent was last asked because it seemed to have
+	// forgotten us, and patience the time before it is asked again.
+	asked    time.Time
+	patience time.Duration
+
 	// clockOffset is added to the local time of day in timestamps: routers
 	// have no clock that survives a power cut (RFC 4285 §6).
 	clockOffset   time.Duration
@@ -124,6 +129,28 @@ func (r *registration) forget() {
 	r.refresh = time.Time{}
 	r.retransmit = time.Time{}
 	r.outstanding = r.outstanding[:0]
+}
+
+// Bounds of the time between two registrations that are made only because the
+// home agent seems to have forgotten this node.
+const (
+	leastPatience = time.Second
+	mostPatience  = 5 * time.Minute
+)
+
+// mayAsk reports whether the home agent may be asked now because of a hint that
+// anybody could have given. Each time doubles the pause; a quiet time as long as
+// the longest one forgives.
+func (r *registration) mayAsk(now time.Time) bool {
+	if !r.asked.IsZero() && now.Before(r.asked.Add(r.patience)) {
+		return false
+	}
+	if r.asked.IsZero() || now.Sub(r.asked) > mostPatience {
+		r.patience = leastPatience / 2
+	}
+	r.patience = min(2*r.patience, mostPatience)
+	r.asked = now
+	return true
 }
 
 // stamp returns the timestamp for an update sent now: later than any before

@@ -322,6 +322,22 @@ func (n *Node) refreshRequested(now time.Time, p mip6.Packet) {
 	n.requestUpdate(now)
 }
 
+// tunnelRefused registers anew when the home agent's data plane does not know
+// us: it has lost its bindings, in a restart for instance. The registration is
+// not given up on such a hint, only confirmed.
+func (n *Node) tunnelRefused(now time.Time, e role.TunnelRefused) {
+	a := n.current
+	if e.Home != n.config.HomeAddress || a == nil || a.home || a.lost || !n.reg.registered || !n.reg.retransmit.IsZero() {
+		return
+	}
+	if !n.reg.mayAsk(now) {
+		return
+	}
+	n.log(slog.LevelWarn, "home agent refuses tunnelled packets, registering anew", slog.String("home_agent", n.config.HomeAgent.String()))
+	n.freshTimeout()
+	n.requestUpdate(now)
+}
+
 // bindingError handles a Binding Error: the only one that concerns a home
 // registration says that the home agent does not know our messages.
 func (n *Node) bindingError(p mip6.Packet, m mip6.BindingError) {

@@ -313,6 +313,36 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
+// A home agent that lost its bindings is asked at once when it refuses a
+// packet; one whose every packet is refused, or an attacker who forges that,
+// causes fewer and fewer updates.
+func TestTunnelRefused(t *testing.T) {
+	b := newBench(t, nil)
+	b.away()
+	b.pass(10 * time.Second)
+	if did := b.handle(role.TunnelRefused{Home: homeAddress}); len(updates(did)) != 1 {
+		t.Fatalf("not asked: %v", did)
+	}
+	if did := b.handle(role.TunnelRefused{Home: homeAddress}); len(updates(did)) != 0 {
+		t.Errorf("asked twice: %v", did)
+	}
+	b.acknowledge()
+	sent := 0
+	for range 6000 { // ten minutes
+		b.pass(100 * time.Millisecond)
+		if did := b.handle(role.TunnelRefused{Home: homeAddress}); len(updates(did)) > 0 {
+			sent++
+			b.acknowledge()
+		}
+	}
+	if sent < 3 || sent > 12 {
+		t.Errorf("%d updates in ten minutes of refusals", sent)
+	}
+	if did := b.handle(role.TunnelRefused{Home: homeAgent}); len(updates(did)) != 0 {
+		t.Errorf("somebody else's tunnel: %v", did)
+	}
+}
+
 // The L bit is set only if the interface identifiers agree (§11.7.1).
 func TestLinkLocalCompatibility(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.HomeAddress = netip.MustParseAddr("2001:db8:10::ff:fe00:42") })

@@ -128,6 +128,10 @@ func (s *Shell) dispatch(now time.Time, e role.Event) {
 		s.broadcast(now, e)
 	case role.MessageReceived:
 		s.message(now, e)
+	case role.TunnelRefused:
+		for _, h := range s.mobiles {
+			s.carryOut(h.machine.Handle(now, e))
+		}
 	case role.Timeout, role.Stop:
 		s.broadcast(now, e)
 	}

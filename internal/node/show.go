@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"roam6/internal/binding"
@@ -52,7 +53,7 @@ func (s *Shell) bindings(now time.Time) control.Bindings {
 		for _, b := range h.machine.Bindings() {
 			x := control.Binding{
 				HomeAgent: h.config.Name, Mobile: b.Mobile, HomeAddress: b.Home, State: b.State.String(),
-				CareOf: []control.CareOf{}, Prefixes: b.Prefixes, Router: b.Flags&mip6.UpdateMobileRouter != 0,
+				CareOf: []control.CareOf{}, Prefixes: append([]netip.Prefix{}, b.Prefixes...), Router: b.Flags&mip6.UpdateMobileRouter != 0,
 				Sequence: uint16(b.Sequence), Granted: control.Seconds(b.Lifetime.Duration()),
 				Created: control.Time{Time: b.Created}, Age: age(now, b.Created),
 				Updated: control.Time{Time: b.Updated}, UpdateAge: age(now, b.Updated),

@@ -83,6 +83,11 @@ type MessageReceived struct {
 	Packet mip6.Packet
 }
 
+// TunnelRefused tells that the other end of a tunnel answered a packet with an
+// ICMPv6 error, as one does that has no such tunnel (any more). Anybody can
+// forge that, so it is a reason to ask, not to believe.
+type TunnelRefused struct{ Home netip.Addr }
+
 // Stop asks the role to end in order: de-register, retract, clean up. The role
 // is done when its Next is zero and it has no more actions; the shell waits a
 // bounded time and then withdraws all kernel state of the role.
@@ -94,6 +99,7 @@ func (LinkGone) isEvent()        {}
 func (RouterHeard) isEvent()     {}
 func (NeighborHeard) isEvent()   {}
 func (MessageReceived) isEvent() {}
+func (TunnelRefused) isEvent()   {}
 func (Stop) isEvent()            {}
 
 // Action is something the shell must do. The set is closed. Actions of kernel

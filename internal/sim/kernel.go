@@ -76,8 +76,3 @@ func (k *kernel) has(link int, a netip.Addr) bool {
 	}
 	return false
 }
-
-// empty reports whether nothing of the roles is left.
-func (k *kernel) empty() bool {
-	return len(k.addresses)+len(k.routes)+len(k.tunnels)+len(k.defended) == 0
-}

@@ -38,18 +38,23 @@ type Port struct {
 }
 
 // Admit makes the network behind the port refuse IPv6 packets from any other
-// source, as access networks do (BCP 38). Link-local and unspecified sources
-// are always admitted. It is for a port that is not connected yet.
+// source, as access networks do (BCP 38). What a router would not forward is
+// always admitted: link-local and unspecified sources, and packets for a group
+// of the link or a link-local address, such as the kernel's solicitations for a
+// router that was left. It is for a port that is not connected yet.
 func (p *Port) Admit(sources ...netip.Prefix) { p.admitted = sources }
 
 // admits looks at the source of an IPv6 packet in a frame.
 func (p *Port) admits(f *frame) bool {
-	const ethernet, source = 14, 14 + 8
-	if p.admitted == nil || f.n < source+16 || f.data[ethernet-2] != 0x86 || f.data[ethernet-1] != 0xdd {
+	const ethernet, source, destination = 14, 14 + 8, 14 + 24
+	if p.admitted == nil || f.n < destination+16 || f.data[ethernet-2] != 0x86 || f.data[ethernet-1] != 0xdd {
 		return true
 	}
 	a := netip.AddrFrom16([16]byte(f.data[source : source+16]))
 	if a.IsUnspecified() || a.IsLinkLocalUnicast() {
+		return true
+	}
+	if d := netip.AddrFrom16([16]byte(f.data[destination : destination+16])); d.IsLinkLocalMulticast() || d.IsLinkLocalUnicast() {
 		return true
 	}
 	for _, prefix := range p.admitted {

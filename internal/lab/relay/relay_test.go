@@ -231,6 +231,12 @@ func TestAdmit(t *testing.T) {
 			t.Errorf("%s is admitted: %t", source, !want)
 		}
 	}
+	solicitation := packet("2001:db8:100::2")
+	group := netip.MustParseAddr("ff02::1:ff00:1").As16()
+	copy(solicitation.data[14+24:], group[:])
+	if !p.admits(solicitation) {
+		t.Error("what is for the link alone is refused")
+	}
 	other := packet("2001:db8:100::2")
 	other.data[13] = 0x00
 	if !p.admits(other) {

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -120,12 +119,12 @@ func take(s *netns.Space) (Snapshot, error) {
 	for _, p := range proxies {
 		lines = append(lines, fmt.Sprintf("proxied neighbour %v dev %s", p.IP, name(p.LinkIndex)))
 	}
-	tables, err := nftTables(s)
-	if err != nil {
-		return nil, err
-	}
-	lines = append(lines, tables...)
 	err = s.Do(func() error {
+		tables, err := nftTables()
+		if err != nil {
+			return fmt.Errorf("list nftables tables: %w", err)
+		}
+		lines = append(lines, tables...)
 		routes, err := routes(name)
 		if err != nil {
 			return fmt.Errorf("list routes: %w", err)
@@ -138,18 +137,28 @@ func take(s *netns.Space) (Snapshot, error) {
 	return lines, err
 }
 
-func nftTables(s *netns.Space) ([]string, error) {
-	conn, err := nftables.New(nftables.WithNetNSFd(s.FD()))
+// nftTables lists the nftables tables of the calling thread's namespace.
+func nftTables() ([]string, error) {
+	request := nl.NewNetlinkRequest(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETTABLE, unix.NLM_F_DUMP)
+	request.AddData(&nl.Nfgenmsg{NfgenFamily: unix.AF_UNSPEC})
+	replies, err := request.Execute(unix.NETLINK_NETFILTER, 0)
 	if err != nil {
-		return nil, fmt.Errorf("nftables: %w", err)
-	}
-	tables, err := conn.ListTables()
-	if err != nil {
-		return nil, fmt.Errorf("list nftables tables: %w", err)
+		return nil, err
 	}
 	var lines []string
-	for _, t := range tables {
-		lines = append(lines, fmt.Sprintf("nftables table %d %s", t.Family, t.Name))
+	for _, m := range replies {
+		if len(m) < nl.SizeofNfgenmsg {
+			continue
+		}
+		attributes, err := nl.ParseRouteAttr(m[nl.SizeofNfgenmsg:])
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range attributes {
+			if a.Attr.Type == unix.NFTA_TABLE_NAME {
+				lines = append(lines, fmt.Sprintf("nftables table %d %s", m[0], nl.BytesToString(a.Value)))
+			}
+		}
 	}
 	return lines, nil
 }

@@ -11,6 +11,7 @@ import (
 	"roam6/internal/lab/netns"
 	"roam6/internal/lab/probe"
 	"roam6/internal/lab/relay"
+	"roam6/internal/mhsock"
 
 	"github.com/vishvananda/netlink"
 )
@@ -284,6 +285,14 @@ func TestSnapshotSeesWhatIsLeft(t *testing.T) {
 	if err := mr.SetSysctl("net/ipv6/conf/lan0/proxy_ndp", "1"); err != nil {
 		t.Fatal(err)
 	}
+	var signalling *mhsock.Conn // has an nftables table
+	if err := mr.Do(func() (err error) {
+		signalling, err = mhsock.Open(mhsock.Options{Local: func(netip.Addr) bool { return false }, Deliver: func([]byte, int) {}})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	defer signalling.Close()
 	after, err := w.Snapshots()
 	if err != nil {
 		t.Fatal(err)
@@ -291,6 +300,7 @@ func TestSnapshotSeesWhatIsLeft(t *testing.T) {
 	changes := strings.Join(Compare(before, after), "\n")
 	for _, want := range []string{
 		"mr: + address 2001:db8:dead::1/128 dev lan0", "mr: + proxied neighbour 2001:db8:beef::1 dev lan0", "mr: + rule 1234",
+		"mr: + nftables table 10 roam6",
 		"mr: + route 2001:db8:f00d::/48 from ::/0 via - dev lan0 table 77", "mr: + sysctl lan0/proxy_ndp 1", "mr: - sysctl lan0/proxy_ndp 0",
 	} {
 		if !strings.Contains(changes, want) {
