@@ -9,18 +9,18 @@ import (
 	"roam6/internal/rtnl"
 )
 
-// carryOut does what a role decided, in its order. A failure is told and
-// counted and never ends anything: the role's own timers repeat what matters.
-func (s *Shell) carryOut(actions []role.Action) {
+// carryOut does what a role decided, in its order. A failure is told and never
+// ends anything: the role's own timers repeat what matters.
+func (s *Shell) carryOut(by role.Machine, actions []role.Action) {
 	for _, a := range actions {
-		if err := s.perform(a); err != nil && !errors.Is(err, rtnl.ErrDeferred) {
+		if err := s.perform(by, a); err != nil && !errors.Is(err, rtnl.ErrDeferred) {
 			s.log.LogAttrs(context.Background(), slog.LevelWarn, "action failed", slog.String("reason", err.Error()))
 		}
 	}
 }
 
-// perform carries out one action.
-func (s *Shell) perform(a role.Action) error {
+// perform carries out one action of a role.
+func (s *Shell) perform(by role.Machine, a role.Action) error {
 	switch a := a.(type) {
 	case role.Send:
 		return s.send(a)
@@ -37,13 +37,19 @@ func (s *Shell) perform(a role.Action) error {
 	case role.UndefendAddress:
 		return s.onLink(a.Link, func(c *linkConn) error { return c.undefend(a.Addr) })
 	case role.AssignAddress:
+		s.holders.hold(heldAddress(a.Link, a.Prefix), by)
 		return s.state.AssignAddress(a)
 	case role.UnassignAddress:
-		return s.state.UnassignAddress(a)
+		if s.holders.release(heldAddress(a.Link, a.Prefix), by) {
+			return s.state.UnassignAddress(a)
+		}
 	case role.AddRoute:
+		s.holders.hold(heldRoute(a.Route), by)
 		return s.state.AddRoute(a)
 	case role.RemoveRoute:
-		return s.state.RemoveRoute(a)
+		if s.holders.release(heldRoute(a.Route), by) {
+			return s.state.RemoveRoute(a)
+		}
 	case role.LearnNeighbor:
 		return s.state.LearnNeighbor(a)
 	case role.Forward:

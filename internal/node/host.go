@@ -38,9 +38,10 @@ func newMobileHost(c config.MobileNode, seed uint64) *mobileHost {
 }
 
 // reconfigure applies c in place where the role can; ok is false where it has
-// to be ended and begun anew: another home address, or a node made a router.
+// to be ended in order and begun anew: another home address or home agent, or
+// a node made a router.
 func (h *mobileHost) reconfigure(now time.Time, c config.MobileNode) (actions []role.Action, ok bool) {
-	if h.ending || h.config.HomeAddress != c.HomeAddress || h.config.Router != c.Router {
+	if h.ending || h.config.HomeAddress != c.HomeAddress || h.config.HomeAgent != c.HomeAgent || h.config.Router != c.Router {
 		return nil, false
 	}
 	h.config = c
@@ -71,6 +72,5 @@ type agentHost struct {
 
 func (h *agentHost) takes(p mip6.Packet) bool { return p.Destination == h.config.Address }
 
-// sameMobile tells whether two configured mobiles are the same node: the home
-// address is the identity.
+// homeOf is the identity of a configured mobile.
 func homeOf(c config.MobileNode) netip.Addr { return c.HomeAddress.Addr() }

@@ -83,6 +83,7 @@ func (s *Shell) linkChanged(l role.Link) {
 // linkGone forgets a link that was removed.
 func (s *Shell) linkGone(index int) {
 	delete(s.links, index)
+	s.holders.linkGone(index)
 	s.closeLink(index)
 }
 

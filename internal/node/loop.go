@@ -2,8 +2,11 @@ package node
 
 import (
 	"context"
+	"net/netip"
+	"slices"
 	"time"
 
+	"roam6/internal/config"
 	"roam6/internal/control"
 	"roam6/internal/role"
 	"roam6/mip6"
@@ -66,7 +69,7 @@ func (s *Shell) eventRunLoop(ctx context.Context) {
 			s.log.Warn("stopping without the home agent's answer to the de-registration")
 			return
 		}
-		s.reap()
+		s.reap(time.Now())
 		if stopping == nil && len(s.mobiles) == 0 {
 			return
 		}
@@ -106,7 +109,7 @@ func (s *Shell) machines(do func(role.Machine)) {
 func (s *Shell) timeouts(now time.Time) {
 	s.machines(func(m role.Machine) {
 		if t := m.Next(); !t.IsZero() && !now.Before(t) {
-			s.carryOut(m.Handle(now, role.Timeout{}))
+			s.carryOut(m, m.Handle(now, role.Timeout{}))
 		}
 	})
 }
@@ -122,7 +125,7 @@ func (s *Shell) dispatch(now time.Time, e role.Event) {
 		s.broadcast(now, e)
 	case role.RouterHeard:
 		for _, h := range s.mobiles {
-			s.carryOut(h.machine.Handle(now, e))
+			s.carryOut(h.machine, h.machine.Handle(now, e))
 		}
 	case role.NeighborHeard:
 		s.broadcast(now, e)
@@ -130,7 +133,7 @@ func (s *Shell) dispatch(now time.Time, e role.Event) {
 		s.message(now, e)
 	case role.TunnelRefused:
 		for _, h := range s.mobiles {
-			s.carryOut(h.machine.Handle(now, e))
+			s.carryOut(h.machine, h.machine.Handle(now, e))
 		}
 	case role.Timeout, role.Stop:
 		s.broadcast(now, e)
@@ -138,26 +141,26 @@ func (s *Shell) dispatch(now time.Time, e role.Event) {
 }
 
 func (s *Shell) broadcast(now time.Time, e role.Event) {
-	s.machines(func(m role.Machine) { s.carryOut(m.Handle(now, e)) })
+	s.machines(func(m role.Machine) { s.carryOut(m, m.Handle(now, e)) })
 }
 
 // message gives a Mobility Header message to the role it is addressed to.
 func (s *Shell) message(now time.Time, e role.MessageReceived) {
 	if _, unknown := e.Packet.Message.(mip6.UnknownMessage); unknown {
-		s.carryOut(s.refusals.unknownType(now, e.Packet))
+		s.carryOut(nil, s.refusals.unknownType(now, e.Packet))
 		return
 	}
 	taken := false
 	for _, h := range s.agents {
 		if h.takes(e.Packet) {
 			taken = true
-			s.carryOut(h.machine.Handle(now, e))
+			s.carryOut(h.machine, h.machine.Handle(now, e))
 		}
 	}
 	for _, h := range s.mobiles {
 		if h.takes(e.Packet) {
 			taken = true
-			s.carryOut(h.machine.Handle(now, e))
+			s.carryOut(h.machine, h.machine.Handle(now, e))
 		}
 	}
 	if !taken {
@@ -167,14 +170,16 @@ func (s *Shell) message(now time.Time, e role.MessageReceived) {
 
 // stopRoles asks every mobile to de-register.
 func (s *Shell) stopRoles(now time.Time) {
+	s.successors = nil
 	for _, h := range s.mobiles {
 		h.ending = true
-		s.carryOut(h.machine.Handle(now, role.Stop{}))
+		s.carryOut(h.machine, h.machine.Handle(now, role.Stop{}))
 	}
 }
 
-// reap forgets mobiles that have ended.
-func (s *Shell) reap() {
+// reap forgets mobiles that have ended, and begins those that waited for the
+// end of their predecessor with the same home address.
+func (s *Shell) reap(now time.Time) {
 	kept := s.mobiles[:0]
 	for _, h := range s.mobiles {
 		if !h.ending || !h.machine.Done() {
@@ -183,6 +188,22 @@ func (s *Shell) reap() {
 	}
 	clear(s.mobiles[len(kept):])
 	s.mobiles = kept
+	for _, c := range s.successors {
+		if !s.hosts(homeOf(c)) {
+			s.begin(now, c)
+		}
+	}
+	s.successors = slices.DeleteFunc(s.successors, func(c config.MobileNode) bool { return s.lives(homeOf(c)) })
+}
+
+// hosts reports whether a mobile with a home address is here, ending or not.
+func (s *Shell) hosts(home netip.Addr) bool {
+	return slices.ContainsFunc(s.mobiles, func(h *mobileHost) bool { return homeOf(h.config) == home })
+}
+
+// lives reports whether one is here that is not ending.
+func (s *Shell) lives(home netip.Addr) bool {
+	return slices.ContainsFunc(s.mobiles, func(h *mobileHost) bool { return homeOf(h.config) == home && !h.ending })
 }
 
 var _ control.Handler = (*Shell)(nil)

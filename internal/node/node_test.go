@@ -318,3 +318,52 @@ func TestInterfacesComeAndGo(t *testing.T) {
 	r.until("advertisements go on", func() bool { return sent() > n+3 })
 	r.end()
 }
+
+const routerFile = `
+config globals 'globals'
+	option control '%s'
+
+config mobile_router 'train'
+	option home_address '2001:db8:10::100/64'
+	option home_agent '2001:db8:10::1'
+	option key '000102030405060708090a0b0c0d0e0f'
+	option spi '256'
+	list uplink 'home0'
+	list prefix '2001:db8:100::/64'
+`
+
+// Another home agent ends the mobile in order and begins it anew; a changed
+// lifetime is taken over in place; a removed section ends the mobile.
+func TestReloadMobile(t *testing.T) {
+	r := start(t, routerFile)
+	good, err := os.ReadFile(r.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	updates := func() []control.Update {
+		u, err := r.client.Updates(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u.Updates
+	}
+	reload := func(text string) {
+		t.Helper()
+		r.write(text)
+		if err := r.client.Reload(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if u := updates(); len(u) != 1 || u[0].HomeAgent.String() != "2001:db8:10::1" {
+		t.Fatalf("%+v", u)
+	}
+	reload(strings.Replace(string(good), "2001:db8:10::1'", "2001:db8:10::2'", 1))
+	r.until("the other home agent is used", func() bool {
+		u := updates()
+		return len(u) == 1 && u[0].HomeAgent.String() == "2001:db8:10::2" && len(u[0].Uplinks) == 1 && u[0].Uplinks[0].Up
+	})
+	globals, _, _ := strings.Cut(string(good), "config mobile_router")
+	reload(globals)
+	r.until("the mobile is gone", func() bool { return len(updates()) == 0 })
+	r.end()
+}

@@ -73,27 +73,32 @@ func (s *Shell) applyMobiles(now time.Time, c *config.Config) {
 		i := slices.IndexFunc(c.MobileNodes, func(m config.MobileNode) bool { return homeOf(m) == homeOf(h.config) })
 		if i >= 0 {
 			if actions, ok := h.reconfigure(now, c.MobileNodes[i]); ok {
-				s.carryOut(actions)
+				s.carryOut(h.machine, actions)
 				continue
 			}
 		}
 		if !h.ending {
 			h.ending = true
-			s.carryOut(h.machine.Handle(now, role.Stop{}))
+			s.carryOut(h.machine, h.machine.Handle(now, role.Stop{}))
 		}
 	}
-	s.reap()
+	s.successors = nil
 	if s.plane == nil {
 		return
 	}
 	for _, m := range c.MobileNodes {
-		if slices.ContainsFunc(s.mobiles, func(h *mobileHost) bool { return homeOf(h.config) == homeOf(m) && !h.ending }) {
-			continue
+		if !s.lives(homeOf(m)) {
+			s.successors = append(s.successors, m) // begins when its predecessor has ended, or now
 		}
-		h := newMobileHost(m, rand.Uint64())
-		s.mobiles = append(s.mobiles, h)
-		s.introduce(now, h.machine)
 	}
+	s.reap(now)
+}
+
+// begin begins a mobile node.
+func (s *Shell) begin(now time.Time, c config.MobileNode) {
+	h := newMobileHost(c, rand.Uint64())
+	s.mobiles = append(s.mobiles, h)
+	s.introduce(now, h.machine)
 }
 
 // applyAgents does the same for home agents, which their section's name tells
@@ -104,11 +109,11 @@ func (s *Shell) applyAgents(now time.Time, c *config.Config) {
 		i := slices.IndexFunc(c.HomeAgents, func(a config.HomeAgent) bool { return a.Name == h.config.Name })
 		if i < 0 {
 			empty := agentConfig(h.config, nil)
-			s.carryOut(h.machine.Reconfigure(now, empty)) // ends every binding
+			s.carryOut(h.machine, h.machine.Reconfigure(now, empty)) // ends every binding
 			continue
 		}
 		h.config = c.HomeAgents[i]
-		s.carryOut(h.machine.Reconfigure(now, agentConfig(h.config, c.Mobiles)))
+		s.carryOut(h.machine, h.machine.Reconfigure(now, agentConfig(h.config, c.Mobiles)))
 		kept = append(kept, h)
 	}
 	clear(s.agents[len(kept):])
@@ -145,6 +150,6 @@ func (s *Shell) introduce(now time.Time, m role.Machine) {
 		if s.needed(l.Name) {
 			s.linkChanged(l)
 		}
-		s.carryOut(m.Handle(now, role.LinkChanged{Link: l}))
+		s.carryOut(m, m.Handle(now, role.LinkChanged{Link: l}))
 	}
 }

@@ -61,6 +61,8 @@ type Shell struct {
 
 	// Owned by the loop.
 	mobiles    []*mobileHost
+	successors []config.MobileNode // wait until one with their home address has ended
+	holders    holders
 	agents     []*agentHost
 	links      map[int]role.Link
 	conns      map[int]*linkConn
