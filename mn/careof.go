@@ -141,6 +141,20 @@ func (n *Node) ensureCareOf(now time.Time, link int, router netip.Addr, p nd.Pre
 	return c
 }
 
+// refreshCareOfs takes over the lifetimes of the prefixes a router has just
+// advertised (RFC 4862 §5.5.3).
+func (n *Node) refreshCareOfs(link int, router netip.Addr) {
+	r, ok := n.routers.Get(link, router)
+	if !ok {
+		return
+	}
+	for _, p := range r.Prefixes {
+		if c := n.careOfs.on(link, p.Info.Prefix.Masked()); c != nil && c.router == router {
+			c.validUntil = p.ValidUntil
+		}
+	}
+}
+
 // startCareOf gives c an address, assigns it and begins the probing.
 func (n *Node) startCareOf(now time.Time, c *careOf, attempt int) {
 	l := n.links[c.link]

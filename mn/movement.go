@@ -202,6 +202,7 @@ func (n *Node) routerHeard(now time.Time, e role.RouterHeard) {
 		return
 	}
 	changes := n.routers.Heard(now, e.Link, e.Router, e.RA)
+	n.refreshCareOfs(e.Link, e.Router)
 	if e.RA.RouterLifetime > 0 {
 		l.solicit = time.Time{} // RFC 4861 §6.3.7: a router was found
 	}
@@ -333,6 +334,10 @@ func (n *Node) restore(now time.Time, c candidate) {
 	}
 	n.learn(c)
 	n.handover = nil
+	if !n.reg.retransmit.IsZero() { // what was sent meanwhile is lost
+		n.freshTimeout()
+		n.requestUpdate(now)
+	}
 	n.log(slog.LevelInfo, "link restored", slog.String("link", a.name), slog.String("router", a.router.String()))
 }
 

@@ -343,6 +343,44 @@ func TestRenumbering(t *testing.T) {
 	}
 }
 
+// Advertisements renew the lifetime of the care-of address in use; without
+// them it ends with its prefix (RFC 4862 §5.5.3, §5.5.4).
+func TestCareOfLifetime(t *testing.T) {
+	b := newBench(t, nil)
+	b.away()
+	keep := func() {
+		b.hear(ar1)
+		if !b.node.reg.retransmit.IsZero() {
+			b.acknowledge()
+		}
+	}
+	for range 60 {
+		b.pass(10 * time.Minute)
+		keep()
+	}
+	if as, _ := b.kernelState(); !slices.Contains(as, careOf1.String()+"/64 dev 1") {
+		t.Fatalf("the care-of address ended although its prefix is advertised: %v", as)
+	}
+	b.pass(61 * time.Minute)
+	if as, _ := b.kernelState(); slices.Contains(as, careOf1.String()+"/64 dev 1") {
+		t.Errorf("the care-of address outlives its prefix: %v", as)
+	}
+}
+
+// A link that comes back at the same router sends at once what was lost, not
+// when the back-off has run out.
+func TestRestoredLink(t *testing.T) {
+	b := newBench(t, nil)
+	b.carrier(true)
+	b.hear(ar1)
+	b.carrier(false)
+	b.pass(5 * time.Minute)
+	b.carrier(true)
+	if did := b.hear(ar1); len(updates(did)) != 1 {
+		t.Errorf("no update: %v", did)
+	}
+}
+
 func TestConfigValidate(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"home address not routable": func(c *Config) { c.HomeAddress = netip.MustParseAddr("fe80::1") },
