@@ -1,8 +1,6 @@
 package mhsock
 
 import (
-	"unsafe"
-
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
@@ -65,18 +63,4 @@ func mobilityHeadersOnly() []bpf.Instruction {
 		19: bpf.RetConstant{Val: 1 << 18},
 		20: bpf.RetConstant{Val: 0},
 	}
-}
-
-// attachFilter puts a program on a socket.
-func attachFilter(fd int, program []bpf.Instruction) error {
-	raw, err := bpf.Assemble(program)
-	if err != nil {
-		return err
-	}
-	filter := make([]unix.SockFilter, len(raw))
-	for i, in := range raw {
-		filter[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
-	}
-	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
-		&unix.SockFprog{Len: uint16(len(filter)), Filter: unsafe.SliceData(filter)})
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/rtnl/nstest"
+	"roam6/internal/sock"
 )
 
 // patience is how long a test waits for what must come.
@@ -110,7 +111,7 @@ type tap struct {
 func newTap(t testing.TB, s *nstest.Space) *tap {
 	p := &tap{t: t}
 	s.Do(func() (err error) {
-		p.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM, int(networkOrder16(unix.ETH_P_IPV6)))
+		p.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM, int(sock.NetworkOrder16(unix.ETH_P_IPV6)))
 		if err != nil {
 			return err
 		}

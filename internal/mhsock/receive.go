@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"roam6/internal/sock"
 )
 
 // maxPacket is larger than any packet that holds a Mobility Header (2,048
@@ -30,7 +32,7 @@ func openPacket(buffer int) (_ *os.File, err error) {
 			unix.Close(fd)
 		}
 	}()
-	if err := attachFilter(fd, append(hostPacketsOnly(), mobilityHeadersOnly()...)); err != nil {
+	if err := sock.AttachFilter(fd, append(hostPacketsOnly(), mobilityHeadersOnly()...)); err != nil {
 		return nil, os.NewSyscallError("SO_ATTACH_FILTER", err)
 	}
 	// Saves the kernel the filter run for what we send; older kernels (< 4.20)
@@ -39,7 +41,7 @@ func openPacket(buffer int) (_ *os.File, err error) {
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, buffer) != nil {
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, buffer)
 	}
-	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder16(unix.ETH_P_IPV6)}); err != nil {
+	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: sock.NetworkOrder16(unix.ETH_P_IPV6)}); err != nil {
 		return nil, os.NewSyscallError("bind", err)
 	}
 	return newFile(fd, "mhsock packet"), nil
@@ -141,11 +143,4 @@ func check(b []byte, local func(netip.Addr) bool) ([]byte, verdict) {
 		return nil, notLocal
 	}
 	return b[:end], deliverable
-}
-
-// networkOrder16 returns v as the kernel wants it in a native integer.
-func networkOrder16(v uint16) uint16 {
-	var b [2]byte
-	binary.BigEndian.PutUint16(b[:], v)
-	return binary.NativeEndian.Uint16(b[:])
 }

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/sock"
 	"roam6/mip6"
 )
 
@@ -38,7 +39,7 @@ func openUnheard() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := attachFilter(fd, []bpf.Instruction{bpf.RetConstant{Val: 0}}); err != nil {
+	if err := sock.AttachFilter(fd, []bpf.Instruction{bpf.RetConstant{Val: 0}}); err != nil {
 		unix.Close(fd)
 		return nil, os.NewSyscallError("SO_ATTACH_FILTER", err)
 	}

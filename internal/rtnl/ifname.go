@@ -19,10 +19,3 @@ func interfaceName(socket, index int) (string, error) {
 	}
 	return unix.ByteSliceToString(ifreq[:unix.IFNAMSIZ]), nil
 }
-
-// networkOrder16 returns v as a filter sees a native integer.
-func networkOrder16(v uint16) uint16 {
-	var b [2]byte
-	binary.BigEndian.PutUint16(b[:], v)
-	return binary.NativeEndian.Uint16(b[:])
-}

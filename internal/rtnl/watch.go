@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/role"
+	"roam6/internal/sock"
 )
 
 // WatchOptions configure a Watcher. Notify is required.
@@ -199,7 +200,7 @@ func (w *Watcher) subscribeRoutes() (*nl.NetlinkSocket, error) {
 	const offsetType, offsetProtocol = 4, unix.SizeofNlMsghdr + 5
 	return w.subscribe([]bpf.Instruction{
 		bpf.LoadAbsolute{Off: offsetType, Size: 2},
-		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(networkOrder16(unix.RTM_DELROUTE)), SkipTrue: 3},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(sock.NetworkOrder16(unix.RTM_DELROUTE)), SkipTrue: 3},
 		bpf.LoadAbsolute{Off: offsetProtocol, Size: 1},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: Protocol, SkipTrue: 1},
 		bpf.RetConstant{Val: 1 << 18},

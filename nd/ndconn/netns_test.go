@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/rtnl/nstest"
+	"roam6/internal/sock"
 	"roam6/mip6"
 	"roam6/nd"
 )
@@ -467,7 +468,7 @@ func TestInvalidMessages(t *testing.T) {
 		b := build(w.linkLocal, nd.AllNodes(), w.advertisement())
 		change(b)
 		must(t, router.packetRaw.Control(func(fd uintptr) {
-			to := &unix.SockaddrLinklayer{Protocol: networkOrder16(unix.ETH_P_IPV6), Ifindex: router.link.Index, Halen: 6}
+			to := &unix.SockaddrLinklayer{Protocol: sock.NetworkOrder16(unix.ETH_P_IPV6), Ifindex: router.link.Index, Halen: 6}
 			copy(to.Addr[:], multicastLinkAddr(nd.AllNodes()))
 			if err := unix.Sendto(int(fd), b, 0, to); err != nil {
 				t.Error(err)

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/sock"
 	"roam6/nd"
 )
 
@@ -149,7 +150,7 @@ func (c *Conn) send(source, destination netip.Addr, m nd.Message) error {
 	var err error
 	switch {
 	case pointToPoint || linkAddr != nil:
-		to := &unix.SockaddrLinklayer{Protocol: networkOrder16(unix.ETH_P_IPV6), Ifindex: c.link.Index}
+		to := &unix.SockaddrLinklayer{Protocol: sock.NetworkOrder16(unix.ETH_P_IPV6), Ifindex: c.link.Index}
 		if !pointToPoint {
 			to.Halen = uint8(copy(to.Addr[:], linkAddr))
 		}

@@ -1,14 +1,13 @@
 package ndconn
 
 import (
-	"encoding/binary"
 	"os"
 	"syscall"
-	"unsafe"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/sock"
 	"roam6/nd"
 )
 
@@ -48,24 +47,11 @@ func messagesOnly() []bpf.Instruction {
 	}
 }
 
-func attachFilter(fd int, program []bpf.Instruction) error {
-	raw, err := bpf.Assemble(program)
-	if err != nil {
-		return err
-	}
-	filter := make([]unix.SockFilter, len(raw))
-	for i, in := range raw {
-		filter[i] = unix.SockFilter{Code: in.Op, Jt: in.Jt, Jf: in.Jf, K: in.K}
-	}
-	return unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER,
-		&unix.SockFprog{Len: uint16(len(filter)), Filter: unsafe.SliceData(filter)})
-}
-
 // openPacket opens the packet socket of an interface, with all its groups.
 func openPacket(link int) (*os.File, syscall.RawConn, error) {
 	// Protocol 0 receives nothing: no packet gets in before the filter is on.
 	return openSocket(unix.AF_PACKET, unix.SOCK_DGRAM, 0, "nd packet", func(fd int) error {
-		if err := attachFilter(fd, messagesOnly()); err != nil {
+		if err := sock.AttachFilter(fd, messagesOnly()); err != nil {
 			return os.NewSyscallError("SO_ATTACH_FILTER", err)
 		}
 		// Both only spare work: the filter drops what we sent, and the buffer
@@ -74,7 +60,7 @@ func openPacket(link int) (*os.File, syscall.RawConn, error) {
 		if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
 			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 		}
-		if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: networkOrder16(unix.ETH_P_IPV6), Ifindex: link}); err != nil {
+		if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: sock.NetworkOrder16(unix.ETH_P_IPV6), Ifindex: link}); err != nil {
 			return os.NewSyscallError("bind", err)
 		}
 		return os.NewSyscallError("PACKET_ADD_MEMBERSHIP", unix.SetsockoptPacketMreq(fd, unix.SOL_PACKET, unix.PACKET_ADD_MEMBERSHIP,
@@ -111,12 +97,4 @@ func openSocket(domain, kind, protocol int, name string, prepare func(fd int) er
 		return nil, nil, err
 	}
 	return f, rc, nil
-}
-
-// networkOrder16 turns a number into one whose octets in memory are in network
-// order.
-func networkOrder16(v uint16) uint16 {
-	var b [2]byte
-	binary.BigEndian.PutUint16(b[:], v)
-	return binary.NativeEndian.Uint16(b[:])
 }
