@@ -72,8 +72,8 @@ func (w *world) removeAddress(s *nstest.Space, link, prefix string) {
 	}
 }
 
-// addRule sends all packets to a destination into an engine's device.
-func addRule(s *nstest.Space, destination string, link int) error {
+// routeInto sends all packets to a destination into an engine's device.
+func routeInto(s *nstest.Space, destination string, link int) error {
 	d, err := netlink.ParseIPNet(destination)
 	if err != nil {
 		return err

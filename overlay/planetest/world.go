@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/rtnl/nstest"
@@ -52,11 +53,18 @@ type world struct {
 	links                                    [2]int // the mobile's
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB) *world { return makeWorld(t, true) }
+
+// makeWorld makes a world; without a core the mobile is linked to the agent.
+func makeWorld(t testing.TB, core bool) *world {
 	t.Helper()
 	w := &world{t: t}
-	for _, s := range []**nstest.Space{&w.correspondent, &w.agent, &w.core, &w.mobile, &w.node} {
+	for _, s := range []**nstest.Space{&w.correspondent, &w.agent, &w.mobile, &w.node} {
 		*s = nstest.New(t)
+	}
+	w.core = w.agent
+	if core {
+		w.core = nstest.New(t)
 	}
 	for _, s := range []*nstest.Space{w.agent, w.core, w.mobile} {
 		s.Sysctl("net/ipv6/conf/all/forwarding", "1")
@@ -66,15 +74,12 @@ func newWorld(t testing.TB) *world {
 		s.Sysctl("net/ipv6/icmp/ratelimit", "0")
 	}
 	nstest.Veth(w.correspondent, "up", w.agent, "cn")
-	nstest.Veth(w.agent, "up", w.core, "ha")
 	nstest.Veth(w.mobile, "wan1", w.core, "mr1")
 	nstest.Veth(w.mobile, "wan2", w.core, "mr2")
 	nstest.Veth(w.node, "up", w.mobile, "lan")
 
 	w.correspondent.Address("up", "2001:db8:c::1/64")
 	w.agent.Address("cn", "2001:db8:c::ff/64")
-	w.agent.Address("up", "2001:db8:a::1/64")
-	w.core.Address("ha", "2001:db8:a::ff/64")
 	w.core.Address("mr1", "2001:db8:1::ff/64")
 	w.core.Address("mr2", "2001:db8:2::ff/64")
 	w.mobile.Address("wan1", "2001:db8:1::2/64")
@@ -83,10 +88,22 @@ func newWorld(t testing.TB) *world {
 	w.node.Address("up", "2001:db8:5::2/64")
 
 	w.correspondent.Route("::/0", "2001:db8:c::ff", "up")
-	w.agent.Route("::/0", "2001:db8:a::ff", "up")
 	w.mobile.Route("::/0", "2001:db8:1::ff", "wan1")
 	w.node.Route("::/0", "2001:db8:5::1", "up")
-	w.core.Route("2001:db8:c::/64", "2001:db8:a::1", "ha")
+	if core {
+		nstest.Veth(w.agent, "up", w.core, "ha")
+		w.agent.Address("up", agentAddress.String()+"/64")
+		w.core.Address("ha", "2001:db8:a::ff/64")
+		w.agent.Route("::/0", "2001:db8:a::ff", "up")
+		w.core.Route("2001:db8:c::/64", agentAddress.String(), "ha")
+	} else {
+		w.agent.Address("lo", agentAddress.String()+"/128")
+	}
+	// A way out by the other link too, but not the preferred one.
+	second := &netlink.Route{LinkIndex: w.mobile.Index("wan2"), Gw: net.ParseIP("2001:db8:2::ff"), Priority: 2048}
+	if err := w.mobile.Handle.RouteAdd(second); err != nil {
+		t.Fatalf("second default route: %v", err)
+	}
 	w.links = [2]int{w.mobile.Index("wan1"), w.mobile.Index("wan2")}
 	return w
 }
@@ -201,10 +218,6 @@ func (w *world) passes(from, to *net.UDPConn) {
 		w.t.Fatalf("from %v to %v: %v", from.LocalAddr(), to.LocalAddr(), err)
 	}
 }
-
-// arrives sends once and tells whether it arrives within a time that is long
-// for a packet.
-func arrives(from, to *net.UDPConn) bool { return pass(from, to, 300*time.Millisecond) == nil }
 
 func pass(from, to *net.UDPConn, within time.Duration) error {
 	want := fmt.Appendf(nil, "%v %d", from.LocalAddr(), time.Now().UnixNano())

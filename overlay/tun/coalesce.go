@@ -61,6 +61,9 @@ func (c *coalescer) add(buffer []byte) {
 	if ok && c.join(packet, payload) {
 		return
 	}
+	if !ok {
+		c.close(packet)
+	}
 	it := &c.items[c.n]
 	c.n++
 	it.head, it.flow, it.closed = buffer, ok, false
@@ -116,6 +119,20 @@ func (c *coalescer) join(packet []byte, payload int) bool {
 		return true
 	}
 	return false
+}
+
+// close ends the aggregate of the flow of a packet that cannot be joined to it,
+// so that no later packet gets in front of this one.
+func (c *coalescer) close(packet []byte) {
+	if packet[offsetNextHeader] != protocolTCP || len(packet) < headerLength+20 {
+		return
+	}
+	for i := c.n - 1; i >= 0; i-- {
+		if it := &c.items[i]; it.flow && sameFlow(it.head[receiveHeadroom:], packet) {
+			it.closed = true
+			return
+		}
+	}
 }
 
 // sameFlow compares addresses and ports.
@@ -181,13 +198,14 @@ func (c *coalescer) received(packet []byte) (h virtioHeader, ok bool) {
 	if binary.NativeEndian.Uint16(t[field:]) != fold(pseudoSum(packet[offsetSource:], len(t), protocol)) {
 		return h, true
 	}
-	if protocol == protocolUDP && len(packet) > c.largest {
+	switch {
+	case protocol == protocolUDP && len(packet) > c.largest:
 		return h, false // where the datagrams in it end, nobody can tell
-	}
-	if length := int(t[12]>>4) * 4; protocol == protocolTCP && len(packet) > minimumMTU && length >= 20 {
+	case protocol == protocolTCP && len(packet) > minimumMTU && t[12]>>4 >= 5:
 		// How long the packets were is not known; so short that none will be too big
 		// anywhere.
-		return aggregateHeader(headerLength+length, minimumMTU-headerLength-length), true
+		length := headerLength + int(t[12]>>4)*4
+		return aggregateHeader(length, minimumMTU-length), true
 	}
 	return virtioHeader{flags: virtioNeedsChecksum, start: headerLength, offset: uint16(field)}, true
 }

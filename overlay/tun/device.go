@@ -2,8 +2,7 @@ package tun
 
 import (
 	"fmt"
-	"os"
-	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -20,8 +19,7 @@ const (
 type device struct {
 	name  string
 	index int
-	file  *os.File
-	raw   syscall.RawConn
+	fd    int
 }
 
 // openDevice makes the device in the calling thread's namespace. It is down.
@@ -64,12 +62,37 @@ func openDevice(name string, control int) (*device, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("%s: interface index: %w", what, err)
 	}
-	d := &device{name: request.Name(), index: int(request.Uint32()), file: os.NewFile(uintptr(fd), what)}
-	if d.raw, err = d.file.SyscallConn(); err != nil {
-		d.file.Close()
-		return nil, fmt.Errorf("%s: %w", what, err)
+	return &device{name: request.Name(), index: int(request.Uint32()), fd: fd}, nil
+}
+
+// read reads a packet with its virtio header; n is 0 if there is none.
+func (d *device) read(b []byte) (n int, err error) {
+	for {
+		n, _, e := unix.Syscall(unix.SYS_READ, uintptr(d.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+		switch e {
+		case 0:
+			return int(n), nil
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return 0, nil
+		default:
+			return 0, e
+		}
 	}
-	return d, nil
+}
+
+// write writes a packet with its virtio header, in pieces. It does not wait.
+func (d *device) write(pieces []unix.Iovec) error {
+	for {
+		_, _, e := unix.Syscall(unix.SYS_WRITEV, uintptr(d.fd), uintptr(unsafe.Pointer(&pieces[0])), uintptr(len(pieces)))
+		switch e {
+		case 0:
+			return nil
+		case unix.EINTR:
+		default:
+			return e
+		}
+	}
 }
 
 // linkMTU returns the MTU of an interface.

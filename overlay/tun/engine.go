@@ -19,9 +19,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/netip"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -31,79 +28,6 @@ import (
 	"roam6/overlay"
 )
 
-// Defaults of Config.
-const (
-	DefaultDevice = "roam6"
-	// RouteProtocol tags routes and policy rules of the engine (RTPROT). It is not
-	// the one of the node's other routes, so that each part removes only its own.
-	RouteProtocol = 137
-	// DefaultRulePriority is before those of OpenWrt's interfaces (10000) and
-	// multi-WAN (1000).
-	DefaultRulePriority = 627
-	// DefaultTable is the routing table whose default route is the device.
-	DefaultTable = 6275
-	// DefaultRouteMetric is lower than that of connected (256) and advertised
-	// (1024) routes.
-	DefaultRouteMetric = 64
-	// DefaultPathMTU is assumed until a link or a router on the way says less.
-	DefaultPathMTU = 1500
-	// DefaultGrace is how long packets from a former care-of address are accepted.
-	DefaultGrace = 2 * time.Second
-)
-
-// Config configures the engine. The zero value of each field means its default.
-type Config struct {
-	Device        string       // name of the TUN device
-	Log           *slog.Logger // nil: silent
-	RouteProtocol int          // 5–255; one engine at a time may use it in a namespace
-	RulePriority  int          // of the first of two priorities in a row
-	Table         int          // routing table
-	RouteMetric   int          // of routes to inner prefixes on the agent's side
-	PathMTU       int          // octets, at least 1280
-	Grace         time.Duration
-	// Batch is how many packets are received at a time, which bounds the memory
-	// for them: 64 KB each, if there is so much to receive.
-	Batch int
-	// SocketBuffer is the size of the queues of the sockets in octets.
-	SocketBuffer int
-}
-
-func (c *Config) complete() error {
-	c.Device = cmp.Or(c.Device, DefaultDevice)
-	if c.Log == nil {
-		c.Log = slog.New(slog.DiscardHandler)
-	}
-	c.RouteProtocol = cmp.Or(c.RouteProtocol, RouteProtocol)
-	c.RulePriority = cmp.Or(c.RulePriority, DefaultRulePriority)
-	c.Table = cmp.Or(c.Table, DefaultTable)
-	c.RouteMetric = cmp.Or(c.RouteMetric, DefaultRouteMetric)
-	c.PathMTU = cmp.Or(c.PathMTU, DefaultPathMTU)
-	c.Grace = cmp.Or(c.Grace, DefaultGrace)
-	c.Batch = cmp.Or(c.Batch, 64)
-	c.SocketBuffer = cmp.Or(c.SocketBuffer, 4<<20)
-	for _, check := range []struct {
-		name           string
-		v, least, most int
-	}{
-		{"route protocol", c.RouteProtocol, unix.RTPROT_STATIC + 1, 255},
-		{"rule priority", c.RulePriority, 1, 32764},
-		{"table", c.Table, 1, 1<<31 - 1},
-		{"route metric", c.RouteMetric, 1, 1<<31 - 1},
-		{"path MTU", c.PathMTU, minimumMTU, 65535},
-		{"batch", c.Batch, 1, 1024},
-		{"socket buffer", c.SocketBuffer, 1, 1 << 30},
-	} {
-		if check.v < check.least || check.v > check.most {
-			return fmt.Errorf("tun data plane: %s %d is not between %d and %d", check.name, check.v, check.least, check.most)
-		}
-	}
-	switch c.Table {
-	case unix.RT_TABLE_MAIN, unix.RT_TABLE_LOCAL, unix.RT_TABLE_DEFAULT:
-		return fmt.Errorf("tun data plane: table %d is the system's: choose another", c.Table)
-	}
-	return nil
-}
-
 // Engine is the data plane. It implements overlay.Plane.
 type Engine struct {
 	config  Config
@@ -112,7 +36,8 @@ type Engine struct {
 	device  *device
 	sender  *sender
 	receive *receiver
-	icmp    *os.File
+	icmp    int // socket, -1 if there is none
+	stop    int // eventfd that ends the loops
 	errors  *bucket
 	start   time.Time
 	loops   sync.WaitGroup
@@ -133,12 +58,15 @@ func Open(c Config) (_ *Engine, err error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	e := &Engine{config: c, tunnels: make(map[overlay.Key]*tunnel), start: time.Now(), errors: newBucket(200, 100)}
+	e := &Engine{config: c, tunnels: make(map[overlay.Key]*tunnel), start: time.Now(), errors: newBucket(200, 100), icmp: -1, stop: -1}
 	defer func() {
 		if err != nil {
 			e.release()
 		}
 	}()
+	if e.stop, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
+		return nil, fmt.Errorf("tun data plane: eventfd: %w", err)
+	}
 	if e.netlink, err = openNetlink(); err != nil {
 		return nil, err
 	}
@@ -180,11 +108,8 @@ func Open(c Config) (_ *Engine, err error) {
 	return e, nil
 }
 
-// socket is a file descriptor of a socket, for requests about interfaces.
-func (e *Engine) socket() (fd int) {
-	_ = e.sender.raw.Control(func(f uintptr) { fd = int(f) })
-	return fd
-}
+// socket is a socket for requests about interfaces.
+func (e *Engine) socket() int { return e.sender.fd }
 
 // commit carries out requests that must all succeed.
 func (e *Engine) commit(what string, requests []request) error {
@@ -260,138 +185,6 @@ func (e *Engine) Tunnels() []overlay.Status {
 	return all
 }
 
-// Apply carries out the changes in order.
-func (e *Engine) Apply(changes []overlay.Change) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
-		return ErrClosed
-	}
-	var failures []error
-	var plan plan
-	for _, c := range changes {
-		if c.Set == nil {
-			e.remove(c.Remove, &plan)
-		} else if err := e.set(c.Set, &plan); err != nil {
-			failures = append(failures, fmt.Errorf("tunnel of %v: %w", c.Set.Home, err))
-		}
-	}
-	failures = append(failures, plan.carryOut(e.netlink)...)
-	return errors.Join(failures...)
-}
-
-// set installs a tunnel or swaps its paths. The table comes before the routes,
-// so that no packet is routed to a tunnel that is not there.
-func (e *Engine) set(s *overlay.Tunnel, plan *plan) error {
-	inner, err := e.check(s)
-	if err != nil {
-		return err
-	}
-	paths := make([]*path, 0, len(s.Paths))
-	for _, p := range s.Paths {
-		mtu := e.config.PathMTU
-		if p.Link != 0 {
-			if m, err := linkMTU(e.socket(), p.Link); err == nil {
-				mtu = min(mtu, m)
-			}
-		}
-		paths = append(paths, newPath(p, mtu))
-	}
-	t, ok := e.tunnels[s.Key]
-	if !ok {
-		t = &tunnel{key: s.Key, since: time.Now()}
-		e.tunnels[s.Key] = t
-	}
-	t.paths.Store(t.paths.Load().swap(paths, e.now(), e.config.Grace))
-	trie := e.table.side(s.Side)
-	for _, p := range inner {
-		if !slices.Contains(t.inner, p) {
-			trie.insert(p, t)
-		}
-		if !slices.Contains(t.installed, p) {
-			if slices.Contains(t.inner, p) { // failed before, perhaps half way
-				plan.uninstall(&e.kernel, t, p)
-			}
-			plan.install(&e.kernel, t, p)
-		}
-	}
-	for _, p := range t.inner {
-		if !slices.Contains(inner, p) {
-			plan.uninstall(&e.kernel, t, p)
-			trie.remove(p)
-		}
-	}
-	t.inner = inner
-	return nil
-}
-
-// remove removes a tunnel; none is none.
-func (e *Engine) remove(k overlay.Key, plan *plan) {
-	t, ok := e.tunnels[k]
-	if !ok {
-		return
-	}
-	for _, p := range t.inner {
-		plan.uninstall(&e.kernel, t, p)
-		e.table.side(k.Side).remove(p)
-	}
-	delete(e.tunnels, k)
-}
-
-// check returns the inner prefixes of a tunnel that can be installed.
-func (e *Engine) check(s *overlay.Tunnel) ([]netip.Prefix, error) {
-	if s.Side != overlay.MobileSide && s.Side != overlay.AgentSide {
-		return nil, fmt.Errorf("%w: it is on neither side", ErrInvalid)
-	}
-	if !global(s.Home) {
-		return nil, fmt.Errorf("%w: home address %v is not a global IPv6 address", ErrInvalid, s.Home)
-	}
-	if len(s.Inner) == 0 {
-		return nil, fmt.Errorf("%w: no inner prefix", ErrInvalid)
-	}
-	if len(s.Paths) == 0 {
-		return nil, fmt.Errorf("%w: no path", ErrInvalid)
-	}
-	inner := make([]netip.Prefix, 0, len(s.Inner))
-	for _, p := range s.Inner {
-		p = p.Masked()
-		if !p.IsValid() || p.Bits() == 0 || !global(p.Addr()) {
-			return nil, fmt.Errorf("%w: inner prefix %v is not a global IPv6 prefix", ErrInvalid, p)
-		}
-		if u := e.table.side(s.Side).get(p); u != nil && u.key != s.Key {
-			return nil, fmt.Errorf("%w: %v of %v", ErrPrefixTaken, p, u.key.Home)
-		}
-		if !slices.Contains(inner, p) {
-			inner = append(inner, p)
-		}
-	}
-	for _, p := range s.Paths {
-		if p.RemotePort != 0 || p.Remote.Is4In6() || p.Remote.Is4() {
-			return nil, fmt.Errorf("%w: to %v", ErrPathUnsupported, p.Remote)
-		}
-		if !global(p.Local) || !global(p.Remote) || p.Local == p.Remote || p.Link < 0 {
-			return nil, fmt.Errorf("%w: path from %v to %v", ErrInvalid, p.Local, p.Remote)
-		}
-		for _, q := range inner {
-			// What leads into the tunnel: its destination for an agent, its source for a
-			// mobile.
-			end := p.Remote
-			if s.Side == overlay.MobileSide {
-				end = p.Local
-			}
-			if q.Contains(end) {
-				return nil, fmt.Errorf("%w: %v is in %v", ErrLoop, end, q)
-			}
-		}
-	}
-	return inner, nil
-}
-
-// global reports whether an address can be an end of a tunnel or within.
-func global(a netip.Addr) bool {
-	return a.Is6() && !a.Is4In6() && a.Zone() == "" && !addressOf(a).linkScope() && !a.IsMulticast()
-}
-
 // firstHopTooSmall learns the MTU of the link that a path begins with, where
 // the path does not say which one it is.
 func (e *Engine) firstHopTooSmall(p *path) {
@@ -433,70 +226,28 @@ func (e *Engine) Close() error {
 	return errors.Join(failures...)
 }
 
-// release closes what is open and waits for the loops.
+// release ends the loops and closes what is open.
 func (e *Engine) release() {
-	if e.device != nil {
-		e.device.file.Close()
-	}
-	if e.sender != nil {
-		e.sender.file.Close()
-	}
-	if e.receive != nil {
-		e.receive.file.Close()
-	}
-	if e.icmp != nil {
-		e.icmp.Close()
+	if e.stop >= 0 {
+		_, _ = unix.Write(e.stop, []byte{1, 1, 1, 1, 1, 1, 1, 1}) // any number but zero
 	}
 	e.loops.Wait()
+	open := []int{e.stop, e.icmp}
+	if e.device != nil {
+		open = append(open, e.device.fd)
+	}
+	if e.sender != nil {
+		open = append(open, e.sender.fd)
+	}
+	if e.receive != nil {
+		open = append(open, e.receive.fd)
+	}
+	for _, fd := range open {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
 	if e.netlink != nil {
 		e.netlink.close()
 	}
-}
-
-// plan collects the kernel's part of an Apply, so that it goes there in as few
-// calls as possible.
-type plan struct {
-	requests []request
-	steps    []step // for each request
-}
-
-type step struct {
-	tunnel *tunnel
-	prefix netip.Prefix
-	adds   bool
-}
-
-func (p *plan) install(k *kernel, t *tunnel, prefix netip.Prefix) {
-	t.installed = append(t.installed, prefix)
-	p.add(k.install(t.key.Side, prefix), step{t, prefix, true})
-}
-
-func (p *plan) uninstall(k *kernel, t *tunnel, prefix netip.Prefix) {
-	t.installed = slices.DeleteFunc(t.installed, func(q netip.Prefix) bool { return q == prefix })
-	p.add(k.uninstall(t.key.Side, prefix), step{t, prefix, false})
-}
-
-func (p *plan) add(requests []request, s step) {
-	for _, r := range requests {
-		p.requests, p.steps = append(p.requests, r), append(p.steps, s)
-	}
-}
-
-func (p *plan) carryOut(n *netlink) (failures []error) {
-	n.commit(p.requests, func(i int, err error) {
-		s := p.steps[i]
-		verb := "remove"
-		if s.adds {
-			verb = "install"
-			if errors.Is(err, unix.EEXIST) {
-				err = fmt.Errorf("%w: somebody else's is in the way", err)
-			}
-			// To be tried again with the next Set.
-			s.tunnel.installed = slices.DeleteFunc(s.tunnel.installed, func(q netip.Prefix) bool { return q == s.prefix })
-		} else if gone(err) {
-			return
-		}
-		failures = append(failures, fmt.Errorf("tunnel of %v: %s route or rule of %v: %w", s.tunnel.key.Home, verb, s.prefix, err))
-	})
-	return failures
 }

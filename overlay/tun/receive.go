@@ -1,8 +1,6 @@
 package tun
 
 import (
-	"os"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -13,17 +11,12 @@ import (
 // put fragments together, and perhaps made one packet of several of a TCP flow
 // (GRO). Of one goroutine.
 type receiver struct {
-	file *os.File
-	raw  syscall.RawConn
-
+	fd       int
 	messages []message
 	vectors  []unix.Iovec
 	names    []unix.RawSockaddrInet6
 	controls [][]byte
 	buffers  [][]byte
-	received int
-	err      error
-	call     func(fd uintptr) bool
 }
 
 // receiveHeadroom is before each received packet, for its virtio header.
@@ -45,15 +38,9 @@ func openReceiver(size, buffer int) (*receiver, error) {
 		}
 	}
 	r := &receiver{
-		file:     os.NewFile(uintptr(fd), "tunnel receiver"),
-		messages: make([]message, size), vectors: make([]unix.Iovec, size),
+		fd: fd, messages: make([]message, size), vectors: make([]unix.Iovec, size),
 		names: make([]unix.RawSockaddrInet6, size), controls: make([][]byte, size), buffers: make([][]byte, size),
 	}
-	if r.raw, err = r.file.SyscallConn(); err != nil {
-		r.file.Close()
-		return nil, err
-	}
-	r.call = r.recvmmsg
 	for i := range size {
 		r.controls[i] = make([]byte, controlLength)
 		// Not touched, and so not in memory, until a packet needs it.
@@ -69,35 +56,24 @@ func openReceiver(size, buffer int) (*receiver, error) {
 	return r, nil
 }
 
-// receive waits for packets and returns how many there are. An error other than
-// os.ErrClosed is about what has passed; the next call may succeed.
+// receive returns how many packets there are, 0 if none. An error is about what
+// has passed; the next call may succeed.
 func (r *receiver) receive() (int, error) {
-	if err := r.raw.Read(r.call); err != nil {
-		return 0, os.ErrClosed
-	}
-	return r.received, r.err
-}
-
-func (r *receiver) recvmmsg(fd uintptr) (done bool) {
-	r.received, r.err = 0, nil
 	for i := range r.messages {
 		h := &r.messages[i].header
 		h.Namelen = unix.SizeofSockaddrInet6
 		h.SetControllen(controlLength)
 	}
 	for {
-		n, _, e := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.messages[0])), uintptr(len(r.messages)), unix.MSG_DONTWAIT, 0, 0)
+		n, _, e := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(r.fd), uintptr(unsafe.Pointer(&r.messages[0])), uintptr(len(r.messages)), unix.MSG_DONTWAIT, 0, 0)
 		switch e {
 		case 0:
-			r.received = int(n)
-			return true
+			return int(n), nil
 		case unix.EINTR:
-			continue
 		case unix.EAGAIN:
-			return false
+			return 0, nil
 		default:
-			r.err = e
-			return true
+			return 0, e
 		}
 	}
 }

@@ -2,8 +2,6 @@ package tun
 
 import (
 	"errors"
-	"os"
-	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -24,18 +22,13 @@ type message struct {
 // IPV6_PKTINFO is only a wish (a more specific route over another one wins).
 // Of one goroutine.
 type sender struct {
-	file *os.File
-	raw  syscall.RawConn
+	fd   int
 	link int // bound to; 0: none
 
 	messages []message
 	vectors  [][2]unix.Iovec
 	names    []unix.RawSockaddrInet6
 	controls [][]byte
-	run      []message // of the call under way
-	sent     int
-	err      error
-	call     func(fd uintptr)
 	drops    *dropCounters
 	tooBig   func(*path) // the first link does not take what the path MTU allows
 }
@@ -48,15 +41,10 @@ func openSender(size, buffer int, drops *dropCounters, tooBig func(*path)) (*sen
 	}
 	setBuffer(fd, unix.SO_SNDBUFFORCE, unix.SO_SNDBUF, buffer)
 	s := &sender{
-		file: os.NewFile(uintptr(fd), "tunnel sender"), drops: drops, tooBig: tooBig,
+		fd: fd, drops: drops, tooBig: tooBig,
 		messages: make([]message, size), vectors: make([][2]unix.Iovec, size),
 		names: make([]unix.RawSockaddrInet6, size), controls: make([][]byte, size),
 	}
-	if s.raw, err = s.file.SyscallConn(); err != nil {
-		s.file.Close()
-		return nil, err
-	}
-	s.call = s.sendmmsg
 	for i := range size {
 		s.controls[i] = make([]byte, unix.CmsgSpace(unix.SizeofInet6Pktinfo))
 		c := (*unix.Cmsghdr)(unsafe.Pointer(&s.controls[i][0]))
@@ -111,27 +99,18 @@ func (s *sender) sendRun(run []datagram) {
 		d.path.local.put(s.controls[i][unix.CmsgLen(0):])
 	}
 	if link := run[0].path.Link; link != s.link {
-		err := s.raw.Control(func(fd uintptr) {
-			s.err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, link)
-		})
-		if err == nil {
-			err = s.err
-		}
-		if err != nil {
+		if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, link); err != nil {
 			s.drops[dropReason(err)].Add(uint64(len(run)))
 			return
 		}
 		s.link = link
 	}
 	for at := 0; at < len(run); {
-		s.run, s.sent, s.err = s.messages[at:len(run)], 0, nil
-		if err := s.raw.Control(s.call); err != nil {
-			return // closed
-		}
-		at += s.sent
-		if s.err != nil {
+		n, err := sendmmsg(s.fd, s.messages[at:len(run)])
+		at += n
+		if err != nil {
 			// It is the first one of the rest that failed.
-			reason := dropReason(s.err)
+			reason := dropReason(err)
 			s.drops.count(reason)
 			if reason == overlay.DropTooBig {
 				s.tooBig(run[at].path)
@@ -142,19 +121,17 @@ func (s *sender) sendRun(run []datagram) {
 }
 
 // sendmmsg does not wait: a full queue is a dropped packet, as in any router,
-// and does not hold up what goes another way.
-func (s *sender) sendmmsg(fd uintptr) {
+// and does not hold up what goes another way. After an error n is 0.
+func sendmmsg(fd int, messages []message) (n int, err error) {
 	for {
-		n, _, e := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&s.run[0])), uintptr(len(s.run)), 0, 0, 0)
+		n, _, e := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&messages[0])), uintptr(len(messages)), unix.MSG_DONTWAIT, 0, 0)
 		switch e {
 		case 0:
-			s.sent = int(n)
+			return int(n), nil
 		case unix.EINTR:
-			continue
 		default:
-			s.err = e
+			return 0, e
 		}
-		return
 	}
 }
 

@@ -1,0 +1,193 @@
+package tun
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"roam6/overlay"
+)
+
+// Apply carries out the changes in order.
+func (e *Engine) Apply(changes []overlay.Change) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return ErrClosed
+	}
+	var failures []error
+	var plan plan
+	for _, c := range changes {
+		if c.Set == nil {
+			e.remove(c.Remove, &plan)
+		} else if err := e.set(c.Set, &plan); err != nil {
+			failures = append(failures, fmt.Errorf("tunnel of %v: %w", c.Set.Home, err))
+		}
+	}
+	failures = append(failures, plan.carryOut(e.netlink)...)
+	return errors.Join(failures...)
+}
+
+// set installs a tunnel or swaps its paths. The table comes before the routes,
+// so that no packet is routed to a tunnel that is not there.
+func (e *Engine) set(s *overlay.Tunnel, plan *plan) error {
+	inner, err := e.check(s)
+	if err != nil {
+		return err
+	}
+	paths := make([]*path, 0, len(s.Paths))
+	for _, p := range s.Paths {
+		mtu := e.config.PathMTU
+		if p.Link != 0 {
+			if m, err := linkMTU(e.socket(), p.Link); err == nil {
+				mtu = min(mtu, m)
+			}
+		}
+		paths = append(paths, newPath(p, mtu))
+	}
+	t, ok := e.tunnels[s.Key]
+	if !ok {
+		t = &tunnel{key: s.Key, since: time.Now()}
+		e.tunnels[s.Key] = t
+	}
+	t.paths.Store(t.paths.Load().swap(paths, e.now(), e.config.Grace))
+	trie := e.table.side(s.Side)
+	for _, p := range inner {
+		if !slices.Contains(t.inner, p) {
+			trie.insert(p, t)
+		}
+		if !slices.Contains(t.installed, p) {
+			if slices.Contains(t.inner, p) { // failed before, perhaps half way
+				plan.uninstall(&e.kernel, t, p)
+			}
+			plan.install(&e.kernel, t, p)
+		}
+	}
+	for _, p := range t.inner {
+		if !slices.Contains(inner, p) {
+			plan.uninstall(&e.kernel, t, p)
+			trie.remove(p)
+		}
+	}
+	t.inner = inner
+	return nil
+}
+
+// remove removes a tunnel; none is none.
+func (e *Engine) remove(k overlay.Key, plan *plan) {
+	t, ok := e.tunnels[k]
+	if !ok {
+		return
+	}
+	for _, p := range t.inner {
+		plan.uninstall(&e.kernel, t, p)
+		e.table.side(k.Side).remove(p)
+	}
+	delete(e.tunnels, k)
+}
+
+// check returns the inner prefixes of a tunnel that can be installed.
+func (e *Engine) check(s *overlay.Tunnel) ([]netip.Prefix, error) {
+	if s.Side != overlay.MobileSide && s.Side != overlay.AgentSide {
+		return nil, fmt.Errorf("%w: it is on neither side", ErrInvalid)
+	}
+	if !global(s.Home) {
+		return nil, fmt.Errorf("%w: home address %v is not a global IPv6 address", ErrInvalid, s.Home)
+	}
+	if len(s.Inner) == 0 {
+		return nil, fmt.Errorf("%w: no inner prefix", ErrInvalid)
+	}
+	if len(s.Paths) == 0 {
+		return nil, fmt.Errorf("%w: no path", ErrInvalid)
+	}
+	inner := make([]netip.Prefix, 0, len(s.Inner))
+	for _, p := range s.Inner {
+		p = p.Masked()
+		if !p.IsValid() || p.Bits() == 0 || !global(p.Addr()) {
+			return nil, fmt.Errorf("%w: inner prefix %v is not a global IPv6 prefix", ErrInvalid, p)
+		}
+		if u := e.table.side(s.Side).get(p); u != nil && u.key != s.Key {
+			return nil, fmt.Errorf("%w: %v of %v", ErrPrefixTaken, p, u.key.Home)
+		}
+		if !slices.Contains(inner, p) {
+			inner = append(inner, p)
+		}
+	}
+	for _, p := range s.Paths {
+		if p.RemotePort != 0 || p.Remote.Is4In6() || p.Remote.Is4() {
+			return nil, fmt.Errorf("%w: to %v", ErrPathUnsupported, p.Remote)
+		}
+		if !global(p.Local) || !global(p.Remote) || p.Local == p.Remote || p.Link < 0 {
+			return nil, fmt.Errorf("%w: path from %v to %v", ErrInvalid, p.Local, p.Remote)
+		}
+		for _, q := range inner {
+			// What leads into the tunnel: its destination for an agent, its source for a
+			// mobile.
+			end := p.Remote
+			if s.Side == overlay.MobileSide {
+				end = p.Local
+			}
+			if q.Contains(end) {
+				return nil, fmt.Errorf("%w: %v is in %v", ErrLoop, end, q)
+			}
+		}
+	}
+	return inner, nil
+}
+
+// global reports whether an address can be an end of a tunnel or within.
+func global(a netip.Addr) bool {
+	return a.Is6() && !a.Is4In6() && a.Zone() == "" && !addressOf(a).linkScope() && !a.IsMulticast()
+}
+
+// plan collects the kernel's part of an Apply, so that it goes there in as few
+// calls as possible.
+type plan struct {
+	requests []request
+	steps    []step // for each request
+}
+
+type step struct {
+	tunnel *tunnel
+	prefix netip.Prefix
+	adds   bool
+}
+
+func (p *plan) install(k *kernel, t *tunnel, prefix netip.Prefix) {
+	t.installed = append(t.installed, prefix)
+	p.add(k.install(t.key.Side, prefix), step{t, prefix, true})
+}
+
+func (p *plan) uninstall(k *kernel, t *tunnel, prefix netip.Prefix) {
+	t.installed = slices.DeleteFunc(t.installed, func(q netip.Prefix) bool { return q == prefix })
+	p.add(k.uninstall(t.key.Side, prefix), step{t, prefix, false})
+}
+
+func (p *plan) add(requests []request, s step) {
+	for _, r := range requests {
+		p.requests, p.steps = append(p.requests, r), append(p.steps, s)
+	}
+}
+
+func (p *plan) carryOut(n *netlink) (failures []error) {
+	n.commit(p.requests, func(i int, err error) {
+		s := p.steps[i]
+		verb := "remove"
+		if s.adds {
+			verb = "install"
+			if errors.Is(err, unix.EEXIST) {
+				err = fmt.Errorf("%w: somebody else's is in the way", err)
+			}
+			// To be tried again with the next Set.
+			s.tunnel.installed = slices.DeleteFunc(s.tunnel.installed, func(q netip.Prefix) bool { return q == s.prefix })
+		} else if gone(err) {
+			return
+		}
+		failures = append(failures, fmt.Errorf("tunnel of %v: %s route or rule of %v: %w", s.tunnel.key.Home, verb, s.prefix, err))
+	})
+	return failures
+}

@@ -1,0 +1,37 @@
+package tun
+
+import (
+	"time"
+
+	"roam6/overlay"
+)
+
+// decapsulator turns received tunnel packets into packets for the device
+// (RFC 2473 §3.3). Of one goroutine.
+type decapsulator struct {
+	*table
+	joined *coalescer
+}
+
+// packet handles one tunnel packet without its tunnel header, behind
+// receiveHeadroom free octets; it is in joined afterwards, or dropped for the
+// reason returned.
+func (d *decapsulator) packet(buffer []byte, o outer, now time.Duration) overlay.DropReason {
+	packet, ok := trim(buffer[receiveHeadroom:])
+	if !ok {
+		d.drops.count(overlay.DropMalformed)
+		return overlay.DropMalformed
+	}
+	t, reason := d.inbound(packet, o, now)
+	if t == nil {
+		d.drops.count(reason)
+		return reason
+	}
+	if !decapsulateECN(packet, o.class) {
+		d.drops.count(overlay.DropCongestion)
+		return overlay.DropCongestion
+	}
+	t.decapsulated.add(1, len(packet))
+	d.joined.add(buffer[:receiveHeadroom+len(packet)])
+	return 0
+}
