@@ -49,7 +49,7 @@ func (r *rideRun) report(verdict probe.Verdict, stats relay.Stats) *report.Repor
 		s.SentDown, s.SentUp, s.LostDown, s.LostUp = d.Sent, u.Sent, d.Lost, u.Lost
 		s.Duplicates, s.Reordered = d.Duplicate+u.Duplicate, d.Reordered+u.Reordered
 	}
-	result.Summary.Outside = stats.Refused
+	result.Summary.Strays = stats.Refused
 	result.Summarise()
 	result.Failures = r.failures
 	return result

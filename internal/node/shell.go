@@ -156,7 +156,10 @@ func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (
 
 // openMobility opens what only mobile nodes and home agents need.
 func (s *Shell) openMobility() (err error) {
-	plane, err := tun.Open(tun.Config{Device: s.config.Globals.TunnelDevice, Log: s.log})
+	plane, err := tun.Open(tun.Config{
+		Device: s.config.Globals.TunnelDevice, Log: s.log, Refuse: len(s.config.HomeAgents) > 0,
+		Refused: func(home netip.Addr) { s.post(role.TunnelRefused{Home: home}) },
+	})
 	if err != nil {
 		return err
 	}

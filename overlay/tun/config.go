@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -44,6 +45,12 @@ type Config struct {
 	Batch int
 	// SocketBuffer is the size of the queues of the sockets in octets.
 	SocketBuffer int
+	// Refuse tells the senders of packets that belong to no tunnel so: for home
+	// agents, whose mobiles register again then.
+	Refuse bool
+	// Refused is called when the other end of a mobile's tunnel refused a packet,
+	// from a goroutine of the engine. Anybody can forge that.
+	Refused func(home netip.Addr)
 }
 
 func (c *Config) complete() error {

@@ -197,7 +197,7 @@ func (t *table) received(e tunnelError, now time.Duration) (u *tunnel, p *path, 
 		// A port cannot be unreachable for a protocol that has none. It is how Linux
 		// with a tunnel driver answers when none of its own tunnels matches, also
 		// when a raw socket took the packet.
-		return u, p, relay{icmpUnreachable, icmpCodeAddressUnreachable, 0}, e.code != icmpCodePortUnreachable
+		return u, p, relay{icmpUnreachable, icmpCodeAddressUnreachable, 0}, e.code != icmpCodePortUnreachable && !e.refused()
 	case icmpTimeExceeded:
 		const hopLimit = 0
 		return u, p, relay{icmpUnreachable, icmpCodeAddressUnreachable, 0}, e.code == hopLimit

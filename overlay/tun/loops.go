@@ -21,6 +21,9 @@ const (
 	moderation = 50 * time.Microsecond
 	// pause is after an error that may last.
 	pause = 50 * time.Millisecond
+	// refusalsPerSecond lets an agent's mobiles know within seconds that it has
+	// lost their bindings, and is little to an attacker who forges sources.
+	refusalsPerSecond = 500
 )
 
 // The loops wait in poll(2) on threads of their own, not in Go's network
@@ -116,6 +119,7 @@ func (e *Engine) receiveRunLoop() {
 	d := decapsulator{table: &e.table, joined: newCoalescer(size, e.config.PathMTU-headerLength)}
 	vectors := make([]unix.Iovec, size+1)
 	var denied quiet
+	refusals := refuser{limit: newBucket(refusalsPerSecond, refusalsPerSecond)}
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(time.Microsecond), 0, 0, 0) // of this thread
 	rest := unix.NsecToTimespec(int64(moderation))
 	n := 0
@@ -138,6 +142,9 @@ func (e *Engine) receiveRunLoop() {
 				continue
 			}
 			reason := d.packet(buffer, o, now)
+			if reason == overlay.DropNoTunnel && e.config.Refuse {
+				e.refuse(&refusals, buffer[receiveHeadroom:], o, now)
+			}
 			if reason == overlay.DropOuterSource && denied.speak(now) {
 				packet := buffer[receiveHeadroom:]
 				e.config.Log.Debug("tunnel packet not from the other end of its tunnel", "engine", e.Name(),
@@ -212,6 +219,9 @@ func (e *Engine) errorRunLoop() {
 		}
 		now := e.now()
 		t, p, r, ok := e.table.received(report, now)
+		if t != nil && report.refused() && t.key.Side == overlay.MobileSide && e.config.Refused != nil {
+			e.config.Refused(t.key.Home)
+		}
 		if !ok {
 			continue
 		}

@@ -140,9 +140,10 @@ type Summary struct {
 	// Duplicates and Reordered count both directions.
 	Duplicates int `json:"duplicates"`
 	Reordered  int `json:"reordered"`
-	// Outside counts packets that tried to leave a visited network with a source
-	// that is not of it: beside the tunnel.
-	Outside uint64 `json:"outside_tunnel"`
+	// Strays counts packets that came to an access router with a source of
+	// another network and were refused there: tunnel packets from the care-of
+	// address that was just left, and any that went beside the tunnel.
+	Strays uint64 `json:"strays"`
 }
 
 // Relay is the lab's own error.

@@ -46,8 +46,8 @@ func (r *Report) WriteTable(w io.Writer) error {
 	fmt.Fprintf(&b, "uplink    median %s ms = %s × limit (limit + %s ms), 99 %% %s ms = %s × limit; lost %d of %d\n",
 		millis(s.MedianUp), ratio(s.MedianRatioUp), millis(s.ExcessUp), millis(s.P99Up), ratio(s.P99RatioUp), s.LostUp, s.SentUp)
 	fmt.Fprintf(&b, "probes    %d duplicates, %d out of order\n", s.Duplicates, s.Reordered)
-	if s.Outside > 0 {
-		fmt.Fprintf(&b, "outside   %d packets came to an access router beside the tunnel and were refused there\n", s.Outside)
+	if s.Strays > 0 {
+		fmt.Fprintf(&b, "strays    %d packets with a source of another network were refused at an access router\n", s.Strays)
 	}
 	fmt.Fprintf(&b, "the lab   %d frames late by %.3f ms (median), %.3f ms (99 %%), %.3f ms (most); %d discarded\n",
 		r.Relay.Frames, r.Relay.MedianLate, r.Relay.P99Late, r.Relay.MaxLate, r.Relay.Discarded)

@@ -1,0 +1,58 @@
+package tun
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"roam6/overlay"
+)
+
+// What an agent says of a packet it has no tunnel for is understood by the
+// mobile that sent it, and is not passed on to the source of the inner packet,
+// for which nothing is final (RFC 4443 §3.1, RFC 6275 §10.4.5).
+func TestRefusal(t *testing.T) {
+	careOf, agent := addressOf(netip.MustParseAddr("2001:db8:a1::2")), addressOf(netip.MustParseAddr("2001:db8:10::1"))
+	inner := udp(netip.MustParseAddr("2001:db8:100::2"), netip.MustParseAddr("2001:db8:c::1"), text(1200))
+	r := refuser{limit: newBucket(10, 3)}
+	m := r.message(inner, outer{source: careOf, destination: agent}, 0)
+	if len(m) > minimumMTU-headerLength {
+		t.Errorf("%d octets, too long for an error", len(m))
+	}
+	e, ok := parseTunnelError(m)
+	if !ok || !e.refused() || e.local != careOf || e.remote != agent {
+		t.Fatalf("read as %+v, %v", e, ok)
+	}
+	for _, from := range []string{"::", "fe80::1", "ff02::1"} {
+		if r.message(inner, outer{source: addressOf(netip.MustParseAddr(from)), destination: agent}, 0) != nil {
+			t.Errorf("answered to %s", from)
+		}
+	}
+	answers := 0
+	for range 100 {
+		if r.message(inner, outer{source: careOf, destination: agent}, time.Second) != nil {
+			answers++
+		}
+	}
+	if answers > 3 {
+		t.Errorf("%d answers at once, at most 3 are allowed", answers)
+	}
+}
+
+// A mobile recognises a refusal of its own tunnel, and no other.
+func TestRefusalOfOthers(t *testing.T) {
+	b := newBench(t, overlay.MobileSide)
+	tunnel := b.add(overlay.MobileSide, 0, netip.MustParseAddr("2001:db8:a1::2"))
+	path := tunnel.paths.Load().paths[0]
+
+	about := func(local, remote address) tunnelError {
+		return tunnelError{kind: icmpUnreachable, code: icmpCodePolicy, local: local, remote: remote,
+			inner: udp(home, netip.MustParseAddr("2001:db8:c::1"), text(10))}
+	}
+	if u, _, _, relayed := b.table.received(about(path.local, path.remote), 0); u != tunnel || relayed {
+		t.Errorf("refusal of our tunnel: %v, relayed %v", u, relayed)
+	}
+	if u, _, _, relayed := b.table.received(about(path.local, path.local), 0); u != nil || relayed {
+		t.Errorf("about a tunnel to elsewhere: %v, relayed %v", u, relayed)
+	}
+}
