@@ -2,6 +2,7 @@ package mn
 
 import (
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -188,7 +189,8 @@ func (n *Node) solicitNow(now time.Time, l *link) {
 }
 
 func (n *Node) solicitDue(now time.Time) {
-	for _, l := range n.links {
+	for _, index := range slices.Sorted(maps.Keys(n.links)) { // in the same order each time
+		l := n.links[index]
 		if !l.solicit.IsZero() && !now.Before(l.solicit) {
 			n.solicitNow(now, l)
 		}
