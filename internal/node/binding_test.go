@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"roam6/internal/control"
 	"roam6/internal/mhsock"
@@ -219,5 +221,69 @@ func TestBadInput(t *testing.T) {
 		t.Errorf("the recording is answered %v", a.Status)
 	}
 	v.until("the replay is counted", func() bool { return counted()["replay"] == 1 })
+	v.end()
+}
+
+// With flag L the link-local address is defended too, and packets for it are
+// answered with Destination Unreachable code 3, never tunnelled (RFC 6275
+// §10.4.2; H3, H8).
+func TestLinkLocalHomeAddress(t *testing.T) {
+	v := newVisitor(t)
+	p := v.update(nil)
+	u := p.Message.(mip6.BindingUpdate)
+	u.Flags |= mip6.UpdateLinkLocal
+	var err error
+	if p.Message, err = visitorSA.Seal(u, visiting, homeAddr); err != nil {
+		t.Fatal(err)
+	}
+	v.send(v.encode(p))
+	if a := v.answer(); a.Status != mip6.StatusAccepted {
+		t.Fatalf("acknowledgement %+v", a)
+	}
+	link, err := v.peer.Handle.LinkByName("peer0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kind, code uint8
+	v.peer.Do(func() error {
+		fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_RECVERR, 1); err != nil {
+			return err
+		}
+		to := &unix.SockaddrInet6{Port: 9, ZoneId: uint32(link.Attrs().Index), Addr: netip.MustParseAddr("fe80::100").As16()}
+		if err := unix.Sendto(fd, []byte("anybody there?"), 0, to); err != nil {
+			return err
+		}
+		set := []unix.PollFd{{Fd: int32(fd)}}
+		if n, err := unix.Poll(set, 10_000); err != nil || n == 0 {
+			return fmt.Errorf("no ICMPv6 error within 10 s: %w", err)
+		}
+		control := make([]byte, 512)
+		_, n, _, _, err := unix.Recvmsg(fd, make([]byte, 2048), control, unix.MSG_ERRQUEUE)
+		if err != nil {
+			return err
+		}
+		messages, err := unix.ParseSocketControlMessage(control[:n])
+		if err != nil {
+			return err
+		}
+		for _, m := range messages {
+			if m.Header.Level == unix.IPPROTO_IPV6 && m.Header.Type == unix.IPV6_RECVERR && len(m.Data) >= 8 {
+				kind, code = m.Data[5], m.Data[6] // struct sock_extended_err
+			}
+		}
+		return nil
+	})
+	if kind != 1 || code != 3 {
+		t.Errorf("ICMPv6 type %d code %d, want Destination Unreachable (1) code 3", kind, code)
+	}
+	d, err := v.client.Tunnels(context.Background())
+	if err != nil || len(d.Tunnels) != 1 || d.Tunnels[0].EncapsulatedPackets != 0 {
+		t.Errorf("tunnels %+v, %v", d.Tunnels, err)
+	}
 	v.end()
 }

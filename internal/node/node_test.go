@@ -76,7 +76,8 @@ func (b *buffer) String() string {
 type running struct {
 	*testing.T
 	space  *nstest.Space
-	file   string // configuration
+	peer   *nstest.Space // at the other end of home0
+	file   string        // configuration
 	log    *buffer
 	client *control.Client
 	stop   context.CancelFunc
@@ -93,7 +94,7 @@ func start(t *testing.T, text string) *running {
 	here, there := nstest.New(t), nstest.New(t)
 	nstest.Veth(here, "home0", there, "peer0")
 	dir := t.TempDir()
-	r := &running{T: t, space: here, file: filepath.Join(dir, "roam6"), log: new(buffer), ended: make(chan error, 1)}
+	r := &running{T: t, space: here, peer: there, file: filepath.Join(dir, "roam6"), log: new(buffer), ended: make(chan error, 1)}
 	socket := filepath.Join(dir, "s")
 	r.write(fmt.Sprintf(text, socket))
 	r.client = control.NewClient(socket)
