@@ -5,8 +5,10 @@ import (
 	"errors"
 	"log/slog"
 
+	"roam6/internal/logging"
 	"roam6/internal/role"
 	"roam6/internal/rtnl"
+	"roam6/nd/ndconn"
 )
 
 // carryOut does what a role decided, in its order. A failure is told and never
@@ -25,17 +27,17 @@ func (s *Shell) perform(by role.Machine, a role.Action) error {
 	case role.Send:
 		return s.send(a)
 	case role.SolicitRouter:
-		return s.onLink(a.Link, func(c *linkConn) error { return c.solicit() })
+		return s.onLink(a.Link, (*ndconn.Conn).SendRS)
 	case role.ProbeAddress:
-		return s.onLink(a.Link, func(c *linkConn) error { return c.probeAddress(a.Addr) })
+		return s.onLink(a.Link, func(c *ndconn.Conn) error { return c.SendDAD(a.Addr) })
 	case role.ProbeNeighbor:
-		return s.onLink(a.Link, func(c *linkConn) error { return c.probeNeighbor(a.Source, a.Target) })
+		return s.onLink(a.Link, func(c *ndconn.Conn) error { return c.SendNS(a.Source, a.Target) })
 	case role.AnnounceAddress:
-		return s.onLink(a.Link, func(c *linkConn) error { return c.announce(a.Addr, a.Router) })
+		return s.onLink(a.Link, func(c *ndconn.Conn) error { return c.Announce(a.Addr, a.Router) })
 	case role.DefendAddress:
-		return s.onLink(a.Link, func(c *linkConn) error { return c.defend(a.Addr, a.Router) })
+		return s.onLink(a.Link, func(c *ndconn.Conn) error { c.Defend(a.Addr, a.Router); return nil })
 	case role.UndefendAddress:
-		return s.onLink(a.Link, func(c *linkConn) error { return c.undefend(a.Addr) })
+		return s.onLink(a.Link, func(c *ndconn.Conn) error { c.Undefend(a.Addr); return nil })
 	case role.AssignAddress:
 		s.holders.hold(heldAddress(a.Link, a.Prefix), by)
 		return s.state.AssignAddress(a)
@@ -59,7 +61,7 @@ func (s *Shell) perform(by role.Machine, a role.Action) error {
 	case role.Dropped:
 		s.dropped(a)
 	case role.Log:
-		s.log.LogAttrs(context.Background(), a.Level, a.Message, a.Attrs...)
+		logging.Write(context.Background(), s.log, a)
 	case role.HandoverDone:
 		s.handovers.add(a.Handover)
 		s.metrics.Handover(a.Handover)

@@ -35,9 +35,6 @@ var (
 )
 
 func newVisitor(t *testing.T) *visitor {
-	r := start(t, strings.Replace(agentFile, "option prefix '2001:db8:10::/64'", "option prefix '2001:db8:10::/64'\n\toption dad '0'", 1))
-	away := nstest.New(t)
-	nstest.Veth(r.space, "wan0", away, "up0")
 	assign := func(s *nstest.Space, link, address string) {
 		a, err := netlink.ParseAddr(address)
 		if err != nil {
@@ -51,9 +48,17 @@ func newVisitor(t *testing.T) *visitor {
 			t.Fatal(err)
 		}
 	}
-	assign(r.space, "home0", "2001:db8:10::1/64")
-	assign(r.space, "wan0", "2001:db8:a1::1/64")
+	away := nstest.New(t)
+	text := strings.Replace(agentFile, "option prefix '2001:db8:10::/64'", "option prefix '2001:db8:10::/64'\n\toption dad '0'", 1)
+	r := start(t, text, func(here *nstest.Space) {
+		nstest.Veth(here, "wan0", away, "up0")
+		assign(here, "home0", "2001:db8:10::1/64")
+		assign(here, "wan0", "2001:db8:a1::1/64")
+	})
 	assign(away, "up0", "2001:db8:a1::2/64")
+	// A binding update before the home agent has its link is refused, and one
+	// packet is not sent twice here.
+	r.until("the home link is known", func() bool { return strings.Contains(r.log.String(), "router advertisements started") })
 	up, err := away.Handle.LinkByName("up0")
 	if err != nil {
 		t.Fatal(err)

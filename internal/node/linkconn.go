@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net/netip"
+	"slices"
 
 	"roam6/internal/role"
 	"roam6/nd"
@@ -18,29 +18,13 @@ type linkConn struct {
 	advertiser *advertiser // nil unless the link is advertised on
 }
 
-func (c *linkConn) solicit() error                      { return c.SendRS() }
-func (c *linkConn) probeAddress(a netip.Addr) error     { return c.SendDAD(a) }
-func (c *linkConn) probeNeighbor(s, t netip.Addr) error { return c.SendNS(s, t) }
-
-func (c *linkConn) announce(a netip.Addr, router bool) error { return c.Announce(a, router) }
-
-func (c *linkConn) defend(a netip.Addr, router bool) error {
-	c.Defend(a, router)
-	return nil
-}
-
-func (c *linkConn) undefend(a netip.Addr) error {
-	c.Undefend(a)
-	return nil
-}
-
 // onLink does something with neighbour discovery on a link.
-func (s *Shell) onLink(index int, do func(*linkConn) error) error {
+func (s *Shell) onLink(index int, do func(*ndconn.Conn) error) error {
 	c := s.conns[index]
 	if c == nil {
 		return fmt.Errorf("neighbour discovery on interface %d: it is not there", index)
 	}
-	return do(c)
+	return do(c.Conn)
 }
 
 // linkChanged opens neighbour discovery on a link that is needed, closes it on
@@ -96,7 +80,7 @@ func (s *Shell) closeLink(index int) {
 	delete(s.conns, index)
 	if c.advertiser != nil {
 		c.advertiser.abandon()
-		c.advertiser = nil
+		s.setAdvertiser(c, nil)
 	}
 	if err := c.Close(); err != nil {
 		s.log.LogAttrs(context.Background(), slog.LevelDebug, "closing neighbour discovery",
@@ -106,32 +90,14 @@ func (s *Shell) closeLink(index int) {
 
 // needed reports whether some role or advertiser uses a link of this name.
 func (s *Shell) needed(name string) bool {
-	for _, h := range s.mobiles {
-		for _, u := range h.config.Uplinks {
-			if u == name {
-				return true
-			}
-		}
-	}
-	for _, h := range s.agents {
-		if h.config.Interface == name {
-			return true
-		}
-	}
-	_, ok := s.advertised[name]
-	return ok
+	_, advertised := s.advertised[name]
+	return advertised || s.isUplink(name) ||
+		slices.ContainsFunc(s.agents, func(h *agentHost) bool { return h.config.Interface == name })
 }
 
 // isUplink reports whether a mobile attaches by a link of this name.
 func (s *Shell) isUplink(name string) bool {
-	for _, h := range s.mobiles {
-		for _, u := range h.config.Uplinks {
-			if u == name {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.mobiles, func(h *mobileHost) bool { return slices.Contains(h.config.Uplinks, name) })
 }
 
 // prepareLink keeps the kernel from configuring an uplink by itself: addresses

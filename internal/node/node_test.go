@@ -85,14 +85,17 @@ type running struct {
 }
 
 // start runs a node with a configuration, in whose place for one value the
-// path of the control socket stands.
-func start(t *testing.T, text string) *running {
+// path of the control socket stands, in a namespace that is prepared before.
+func start(t *testing.T, text string, prepare ...func(*nstest.Space)) *running {
 	t.Helper()
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
 		t.Skipf("needs a TUN device: %v", err)
 	}
 	here, there := nstest.New(t), nstest.New(t)
 	nstest.Veth(here, "home0", there, "peer0")
+	for _, p := range prepare {
+		p(here)
+	}
 	dir := t.TempDir()
 	r := &running{T: t, space: here, peer: there, file: filepath.Join(dir, "roam6"), log: new(buffer), ended: make(chan error, 1)}
 	socket := filepath.Join(dir, "s")
@@ -283,6 +286,8 @@ func TestReload(t *testing.T) {
 // not end the node (requirements B5, B10).
 func TestInterfacesComeAndGo(t *testing.T) {
 	r := start(t, agentFile)
+	started := func() int { return strings.Count(r.log.String(), "router advertisements started") }
+	r.until("the first interface is used", func() bool { return started() == 1 })
 	link, err := r.space.Handle.LinkByName("home0")
 	if err != nil {
 		t.Fatal(err)
@@ -312,9 +317,7 @@ func TestInterfacesComeAndGo(t *testing.T) {
 		}
 		return s.Daemon.RouterAdvertisementsSent
 	}
-	r.until("the new interface is used", func() bool {
-		return strings.Count(r.log.String(), "router advertisements started") == 2
-	})
+	r.until("the new interface is used", func() bool { return started() == 2 })
 	n := sent()
 	r.until("advertisements go on", func() bool { return sent() > n+3 })
 	r.end()
@@ -363,6 +366,9 @@ func TestReloadMobile(t *testing.T) {
 		u := updates()
 		return len(u) == 1 && u[0].HomeAgent.String() == "2001:db8:10::2" && len(u[0].Uplinks) == 1 && u[0].Uplinks[0].Up
 	})
+	if ra := r.space.ReadSysctl("net/ipv6/conf/home0/accept_ra"); ra != "0" {
+		t.Errorf("accept_ra of the uplink is %s", ra)
+	}
 	globals, _, _ := strings.Cut(string(good), "config mobile_router")
 	reload(globals)
 	r.until("the mobile is gone", func() bool { return len(updates()) == 0 })

@@ -13,10 +13,6 @@ import (
 	"roam6/internal/role"
 )
 
-// errRestart is told where a change of the configuration takes effect only
-// after a restart.
-var errRestart = errors.New("takes effect when roam6 is restarted")
-
 // Reload reads the configuration again and applies the difference. A file with
 // errors changes nothing: the running configuration stays, and every error is
 // logged with its place.
@@ -62,7 +58,7 @@ func (s *Shell) tellRestarts(old, c *config.Config) {
 	a.LogLevel, b.LogLevel = 0, 0
 	needsPlane := len(c.MobileNodes)+len(c.HomeAgents) > 0 && s.plane == nil
 	if a != b || old.Metrics != c.Metrics || needsPlane {
-		s.log.Warn("a change of the configuration "+errRestart.Error(), "section", "globals or metrics")
+		s.log.Warn("a change of the configuration takes effect when roam6 is restarted", "section", "globals or metrics")
 	}
 }
 
@@ -141,6 +137,7 @@ func (s *Shell) applyAdvertisements(c *config.Config) {
 	}
 	for _, l := range s.links {
 		s.linkChanged(l)
+		s.prepareLink(l) // it may have become an uplink
 	}
 }
 
