@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/vishvananda/netlink"
@@ -254,20 +255,38 @@ func idealRouter(tr train) (func(), error) {
 	}
 	go r.hear()
 	go func() {
+		// A router that starts later than this one has not heard the first
+		// solicitation: it is repeated until there is an answer.
+		again := time.NewTicker(300 * time.Millisecond)
+		defer again.Stop()
 		was := false
-		for l := range links {
-			if l.Attrs().Name != linkUp {
-				continue
-			}
-			is := l.Attrs().OperState == netlink.OperUp
-			if is && !was {
-				_, err := r.conn.WriteToUDP([]byte(up.Attrs().HardwareAddr.String()+" "+tr.home().Addr().String()),
-					&net.UDPAddr{IP: net.ParseIP("ff02::2"), Port: solicitPort, Zone: linkUp})
-				if err != nil {
-					fmt.Fprintln(os.Stderr, "solicit:", err)
+		for {
+			select {
+			case l, open := <-links:
+				if !open {
+					return
+				}
+				if l.Attrs().Name != linkUp {
+					continue
+				}
+				is := l.Attrs().OperState == netlink.OperUp
+				came := is && !was
+				was = is
+				if !came {
+					continue
+				}
+				r.answered.Store(false)
+				again.Reset(300 * time.Millisecond)
+			case <-again.C:
+				if !was || r.answered.Load() {
+					continue
 				}
 			}
-			was = is
+			_, err := r.conn.WriteToUDP([]byte(up.Attrs().HardwareAddr.String()+" "+tr.home().Addr().String()),
+				&net.UDPAddr{IP: net.ParseIP("ff02::2"), Port: solicitPort, Zone: linkUp})
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "solicit:", err)
+			}
 		}
 	}()
 	return func() {
@@ -280,12 +299,13 @@ func idealRouter(tr train) (func(), error) {
 }
 
 type mobileRole struct {
-	train   train
-	up      netlink.Link
-	tunnel  *tunnel
-	conn    *net.UDPConn
-	address *netlink.Addr
-	rule    *netlink.Rule
+	answered atomic.Bool
+	train    train
+	up       netlink.Link
+	tunnel   *tunnel
+	conn     *net.UDPConn
+	address  *netlink.Addr
+	rule     *netlink.Rule
 }
 
 // hear takes advertisements.
@@ -296,6 +316,7 @@ func (r *mobileRole) hear() {
 		if err != nil {
 			return
 		}
+		r.answered.Store(true)
 		mac, router, _ := strings.Cut(string(b[:n]), " ")
 		for _, ip := range []net.IP{from.IP, net.ParseIP(router)} {
 			learn(r.up.Attrs().Index, ip, mac)
