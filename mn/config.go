@@ -8,6 +8,7 @@ import (
 
 	"roam6/internal/role"
 	"roam6/mip6"
+	"roam6/mn/ro"
 )
 
 // Constants and configuration variables of RFC 6275 §12 and §13.
@@ -30,8 +31,20 @@ type Config struct {
 	// HomeAddress and HomePrefix identify the node and its home link.
 	HomeAddress netip.Addr
 	HomePrefix  netip.Prefix
-	// HomeAgent is the home agent's global address.
-	HomeAgent netip.Addr
+	// HomeAgents are the global addresses of the home agents to register with, in
+	// order of preference. It may be empty with DiscoverHomeAgent.
+	HomeAgents []netip.Addr
+	// DiscoverHomeAgent asks the home link for its home agents (RFC 6275 §11.4.1)
+	// when there are none, and when none of them serves.
+	DiscoverHomeAgent bool
+	// RouteOptimisation tells with which correspondents to optimise routes.
+	RouteOptimisation ro.Policy
+	// DefaultSource: what this host sends without a choice of its own comes from
+	// the home address. Of several nodes on one host only one has it.
+	DefaultSource bool
+	// Hysteresis is how long a preferred uplink must be good before a working one
+	// is left for it.
+	Hysteresis time.Duration
 	// SA authenticates binding updates (RFC 4285). Nil sends them without
 	// authentication, which no home agent accepts by default.
 	SA *mip6.SecurityAssociation
@@ -46,9 +59,12 @@ type Config struct {
 	WaitForDAD bool
 	// FirstTimeout is InitialBindackTimeoutFirstReg; zero means its default.
 	FirstTimeout time.Duration
-	// Seed makes the node's random choices repeatable in tests; the shell
-	// passes a random one.
+	// Seed makes the node's choice of interface identifiers repeatable in tests;
+	// the shell passes a random one.
 	Seed uint64
+	// Random fills a slice with octets that nobody can guess: cookies and
+	// identifiers come from it. The shell passes crypto/rand, a test a seed.
+	Random func([]byte)
 }
 
 // Validate reports everything that is wrong with c.
@@ -60,9 +76,15 @@ func (c Config) Validate() error {
 	if !c.HomePrefix.IsValid() || !c.HomePrefix.Contains(c.HomeAddress) {
 		errs = append(errs, fmt.Errorf("home address %v is not inside the home prefix %v", c.HomeAddress, c.HomePrefix))
 	}
-	if !routable(c.HomeAgent) || c.HomeAgent == c.HomeAddress {
-		errs = append(errs, fmt.Errorf("home agent %v is not another node's routable unicast IPv6 address", c.HomeAgent))
+	if len(c.HomeAgents) == 0 && !c.DiscoverHomeAgent {
+		errs = append(errs, errors.New("no home agent, and discovery is off"))
 	}
+	for _, a := range c.HomeAgents {
+		if !routable(a) || a == c.HomeAddress {
+			errs = append(errs, fmt.Errorf("home agent %v is not another node's routable unicast IPv6 address", a))
+		}
+	}
+	errs = append(errs, c.RouteOptimisation.Validate())
 	if c.Lifetime < 2*mip6.LifetimeUnit {
 		errs = append(errs, fmt.Errorf("lifetime %v is shorter than %v", c.Lifetime, 2*mip6.LifetimeUnit))
 	}

@@ -46,7 +46,7 @@ type bench struct {
 
 func config() Config {
 	return Config{
-		Name: "train", HomeAddress: homeAddress, HomePrefix: homePrefix, HomeAgent: homeAgent, SA: &sa,
+		Name: "train", HomeAddress: homeAddress, HomePrefix: homePrefix, HomeAgents: []netip.Addr{homeAgent}, SA: &sa,
 		Timestamps: true, Lifetime: 600 * time.Second, Uplinks: []string{"up0", "up1"}, Seed: 1,
 	}
 }

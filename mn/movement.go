@@ -483,8 +483,8 @@ func (n *Node) learn(c candidate) {
 	for _, p := range c.router.Prefixes {
 		// At home the router is often the home agent itself, and says so by the
 		// R bit (RFC 6275 §11.5.5).
-		if c.home && p.Info.RouterAddress && p.Info.Prefix.Addr() == n.config.HomeAgent {
-			n.act(role.LearnNeighbor{Link: c.link.Index, Addr: n.config.HomeAgent, Ethernet: [6]byte(mac)})
+		if c.home && p.Info.RouterAddress && p.Info.Prefix.Addr() == n.agent() {
+			n.act(role.LearnNeighbor{Link: c.link.Index, Addr: n.agent(), Ethernet: [6]byte(mac)})
 		}
 	}
 }

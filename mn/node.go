@@ -15,6 +15,7 @@ package mn
 import (
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"roam6/internal/role"
@@ -184,6 +185,16 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
+// Agent is the home agent to register with; invalid while none is known.
+func (n *Node) Agent() netip.Addr { return n.agent() }
+
+func (n *Node) agent() netip.Addr {
+	if len(n.config.HomeAgents) == 0 {
+		return netip.Addr{}
+	}
+	return n.config.HomeAgents[0]
+}
+
 // Done reports that a Stop has been carried out.
 func (n *Node) Done() bool { return n.stopped }
 
@@ -197,7 +208,7 @@ func (n *Node) Reconfigure(now time.Time, c Config) []role.Action {
 	for _, l := range n.links {
 		l.preference = preferenceOf(l.Name, c.Uplinks)
 	}
-	if old.HomeAgent != c.HomeAgent {
+	if !slices.Equal(old.HomeAgents, c.HomeAgents) {
 		n.reg.forget()
 	}
 	n.decide(now, role.TriggerStart)
@@ -253,7 +264,7 @@ func (n *Node) forward() {
 	}
 	n.act(role.Forward{Changes: []overlay.Change{{Set: &overlay.Tunnel{
 		Key: key, Inner: inner,
-		Paths: []overlay.Path{{Local: a.careOf, Remote: n.config.HomeAgent, Link: a.link}},
+		Paths: []overlay.Path{{Local: a.careOf, Remote: n.agent(), Link: a.link}},
 	}}}})
 }
 

@@ -385,7 +385,7 @@ func TestConfigValidate(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"home address not routable": func(c *Config) { c.HomeAddress = netip.MustParseAddr("fe80::1") },
 		"outside home prefix":       func(c *Config) { c.HomeAddress = netip.MustParseAddr("2001:db8:99::1") },
-		"home agent is us":          func(c *Config) { c.HomeAgent = c.HomeAddress },
+		"home agent is us":          func(c *Config) { c.HomeAgents = []netip.Addr{c.HomeAddress} },
 		"no uplink":                 func(c *Config) { c.Uplinks = nil },
 		"lifetime":                  func(c *Config) { c.Lifetime = time.Second },
 	} {

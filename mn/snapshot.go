@@ -61,7 +61,7 @@ type CareOf struct {
 // Snapshot returns the state at a moment.
 func (n *Node) Snapshot(now time.Time) Snapshot {
 	s := Snapshot{
-		Name: n.config.Name, HomeAddress: n.config.HomeAddress, HomeAgent: n.config.HomeAgent,
+		Name: n.config.Name, HomeAddress: n.config.HomeAddress, HomeAgent: n.agent(),
 		Attachment: n.current.record(), Lost: n.current != nil && n.current.lost,
 		Update: Update{
 			Sequence: n.reg.sequence, Registered: n.reg.registered, CareOf: n.reg.careOf, Granted: n.reg.granted,

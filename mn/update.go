@@ -73,7 +73,7 @@ func (n *Node) sendUpdate(now time.Time) {
 			return
 		}
 	}
-	p := mip6.Packet{Source: careOf, Destination: n.config.HomeAgent, Message: m}
+	p := mip6.Packet{Source: careOf, Destination: n.agent(), Message: m}
 	if !a.home {
 		p.HomeAddress = n.config.HomeAddress
 	}
@@ -151,8 +151,8 @@ func (n *Node) received(now time.Time, e role.MessageReceived) {
 // a security association, that it is authentic. The care-of address it is
 // bound to is where the packet was sent: it has to have been ours.
 func (n *Node) verify(p mip6.Packet) (role.DropReason, error) {
-	if p.Source != n.config.HomeAgent || p.HomeAddress.IsValid() {
-		return role.DropUnexpected, fmt.Errorf("acknowledgement from %v, home agent is %v", p.From(), n.config.HomeAgent)
+	if p.Source != n.agent() || p.HomeAddress.IsValid() {
+		return role.DropUnexpected, fmt.Errorf("acknowledgement from %v, home agent is %v", p.From(), n.agent())
 	}
 	if p.To() != n.config.HomeAddress {
 		return role.DropNotForUs, fmt.Errorf("acknowledgement for home address %v", p.To())
@@ -312,7 +312,7 @@ func (n *Node) halt(why mip6.Status) {
 // refreshRequested answers a Binding Refresh Request of the home agent
 // (RFC 6275 §11.7.4).
 func (n *Node) refreshRequested(now time.Time, p mip6.Packet) {
-	if p.Source != n.config.HomeAgent || p.To() != n.config.HomeAddress {
+	if p.Source != n.agent() || p.To() != n.config.HomeAddress {
 		n.drop(role.DropUnexpected, p)
 		return
 	}
@@ -333,7 +333,7 @@ func (n *Node) tunnelRefused(now time.Time, e role.TunnelRefused) {
 	if !n.reg.mayAsk(now) {
 		return
 	}
-	n.log(slog.LevelWarn, "home agent refuses tunnelled packets, registering anew", slog.String("home_agent", n.config.HomeAgent.String()))
+	n.log(slog.LevelWarn, "home agent refuses tunnelled packets, registering anew", slog.String("home_agent", n.agent().String()))
 	n.freshTimeout()
 	n.requestUpdate(now)
 }
@@ -341,7 +341,7 @@ func (n *Node) tunnelRefused(now time.Time, e role.TunnelRefused) {
 // bindingError handles a Binding Error: the only one that concerns a home
 // registration says that the home agent does not know our messages.
 func (n *Node) bindingError(p mip6.Packet, m mip6.BindingError) {
-	if p.Source != n.config.HomeAgent || len(n.reg.outstanding) == 0 {
+	if p.Source != n.agent() || len(n.reg.outstanding) == 0 {
 		n.drop(role.DropUnsolicited, p)
 		return
 	}
@@ -356,7 +356,7 @@ func (n *Node) drop(r role.DropReason, p mip6.Packet) {
 // expireRegistration notes that the home agent has forgotten us.
 func (n *Node) expireRegistration(now time.Time) {
 	n.log(slog.LevelError, "registration expired without an answer from the home agent",
-		slog.String("care_of", n.reg.careOf.String()), slog.String("home_agent", n.config.HomeAgent.String()))
+		slog.String("care_of", n.reg.careOf.String()), slog.String("home_agent", n.agent().String()))
 	retransmit := n.reg.retransmit
 	n.reg.forget()
 	n.reg.retransmit = retransmit

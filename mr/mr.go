@@ -69,8 +69,10 @@ func (c Config) Validate() error {
 		if !p.IsValid() || !p.Addr().Is6() || p != p.Masked() || p.Bits() == 0 {
 			errs = append(errs, fmt.Errorf("mobile network prefix %v is not an IPv6 prefix without host bits", p))
 		}
-		if p.IsValid() && p.Contains(c.HomeAgent) {
-			errs = append(errs, fmt.Errorf("mobile network prefix %v contains the home agent %v", p, c.HomeAgent))
+		for _, a := range c.HomeAgents {
+			if p.IsValid() && p.Contains(a) {
+				errs = append(errs, fmt.Errorf("mobile network prefix %v contains the home agent %v", p, a))
+			}
 		}
 	}
 	return errors.Join(errs...)
@@ -205,6 +207,6 @@ func (r *Router) fallBack(out []role.Action, why mip6.Status) (mn.Verdict, []rol
 func (r *Router) log(message string, why mip6.Status) role.Action {
 	return role.Log{Level: slog.LevelError, Message: message, Attrs: []slog.Attr{
 		slog.String("node", r.config.Name), slog.String("home", r.config.HomeAddress.String()),
-		slog.String("home_agent", r.config.HomeAgent.String()), slog.Int("status", int(why)), slog.String("reason", why.String()),
+		slog.String("home_agent", r.node.Agent().String()), slog.Int("status", int(why)), slog.String("reason", why.String()),
 	}}
 }

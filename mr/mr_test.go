@@ -31,7 +31,7 @@ type bench struct {
 
 func newBench(t *testing.T, mode Mode) *bench {
 	c := Config{
-		Config: mn.Config{Name: "train", HomeAddress: home, HomePrefix: netip.PrefixFrom(home, 64).Masked(), HomeAgent: agent,
+		Config: mn.Config{Name: "train", HomeAddress: home, HomePrefix: netip.PrefixFrom(home, 64).Masked(), HomeAgents: []netip.Addr{agent},
 			SA: &sa, Lifetime: 600 * time.Second, Uplinks: []string{"up0"}},
 		Mode: mode, Prefixes: []netip.Prefix{prefix, second},
 	}

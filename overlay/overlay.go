@@ -23,6 +23,18 @@ const (
 	// address go to the mobile, and packets from a care-of address are accepted
 	// only with an inner source of that mobile's (RFC 6275 §10.4.5, RFC 3963 §9).
 	AgentSide
+	// CorrespondentSide is a correspondent node: packets to a home address go to
+	// the care-of address with a type 2 routing header (RFC 6275 §9.3.2). Of
+	// routes, not of tunnels.
+	CorrespondentSide
+)
+
+// Intervals of what an engine reports. TrafficInterval is the least time between
+// two reports of traffic between the same addresses; SilenceInterval is how long
+// a tunnel may bring nothing back before that is reported.
+const (
+	TrafficInterval = 10 * time.Second
+	SilenceInterval = 3 * time.Second
 )
 
 // Path is one way to the other end: outer addresses and, on a mobile with
@@ -55,13 +67,38 @@ type Tunnel struct {
 	Inner []netip.Prefix
 	// Paths are the ways to the other end, the preferred one first. Never empty.
 	Paths []Path
+	// Watch, on the mobile side, asks for reports of the peers whose packets use
+	// the tunnel from and to the home address itself: candidates for route
+	// optimisation.
+	Watch bool
 }
 
-// Change is one step of a batch: a tunnel to install or to swap in place of
-// the one with the same key, or a key to remove.
+// Pair names an optimised route: a home address and the node it talks to. Side
+// is MobileSide where the home address is ours, CorrespondentSide where the peer
+// is. A node that is mobile and correspondent at once may have both between the
+// same two nodes; its packets then carry both headers.
+type Pair struct {
+	Home, Peer netip.Addr
+	Side       Side
+}
+
+// Route is an optimised route (RFC 6275 §9.3, §11.3): packets between home
+// address and peer carry a Home Address option or a type 2 routing header in
+// place of a tunnel header. Mobility Header messages never use it (§6.1).
+type Route struct {
+	Pair
+	CareOf netip.Addr // of the mobile
+	Link   int        // on the mobile side, the interface of CareOf; 0: by routing
+}
+
+// Change is one step of a batch: a tunnel or a route to install, or to swap in
+// place of the one with the same key, or a key or pair to remove. Of the four
+// exactly one is used.
 type Change struct {
-	Set    *Tunnel
-	Remove Key // used when Set is nil
+	Set        *Tunnel
+	Remove     Key // used when the others are nil
+	Optimise   *Route
+	Deoptimise *Pair
 }
 
 // Counters are the packets and octets of one tunnel, inner packets counted.
@@ -78,6 +115,14 @@ type Status struct {
 	Counters Counters
 }
 
+// RouteStatus is an optimised route as the engine carries it out. Encapsulated
+// are packets sent with the headers, decapsulated those received with them.
+type RouteStatus struct {
+	Route
+	Since time.Time
+	Counters
+}
+
 // Plane is a data plane engine. It is safe for use by several goroutines.
 type Plane interface {
 	// Name is the engine's name as in the configuration: "tun", "kernel", "tcx".
@@ -89,6 +134,8 @@ type Plane interface {
 	Apply([]Change) error
 	// Tunnels returns a snapshot.
 	Tunnels() []Status
+	// Routes returns a snapshot of the optimised routes.
+	Routes() []RouteStatus
 	// Drops returns the packets dropped so far, by reason.
 	Drops() map[DropReason]uint64
 	// Close removes everything the engine put in the kernel.

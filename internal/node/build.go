@@ -1,6 +1,9 @@
 package node
 
 import (
+	"crypto/rand"
+	"net/netip"
+
 	"roam6/ha"
 	"roam6/internal/config"
 	"roam6/mn"
@@ -13,7 +16,8 @@ func mobileConfig(c config.MobileNode, seed uint64) mn.Config {
 		Name:         c.Name,
 		HomeAddress:  c.HomeAddress.Addr(),
 		HomePrefix:   c.HomeAddress.Masked(),
-		HomeAgent:    c.HomeAgent,
+		HomeAgents:   []netip.Addr{c.HomeAgent},
+		Random:       randomOctets,
 		SA:           c.Association,
 		Timestamps:   c.Replay == config.ReplayTimestamp,
 		Lifetime:     c.Lifetime,
@@ -51,3 +55,6 @@ func agentConfig(c config.HomeAgent, mobiles []config.Mobile) ha.Config {
 	}
 	return a
 }
+
+// randomOctets is what the roles take for unguessable.
+func randomOctets(b []byte) { _, _ = rand.Read(b) } // never fails

@@ -88,19 +88,59 @@ type MessageReceived struct {
 // forge that, so it is a reason to ask, not to believe.
 type TunnelRefused struct{ Home netip.Addr }
 
+// ICMPReceived delivers an ICMPv6 message of Mobile IPv6 (RFC 6275 §6.5–§6.8)
+// addressed to this node, anycast addresses of JoinAnycast included.
+type ICMPReceived struct {
+	Link   int
+	Packet mip6.ICMPPacket
+}
+
+// PeerRefused tells that Peer answered a Mobility Header message from Local with
+// an ICMPv6 Parameter Problem, "unrecognized next header": it does not know
+// Mobile IPv6 (RFC 6275 §11.3.5). Anybody can forge that.
+type PeerRefused struct{ Local, Peer netip.Addr }
+
+// TrafficSeen tells that the data plane carried a packet between a home address
+// and a peer. On overlay.MobileSide the home address is ours and the packet went
+// through the tunnel or along an optimised route; on overlay.CorrespondentSide
+// the peer is ours and the packet went along an optimised route. It comes with
+// the first packet of a pair, and then at most every overlay.TrafficInterval.
+type TrafficSeen struct {
+	Home, Peer netip.Addr
+	Side       overlay.Side
+}
+
+// TunnelSilent tells that a mobile's tunnel has carried packets to the home
+// agent for overlay.SilenceInterval and brought none back. It comes again as
+// long as that lasts, and is a reason to ask the home agent, not to leave it.
+type TunnelSilent struct{ Home netip.Addr }
+
+// UnknownHomeAddress tells of a data packet with a Home Address option that no
+// binding of this node permits (RFC 6275 §9.3.1).
+type UnknownHomeAddress struct {
+	Source      netip.Addr // of the packet
+	Destination netip.Addr // this node's address
+	Home        netip.Addr // in the option
+}
+
 // Stop asks the role to end in order: de-register, retract, clean up. The role
 // is done when its Next is zero and it has no more actions; the shell waits a
 // bounded time and then withdraws all kernel state of the role.
 type Stop struct{}
 
-func (Timeout) isEvent()         {}
-func (LinkChanged) isEvent()     {}
-func (LinkGone) isEvent()        {}
-func (RouterHeard) isEvent()     {}
-func (NeighborHeard) isEvent()   {}
-func (MessageReceived) isEvent() {}
-func (TunnelRefused) isEvent()   {}
-func (Stop) isEvent()            {}
+func (Timeout) isEvent()            {}
+func (LinkChanged) isEvent()        {}
+func (LinkGone) isEvent()           {}
+func (RouterHeard) isEvent()        {}
+func (NeighborHeard) isEvent()      {}
+func (MessageReceived) isEvent()    {}
+func (TunnelRefused) isEvent()      {}
+func (ICMPReceived) isEvent()       {}
+func (PeerRefused) isEvent()        {}
+func (TrafficSeen) isEvent()        {}
+func (TunnelSilent) isEvent()       {}
+func (UnknownHomeAddress) isEvent() {}
+func (Stop) isEvent()               {}
 
 // Action is something the shell must do. The set is closed. Actions of kernel
 // state are idempotent: adding what exists updates it, removing what is absent
@@ -113,6 +153,36 @@ type Action interface{ isAction() }
 type Send struct {
 	Packet mip6.Packet
 	Link   int
+}
+
+// SendICMP sends an ICMPv6 message of Mobile IPv6; Link is as for Send.
+type SendICMP struct {
+	Packet mip6.ICMPPacket
+	Link   int
+}
+
+// JoinAnycast makes this node receive packets to an anycast address of a link's
+// prefix, and answer neighbour solicitations for it as RFC 4861 §7.2.7 wants;
+// LeaveAnycast ends it.
+type JoinAnycast struct {
+	Link int
+	Addr netip.Addr
+}
+
+// LeaveAnycast ends a JoinAnycast.
+type LeaveAnycast struct {
+	Link int
+	Addr netip.Addr
+}
+
+// HomeAddressFormed tells the shell that the home link was renumbered: the node
+// with home address From is to live on at To as well (RFC 6275 §11.4.1). The
+// shell begins a mobile node for To that is otherwise configured like the one
+// for From, unless there is one. Valid is how long the new prefix is.
+type HomeAddressFormed struct {
+	From  netip.Addr
+	To    netip.Prefix // the new home address with the length of its home prefix
+	Valid time.Duration
 }
 
 // SolicitRouter sends a router solicitation to all routers on a link
@@ -187,11 +257,15 @@ type AddRoute struct{ Route Route }
 type RemoveRoute struct{ Route Route }
 
 // Route is a route in the main table. Two routes are the same when Destination,
-// Link and Via are.
+// From, Link and Via are.
 type Route struct {
 	Destination netip.Prefix
-	Link        int
-	Via         netip.Addr
+	// From, when valid, confines the route to packets with a source in this
+	// prefix. It is preferred to a route to the same destination without one
+	// (RFC 8028 §3.2).
+	From netip.Prefix
+	Link int
+	Via  netip.Addr
 	// Source, when valid, is the preferred source address.
 	Source netip.Addr
 	Metric int
@@ -240,24 +314,28 @@ type Acknowledged struct {
 	Sent   bool
 }
 
-func (Send) isAction()            {}
-func (SolicitRouter) isAction()   {}
-func (ProbeAddress) isAction()    {}
-func (ProbeNeighbor) isAction()   {}
-func (AnnounceAddress) isAction() {}
-func (DefendAddress) isAction()   {}
-func (UndefendAddress) isAction() {}
-func (AssignAddress) isAction()   {}
-func (UnassignAddress) isAction() {}
-func (AddRoute) isAction()        {}
-func (RemoveRoute) isAction()     {}
-func (LearnNeighbor) isAction()   {}
-func (Forward) isAction()         {}
-func (AdvertisePrefix) isAction() {}
-func (Dropped) isAction()         {}
-func (Log) isAction()             {}
-func (HandoverDone) isAction()    {}
-func (Acknowledged) isAction()    {}
+func (Send) isAction()              {}
+func (SendICMP) isAction()          {}
+func (JoinAnycast) isAction()       {}
+func (LeaveAnycast) isAction()      {}
+func (HomeAddressFormed) isAction() {}
+func (SolicitRouter) isAction()     {}
+func (ProbeAddress) isAction()      {}
+func (ProbeNeighbor) isAction()     {}
+func (AnnounceAddress) isAction()   {}
+func (DefendAddress) isAction()     {}
+func (UndefendAddress) isAction()   {}
+func (AssignAddress) isAction()     {}
+func (UnassignAddress) isAction()   {}
+func (AddRoute) isAction()          {}
+func (RemoveRoute) isAction()       {}
+func (LearnNeighbor) isAction()     {}
+func (Forward) isAction()           {}
+func (AdvertisePrefix) isAction()   {}
+func (Dropped) isAction()           {}
+func (Log) isAction()               {}
+func (HandoverDone) isAction()      {}
+func (Acknowledged) isAction()      {}
 
 // Handover is the timeline of one move. Times that did not happen are zero;
 // the phases are counted from Start.

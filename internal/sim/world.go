@@ -120,7 +120,7 @@ func NewWorld(seed uint64, routers, mobiles int, faults Faults) *World {
 		config.Mobiles = append(config.Mobiles, ha.Mobile{Name: fmt.Sprintf("m%d", i), HomeAddress: home, SA: &sa, Prefixes: []netip.Prefix{prefix}, Router: true})
 		m := &mobile{kernel: newKernel(), ethernet: [6]byte{2, 0, 0, 0, 1, byte(i)}}
 		m.config.Name = fmt.Sprintf("m%d", i)
-		m.config.HomeAddress, m.config.HomePrefix, m.config.HomeAgent = home, homePrefix, agentAddr
+		m.config.HomeAddress, m.config.HomePrefix, m.config.HomeAgents = home, homePrefix, []netip.Addr{agentAddr}
 		m.config.SA, m.config.Timestamps = &sa, i%2 == 0
 		m.config.Lifetime = 120 * time.Second
 		m.config.Uplinks = []string{"up0"}
