@@ -9,6 +9,7 @@ import (
 // Each target asserts that what decodes can be encoded, and that decoding that
 // gives the same again. The seeds are the hand-made vectors and generated packets.
 
+// Covers: Attack: malformed options.
 func FuzzParsePacket(f *testing.F) {
 	for _, v := range packetVectors {
 		f.Add(octets(f, v.wire))
@@ -51,6 +52,7 @@ func FuzzParsePacket(f *testing.F) {
 	})
 }
 
+// Covers: Attack: malformed options.
 func FuzzParseMessage(f *testing.F) {
 	for _, v := range messageVectors {
 		f.Add(octets(f, v.wire))

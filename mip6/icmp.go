@@ -78,6 +78,29 @@ func (HomeAgentReply) isICMP()      {}
 func (PrefixSolicitation) isICMP()  {}
 func (PrefixAdvertisement) isICMP() {}
 
+// homeAgentsAnycastID is the anycast identifier of the home agents (RFC 2526 §4).
+const homeAgentsAnycastID = 126
+
+// HomeAgentsAnycast is the Mobile IPv6 Home-Agents anycast address of a home
+// prefix, to which discovery requests go (RFC 6275 §6.5). Its interface identifier
+// ends in the anycast identifier below bits that are all one; in one of 64 bits
+// the universal/local bit is clear (RFC 2526 §2). Not for prefixes beyond 121 bits,
+// in which there is no room for it: the result is invalid.
+func HomeAgentsAnycast(prefix netip.Prefix) netip.Addr {
+	if !prefix.IsValid() || !prefix.Addr().Is6() || prefix.Bits() > 121 {
+		return netip.Addr{}
+	}
+	a := prefix.Masked().Addr().As16()
+	for i := range a {
+		a[i] |= byte(0xff >> min(max(prefix.Bits()-8*i, 0), 8))
+	}
+	if prefix.Bits() == 64 {
+		a[8] &^= 0x02
+	}
+	a[15] = a[15]&0x80 | homeAgentsAnycastID
+	return netip.AddrFrom16(a)
+}
+
 const (
 	icmpHeaderLen      = 8 // with identifier and flags
 	icmpChecksumOffset = 2

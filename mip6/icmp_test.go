@@ -187,3 +187,27 @@ func TestAppendICMPRejects(t *testing.T) {
 		t.Errorf("65,544 octets: %d octets, %v", len(b), err)
 	}
 }
+
+// RFC 2526 §2, §4: the anycast identifier 126 below bits that are one; in an
+// interface identifier of 64 bits the universal/local bit is zero.
+// Covers: H12.
+func TestHomeAgentsAnycast(t *testing.T) {
+	for prefix, want := range map[string]string{
+		"2001:db8:1:2::/64":      "2001:db8:1:2:fdff:ffff:ffff:fffe",
+		"2001:db8:1:2::1/64":     "2001:db8:1:2:fdff:ffff:ffff:fffe",
+		"2001:db8:1::/48":        "2001:db8:1:ffff:ffff:ffff:ffff:fffe",
+		"2001:db8:1:2:3::/80":    "2001:db8:1:2:3:ffff:ffff:fffe",
+		"2001:db8:1:2:3::/120":   "2001:db8:1:2:3::fe",
+		"2001:db8:1:2:3::80/121": "2001:db8:1:2:3::fe",
+		"2001:db8:1:2:3::/121":   "2001:db8:1:2:3::7e",
+	} {
+		if got := HomeAgentsAnycast(netip.MustParsePrefix(prefix)); got.String() != want {
+			t.Errorf("%s: %v, want %s", prefix, got, want)
+		}
+	}
+	for _, prefix := range []netip.Prefix{{}, netip.MustParsePrefix("2001:db8::/122"), netip.MustParsePrefix("10.0.0.0/8")} {
+		if got := HomeAgentsAnycast(prefix); got.IsValid() {
+			t.Errorf("%v: %v", prefix, got)
+		}
+	}
+}

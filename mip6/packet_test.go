@@ -197,6 +197,9 @@ func TestParsePacketExtensionHeaders(t *testing.T) {
 	}
 }
 
+// RFC 6275 §6.3, §6.4 and RFC 8200 §4: packets that must not be read.
+//
+// Covers: A7, Attack: malformed options.
 func TestParsePacketRejects(t *testing.T) {
 	mh, err := AppendMessage(nil, careOf, homeAgent, vectorUpdate())
 	if err != nil {

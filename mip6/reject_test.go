@@ -7,6 +7,9 @@ import (
 	"testing"
 )
 
+// RFC 6275 §9.2: what does not decode, and where.
+//
+// Covers: A3, Attack: malformed options.
 func TestParseMessageRejects(t *testing.T) {
 	const rest = "0001 c000 000a " // sequence, flags, lifetime
 	for _, c := range []struct {
@@ -81,6 +84,8 @@ func wantParseError(t *testing.T, value any, err error, offset int, reason Parse
 }
 
 // RFC 6275 §9.2: a bad checksum is silent, and is noticed before anything else.
+//
+// Covers: A3.
 func TestChecksumFirst(t *testing.T) {
 	for _, v := range messageVectors {
 		wire := octets(t, v.wire)

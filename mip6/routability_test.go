@@ -15,6 +15,8 @@ var (
 )
 
 // RFC 6275 §5.2.5; the values were computed by another implementation.
+//
+// Covers: C5.
 func TestReturnRoutabilityKeys(t *testing.T) {
 	home := testNodeKey.HomeToken(mobile, testHomeNonce)
 	away := testNodeKey.CareOfToken(careOf, testCareOfNonce)
@@ -40,6 +42,8 @@ func TestReturnRoutabilityKeys(t *testing.T) {
 
 // RFC 6275 §5.2.6 and §6.2.7; the octets were computed by another
 // implementation.
+//
+// Covers: C5.
 func TestAuthorizationVectors(t *testing.T) {
 	home := testNodeKey.HomeToken(mobile, testHomeNonce)
 	binding := NewBindingKey(home, testNodeKey.CareOfToken(careOf, testCareOfNonce))

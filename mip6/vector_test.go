@@ -170,6 +170,9 @@ func vectorUpdate(options ...Option) BindingUpdate {
 	return BindingUpdate{Sequence: 1, Flags: UpdateAcknowledge | UpdateHome, Lifetime: 10, Options: options}
 }
 
+// RFC 6275 §6.1, §6.2: every message, octet for octet.
+//
+// Covers: A1, A2.
 func TestMessageVectors(t *testing.T) {
 	for _, v := range messageVectors {
 		t.Run(v.name, func(t *testing.T) {
@@ -194,6 +197,8 @@ func TestMessageVectors(t *testing.T) {
 
 // RFC 6275 §6.1: reserved bits are zero when sent and ignored when received;
 // §6.2.3: the content of padding is ignored.
+//
+// Covers: A1, A2.
 func TestReservedBitsIgnored(t *testing.T) {
 	plain := octets(t, "3b010500 0000 1234 c000 000a 01020000")
 	noisy := octets(t, "3b0105ff 0000 1234 c0ff 000a 0102abcd")
@@ -271,7 +276,10 @@ func TestFindAndAll(t *testing.T) {
 	}
 }
 
-func TestSequenceAfter(t *testing.T) { // RFC 6275 §9.5.1
+// RFC 6275 §9.5.1.
+//
+// Covers: A6.
+func TestSequenceAfter(t *testing.T) {
 	for _, c := range []struct {
 		s, t Sequence
 		want bool

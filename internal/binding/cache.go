@@ -1,7 +1,9 @@
 // Package binding is what every node that keeps bindings for others has in
 // common: the binding cache (RFC 6275 §9.1) with its deadlines, the arithmetic
 // of lifetimes, and the check that tells a fresh binding update from a repeated
-// one. Home agent, correspondent node and mobility anchor point build on it.
+// one. Home agent, correspondent node and mobility anchor point build on it. A
+// correspondent's bindings have another key and other contents, so it keeps them
+// itself and shares the Deadlines.
 //
 // An entry holds several care-of addresses from the start (RFC 5648), each as
 // an overlay.Path, which can also be UDP over IPv4 (RFC 5555). Nothing here
@@ -76,8 +78,7 @@ type Entry struct {
 	Created  time.Time
 	Updated  time.Time
 
-	wake  time.Time
-	index int // place in the heap of deadlines, -1 when not there
+	Deadline // set by Cache.Wake
 }
 
 // CareOf is the preferred care-of address; invalid while there is none.
@@ -98,7 +99,7 @@ func (e *Entry) HasCareOf(addr netip.Addr) bool {
 type Cache struct {
 	limit     int
 	entries   map[netip.Addr]*Entry
-	deadlines deadlines
+	deadlines Deadlines[*Entry]
 }
 
 // NewCache returns an empty cache for at most limit entries; a limit of zero or
@@ -126,7 +127,7 @@ func (c *Cache) Add(home netip.Addr) (*Entry, error) {
 	if c.limit > 0 && len(c.entries) >= c.limit {
 		return nil, ErrFull
 	}
-	e := &Entry{Home: home, index: -1}
+	e := &Entry{Home: home}
 	c.entries[home] = e
 	return e, nil
 }
@@ -134,20 +135,20 @@ func (c *Cache) Add(home netip.Addr) (*Entry, error) {
 // Remove forgets the entry of a home address and its deadline.
 func (c *Cache) Remove(home netip.Addr) {
 	if e := c.entries[home]; e != nil {
-		c.deadlines.set(e, time.Time{})
+		c.deadlines.Set(e, time.Time{})
 		delete(c.entries, home)
 	}
 }
 
 // Wake sets the deadline of an entry of this cache; the zero time sets none.
-func (c *Cache) Wake(e *Entry, at time.Time) { c.deadlines.set(e, at) }
+func (c *Cache) Wake(e *Entry, at time.Time) { c.deadlines.Set(e, at) }
 
 // Next is the earliest deadline, or the zero time when there is none.
-func (c *Cache) Next() time.Time { return c.deadlines.next() }
+func (c *Cache) Next() time.Time { return c.deadlines.Next() }
 
 // Due returns an entry whose deadline is not after now, the earliest first, and
 // takes that deadline off it; nil when there is none.
-func (c *Cache) Due(now time.Time) *Entry { return c.deadlines.due(now) }
+func (c *Cache) Due(now time.Time) *Entry { return c.deadlines.Due(now) }
 
 // Sorted returns the entries in the order of their home addresses, so that what
 // is done for all of them is done in the same order every time.
