@@ -10,8 +10,9 @@ import (
 // Counters are the totals since Open.
 type Counters struct {
 	Received      uint64 // captured by the filter
-	Delivered     uint64 // handed to Deliver
-	Malformed     uint64 // no IPv6 packet, or shorter than its payload length
+	Delivered     uint64 // handed to Deliver, ICMP or Refused
+	Malformed     uint64 // no IPv6 packet, shorter than its payload length, or no refusal of ours
+	Limited       uint64 // refusals not reported because there were too many
 	Martian       uint64 // source or destination that no packet may have
 	NotLocal      uint64 // addressed to another node
 	Overflowed    uint64 // dropped by the kernel because the socket's buffer was full
@@ -22,9 +23,9 @@ type Counters struct {
 }
 
 type counters struct {
-	received, delivered, malformed, martian, notLocal, receiveErrors atomic.Uint64
-	sent                                                             atomic.Uint64
-	sendErrors                                                       [numSendReasons]atomic.Uint64
+	received, delivered, malformed, limited, martian, notLocal, receiveErrors atomic.Uint64
+	sent                                                                      atomic.Uint64
+	sendErrors                                                                [numSendReasons]atomic.Uint64
 
 	mu         sync.Mutex
 	overflowed uint64 // the kernel's counter starts anew at each reading
@@ -35,7 +36,7 @@ func (c *Conn) Counters() Counters {
 	k := &c.counters
 	s := Counters{
 		Received: k.received.Load(), Delivered: k.delivered.Load(), Malformed: k.malformed.Load(),
-		Martian: k.martian.Load(), NotLocal: k.notLocal.Load(), ReceiveErrors: k.receiveErrors.Load(),
+		Limited: k.limited.Load(), Martian: k.martian.Load(), NotLocal: k.notLocal.Load(), ReceiveErrors: k.receiveErrors.Load(),
 		Sent: k.sent.Load(), SendErrors: make(map[SendReason]uint64),
 	}
 	for r := range k.sendErrors {

@@ -16,9 +16,19 @@ const (
 	offsetDestination = 24
 )
 
+// ICMPv6 Parameter Problem, "unrecognized Next Header type encountered"
+// (RFC 4443 §3.4): what a node that does not know the Mobility Header answers
+// (RFC 6275 §11.3.5). Code 2, an unrecognized option, says nothing about the
+// Mobility Header, and code 0 nothing at all.
+const (
+	icmpHeaderLen        = 8
+	icmpParameterProblem = 4
+	icmpUnknownHeader    = 1
+)
+
 // hostPacketsOnly accepts packets addressed to this host at the link layer: no
-// outgoing, no overheard, no multicast ones (no Mobility Header is ever sent to
-// a group). The program that follows must end in a verdict.
+// outgoing, no overheard, no multicast ones (no signalling is ever sent to a
+// group). The program that follows must end in a verdict.
 func hostPacketsOnly() []bpf.Instruction {
 	return []bpf.Instruction{
 		bpf.LoadExtension{Num: bpf.ExtType},
@@ -27,40 +37,71 @@ func hostPacketsOnly() []bpf.Instruction {
 	}
 }
 
-// mobilityHeadersOnly accepts IPv6 packets whose Mobility Header comes first,
-// or behind a destination options header, a type 2 routing header, or one of
-// each in either order. Everything else with a Home Address option or a type 2
-// routing header is data, and must not be able to crowd out signalling. A load
-// beyond the end of a packet rejects it.
-func mobilityHeadersOnly() []bpf.Instruction {
+// signallingOnly accepts IPv6 packets whose Mobility Header comes first, or
+// behind destination options headers or type 2 routing headers, two of them at
+// most in any order. icmp: likewise the ICMPv6 messages of Mobile IPv6, and the
+// Parameter Problems that refuse a Mobility Header. Everything else with a Home
+// Address option or a type 2 routing header is data, and must not be able to
+// crowd out signalling. A load beyond the end of a packet rejects it.
+func signallingOnly(icmp bool) []bpf.Instruction {
+	program := []bpf.Instruction{
+		bpf.LoadConstant{Dst: bpf.RegX, Val: ipv6HeaderLen},
+		bpf.LoadAbsolute{Off: offsetNextHeader, Size: 1},
+	}
+	program = append(program, extensionHeaderStep()...)
+	program = append(program, extensionHeaderStep()...)
+	program = append(program,
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: mip6.ProtocolMobility, SkipTrue: 1},
+		bpf.RetConstant{Val: 1 << 18},
+	)
+	if icmp {
+		program = append(program, icmpStep()...)
+	}
+	return append(program, bpf.RetConstant{Val: 0})
+}
+
+// extensionHeaderStep is part of a program: it begins and ends with the protocol
+// of what stands at offset X in A, and passes over one extension header.
+func extensionHeaderStep() []bpf.Instruction {
+	return []bpf.Instruction{
+		0: bpf.JumpIf{Cond: bpf.JumpEqual, Val: mip6.ProtocolDestination, SkipTrue: 4}, // 5
+		1: bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: mip6.ProtocolRouting, SkipTrue: 11}, // the end
+		2: bpf.LoadIndirect{Off: 2, Size: 1},
+		3: bpf.JumpIf{Cond: bpf.JumpEqual, Val: mip6.RoutingType2, SkipTrue: 1}, // 5
+		4: bpf.RetConstant{Val: 0},
+		// What follows, and where: the length is in units of 8 octets without the first.
+		5:  bpf.LoadIndirect{Off: 0, Size: 1},
+		6:  bpf.StoreScratch{Src: bpf.RegA, N: 0},
+		7:  bpf.LoadIndirect{Off: 1, Size: 1},
+		8:  bpf.ALUOpConstant{Op: bpf.ALUOpAdd, Val: 1},
+		9:  bpf.ALUOpConstant{Op: bpf.ALUOpShiftLeft, Val: 3},
+		10: bpf.ALUOpX{Op: bpf.ALUOpAdd},
+		11: bpf.TAX{},
+		12: bpf.LoadScratch{Dst: bpf.RegA, N: 0},
+	}
+}
+
+// icmpStep is part of a program: what stands at offset X has the protocol in A.
+func icmpStep() []bpf.Instruction {
 	const (
-		mobility    = mip6.ProtocolMobility
-		destination = mip6.ProtocolDestination
-		routing     = mip6.ProtocolRouting
+		quoted       = icmpHeaderLen // the offending packet, in the message
+		afterQuoted  = quoted + ipv6HeaderLen
+		quotedHeader = quoted + offsetNextHeader
 	)
 	return []bpf.Instruction{
-		0: bpf.LoadAbsolute{Off: offsetNextHeader, Size: 1},
-		1: bpf.JumpIf{Cond: bpf.JumpEqual, Val: mobility, SkipTrue: 17},   // accept
-		2: bpf.JumpIf{Cond: bpf.JumpEqual, Val: destination, SkipTrue: 7}, // 10
-		3: bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: routing, SkipTrue: 16}, // reject
-		// Routing header: type, then what follows.
-		4: bpf.LoadAbsolute{Off: ipv6HeaderLen + 2, Size: 1},
-		5: bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: mip6.RoutingType2, SkipTrue: 14}, // reject
-		6: bpf.LoadAbsolute{Off: ipv6HeaderLen, Size: 1},
-		7: bpf.JumpIf{Cond: bpf.JumpEqual, Val: mobility, SkipTrue: 11}, // accept
-		8: bpf.JumpIf{Cond: bpf.JumpEqual, Val: destination, SkipTrue: 4},
-		9: bpf.RetConstant{Val: 0},
-		// Destination options header: what follows.
-		10: bpf.LoadAbsolute{Off: ipv6HeaderLen, Size: 1},
-		11: bpf.JumpIf{Cond: bpf.JumpEqual, Val: mobility, SkipTrue: 7},    // accept
-		12: bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: routing, SkipTrue: 7},  // reject
-		13: bpf.LoadAbsolute{Off: ipv6HeaderLen + 1, Size: 1},              // length of the first
-		14: bpf.ALUOpConstant{Op: bpf.ALUOpAdd, Val: 1},                    // extension header
-		15: bpf.ALUOpConstant{Op: bpf.ALUOpShiftLeft, Val: 3},              // in octets
-		16: bpf.TAX{},                                                      //
-		17: bpf.LoadIndirect{Off: ipv6HeaderLen, Size: 1},                  // next header of the second
-		18: bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: mobility, SkipTrue: 1}, // reject
-		19: bpf.RetConstant{Val: 1 << 18},
-		20: bpf.RetConstant{Val: 0},
+		0: bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: mip6.ProtocolICMPv6, SkipTrue: 12}, // reject
+		1: bpf.LoadIndirect{Off: 0, Size: 1},
+		2: bpf.JumpIf{Cond: bpf.JumpEqual, Val: icmpParameterProblem, SkipTrue: 3},                 // 6
+		3: bpf.JumpIf{Cond: bpf.JumpLessThan, Val: uint32(mip6.ICMPHomeAgentRequest), SkipTrue: 9}, // reject
+		4: bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: uint32(mip6.ICMPPrefixAdvertisement), SkipTrue: 8},
+		5: bpf.RetConstant{Val: 1 << 18},
+		6: bpf.LoadIndirect{Off: 1, Size: 1},
+		7: bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: icmpUnknownHeader, SkipTrue: 5}, // reject
+		// The packet that is refused, and what it begins with.
+		8:  bpf.LoadIndirect{Off: quotedHeader, Size: 1},
+		9:  bpf.JumpIf{Cond: bpf.JumpEqual, Val: mip6.ProtocolMobility, SkipTrue: 2}, // 12
+		10: bpf.LoadIndirect{Off: afterQuoted, Size: 1},
+		11: bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: mip6.ProtocolMobility, SkipTrue: 1}, // reject
+		12: bpf.RetConstant{Val: 1 << 18},
 	}
 }

@@ -8,7 +8,8 @@
 // packet socket sees such packets all the same. So there is one path, on every
 // kernel:
 //
-//	receive  AF_PACKET socket, filtered in the kernel to Mobility Headers
+//	receive  AF_PACKET socket, filtered in the kernel to Mobility Headers and
+//	         the ICMPv6 messages of Mobile IPv6
 //	silence  the stack drops what the packet socket has seen (see silence.go)
 //	send     IPPROTO_RAW socket: header included, routed by the kernel
 //
@@ -32,6 +33,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"roam6/internal/limit"
 )
 
 // DefaultTableName is the nftables table used when Options names none.
@@ -62,6 +65,18 @@ type Options struct {
 	// the socket's buffer and, when that is full, are dropped and counted. It
 	// must not call Close.
 	Deliver func(packet []byte, link int)
+	// ICMP, when not nil, takes the ICMPv6 messages of Mobile IPv6 (types 144 to
+	// 147, RFC 6275 §6.5–§6.8), to this node's addresses and to those of
+	// JoinAnycast, as Deliver takes Mobility Headers. Their checksum is not
+	// verified yet.
+	ICMP func(packet []byte, link int)
+	// Refused, when not nil, learns that a peer does not know the Mobility Header
+	// of a message from local: an ICMPv6 Parameter Problem code 1 that quotes it
+	// came (RFC 6275 §11.3.5). Anybody can forge that. It is called like Deliver,
+	// ten times a second at most.
+	Refused func(local, peer netip.Addr)
+	// Mark, when not zero, is the SO_MARK of what is sent.
+	Mark uint32
 }
 
 // Conn captures and sends signalling in one network namespace. Send and
@@ -70,6 +85,11 @@ type Conn struct {
 	log     *slog.Logger
 	local   func(netip.Addr) bool
 	deliver func([]byte, int)
+	icmp    func([]byte, int)
+
+	onRefused func(local, peer netip.Addr)
+	refusals  limit.Limiter
+	anycasts  anycasts
 
 	packet    *os.File // AF_PACKET
 	packetRaw syscall.RawConn
@@ -98,7 +118,9 @@ func Open(o Options) (_ *Conn, err error) {
 	if o.ReceiveBuffer <= 0 {
 		o.ReceiveBuffer = defaultReceiveBuffer
 	}
-	c := &Conn{log: o.Log, local: o.Local, deliver: o.Deliver, done: make(chan struct{})}
+	c := &Conn{
+		log: o.Log, local: o.Local, deliver: o.Deliver, icmp: o.ICMP, onRefused: o.Refused, done: make(chan struct{}),
+	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -110,10 +132,10 @@ func Open(o Options) (_ *Conn, err error) {
 	if c.unheard, err = openUnheard(); err != nil {
 		return nil, needsCapability("raw socket for protocol 135", err)
 	}
-	if c.raw, err = openSender(); err != nil {
+	if c.raw, err = openSender(o.Mark); err != nil {
 		return nil, needsCapability("raw IPv6 socket for sending", err)
 	}
-	if c.packet, err = openPacket(o.ReceiveBuffer); err != nil {
+	if c.packet, err = openPacket(o.ReceiveBuffer, o.ICMP != nil || o.Refused != nil); err != nil {
 		return nil, needsCapability("packet socket", err)
 	}
 	if c.packetRaw, err = c.packet.SyscallConn(); err != nil {
@@ -181,7 +203,7 @@ func withoutNftables(mobileIPv6 bool) string {
 	if mobileIPv6 {
 		return "nftables unavailable: this kernel has Mobile IPv6 of its own and answers malformed signalling besides roam6" + remedy
 	}
-	return "nftables unavailable: the kernel answers every binding update from a mobile that is away, and every acknowledgement to one, with an ICMPv6 Parameter Problem, which the other end may take for a refusal" + remedy
+	return "nftables unavailable: the kernel answers every binding update from a mobile that is away, every acknowledgement to one, and every packet along an optimised route with an ICMPv6 Parameter Problem, which the other end may take for a refusal" + remedy
 }
 
 // needsCapability explains a socket error to the operator.

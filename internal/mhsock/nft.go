@@ -92,11 +92,15 @@ func extensionHeader(kind uint8, offset, n uint32) rule {
 		uint32(unix.NFTA_EXTHDR_LEN, n))
 }
 
-// notDecrypted continues only with packets that did not come out of IPsec.
-func (r rule) notDecrypted() rule {
+// notDecrypted continues only with packets that did not come out of IPsec,
+// decrypted only with those that did.
+func (r rule) notDecrypted() rule { return r.secpath().equal(0) }
+func (r rule) decrypted() rule    { return r.secpath().equal(1) }
+
+func (r rule) secpath() rule {
 	return r.expression("meta", attributes(nil).
 		uint32(unix.NFTA_META_DREG, unix.NFT_REG_1).
-		uint32(unix.NFTA_META_KEY, metaSecpath)).equal(0)
+		uint32(unix.NFTA_META_KEY, metaSecpath))
 }
 
 func (r rule) equal(v ...byte) rule    { return r.compare(unix.NFT_CMP_EQ, v) }

@@ -60,7 +60,7 @@ func build(source, destination netip.Addr, payloadProtocol byte, payload []byte,
 }
 
 func TestFilter(t *testing.T) {
-	vm, err := bpf.NewVM(mobilityHeadersOnly())
+	vm, err := bpf.NewVM(signallingOnly(false))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,6 +107,7 @@ func TestFilter(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	us, peer := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
+	anycast := netip.MustParseAddr("2001:db8::fdff:ffff:ffff:fffe")
 	local := func(a netip.Addr) bool {
 		return a == us || a.IsLoopback() || a.IsMulticast() || a.IsUnspecified()
 	}
@@ -132,10 +133,12 @@ func TestCheck(t *testing.T) {
 		{"source mapped", build(addr("::ffff:192.0.2.1"), us, 135, mobilityMsg), martian},
 		{"destination loopback", build(peer, netip.IPv6Loopback(), 135, mobilityMsg), martian},
 		{"destination multicast", build(peer, addr("ff02::1"), 135, mobilityMsg), martian},
+		{"ICMPv6 to an anycast address", build(peer, anycast, 58, mobilityMsg), deliverable}, // RFC 6275 §10.5
+		{"mobility header to an anycast address", build(peer, anycast, 135, mobilityMsg), notLocal},
 		{"destination unspecified", build(peer, netip.IPv6Unspecified(), 135, mobilityMsg), martian},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p, v := check(tt.packet, local)
+			p, v := check(tt.packet, local, func(a netip.Addr) bool { return a == anycast })
 			if v != tt.want {
 				t.Fatalf("verdict %d, want %d", v, tt.want)
 			}
@@ -152,7 +155,7 @@ func FuzzCheck(f *testing.F) {
 	f.Add(build(a, b, 135, mobilityMsg, routing(2, homeAddress), homeAddressOption(0)))
 	f.Add([]byte{0x60})
 	f.Fuzz(func(t *testing.T, packet []byte) {
-		p, v := check(packet, func(netip.Addr) bool { return true })
+		p, v := check(packet, func(netip.Addr) bool { return true }, func(netip.Addr) bool { return false })
 		if v == deliverable && (len(p) > len(packet) || len(p) != 40+int(binary.BigEndian.Uint16(p[4:]))) {
 			t.Errorf("delivered %d of %d octets", len(p), len(packet))
 		}

@@ -12,16 +12,18 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/sock"
+	"roam6/mip6"
 )
 
 // maxPacket is larger than any packet that holds a Mobility Header (2,048
-// octets at most, RFC 6275 §6.1.1) behind the headers the filter lets pass.
+// octets at most, RFC 6275 §6.1.1) behind the headers the filter lets pass, or
+// an ICMPv6 message as the RFCs allow it (1,280 octets).
 const maxPacket = 40 + 2048 + 2048 + 2048
 
 // errorPause keeps a broken socket from spinning.
 const errorPause = 10 * time.Millisecond
 
-func openPacket(buffer int) (_ *os.File, err error) {
+func openPacket(buffer int, icmp bool) (_ *os.File, err error) {
 	// Protocol 0 receives nothing: no packet gets in before the filter is on.
 	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -32,7 +34,7 @@ func openPacket(buffer int) (_ *os.File, err error) {
 			unix.Close(fd)
 		}
 	}()
-	if err := sock.AttachFilter(fd, append(hostPacketsOnly(), mobilityHeadersOnly()...)); err != nil {
+	if err := sock.AttachFilter(fd, append(hostPacketsOnly(), signallingOnly(icmp)...)); err != nil {
 		return nil, os.NewSyscallError("SO_ATTACH_FILTER", err)
 	}
 	// Saves the kernel the filter run for what we send; older kernels (< 4.20)
@@ -96,11 +98,10 @@ func (c *Conn) receiveRunLoop() {
 			c.counters.malformed.Add(1)
 			continue
 		}
-		packet, verdict := check(buffer[:n], c.local)
+		packet, verdict := check(buffer[:n], c.local, c.anycasts.contains)
 		switch verdict {
 		case deliverable:
-			c.counters.delivered.Add(1)
-			c.deliver(append([]byte(nil), packet...), link.Ifindex)
+			c.dispatch(packet, link.Ifindex)
 		case malformed:
 			c.counters.malformed.Add(1)
 		case martian:
@@ -108,6 +109,26 @@ func (c *Conn) receiveRunLoop() {
 		case notLocal:
 			c.counters.notLocal.Add(1)
 		}
+	}
+}
+
+// dispatch hands a packet to whom it concerns. It belongs to the buffer.
+func (c *Conn) dispatch(packet []byte, link int) {
+	protocol, at := payloadOf(packet)
+	deliver := c.deliver
+	switch {
+	case protocol != mip6.ProtocolICMPv6:
+	case len(packet) > at && packet[at] == icmpParameterProblem:
+		if c.onRefused != nil {
+			c.refused(packet, at)
+		}
+		return
+	default:
+		deliver = c.icmp
+	}
+	if deliver != nil {
+		c.counters.delivered.Add(1)
+		deliver(append([]byte(nil), packet...), link)
 	}
 }
 
@@ -122,8 +143,9 @@ const (
 )
 
 // check repeats those checks of the kernel's ip6_rcv that a packet socket is
-// ahead of, and returns the packet without the padding of short frames.
-func check(b []byte, local func(netip.Addr) bool) ([]byte, verdict) {
+// ahead of, and returns the packet without the padding of short frames. An
+// anycast address receives ICMPv6 only: no node registers with one.
+func check(b []byte, local, anycast func(netip.Addr) bool) ([]byte, verdict) {
 	if len(b) < ipv6HeaderLen || b[0]>>4 != 6 {
 		return nil, malformed
 	}
@@ -139,7 +161,7 @@ func check(b []byte, local func(netip.Addr) bool) ([]byte, verdict) {
 		destination.IsMulticast() || destination.IsUnspecified() || destination.IsLoopback() {
 		return nil, martian
 	}
-	if !local(destination) {
+	if !local(destination) && !(b[offsetNextHeader] == mip6.ProtocolICMPv6 && anycast(destination)) {
 		return nil, notLocal
 	}
 	return b[:end], deliverable

@@ -73,11 +73,17 @@ type sender struct {
 	link int // bound to; 0: none
 }
 
-func openSender() (*sender, error) {
+func openSender(mark uint32) (*sender, error) {
 	// IPPROTO_RAW includes the header (IPV6_HDRINCL) and receives nothing.
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_RAW)
 	if err != nil {
 		return nil, err
+	}
+	if mark != 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(mark)); err != nil {
+			unix.Close(fd)
+			return nil, os.NewSyscallError("SO_MARK", err)
+		}
 	}
 	return &sender{file: newFile(fd, "mhsock raw")}, nil
 }

@@ -16,7 +16,8 @@ import (
 	"roam6/mip6"
 )
 
-// What the stack would say to signalling, and what keeps it from saying so:
+// What the stack would say to signalling and to data along optimised routes, and
+// what keeps it from saying so:
 //
 //	Mobility Header first       "unrecognized next header" (Parameter Problem
 //	                            code 1), unless a raw socket for protocol 135
@@ -25,14 +26,18 @@ import (
 //	type 2 routing header       "erroneous header field" (code 0): both dropped
 //	                            by nftables in the input hook, which concerns
 //	                            packets to local addresses only, after the
-//	                            packet socket has its copy.
+//	                            packet sockets have their copies.
+//	ICMPv6 144 to 147           nothing: informational types that the kernel does
+//	                            not know are ignored.
 //
-// Data packets of route optimisation carry the same option and the same
-// header. A kernel without Mobile IPv6 can only answer them with errors, so
-// they are dropped too. A kernel with Mobile IPv6 handles them, so there the
-// rules are confined to signalling; and because such a kernel answers some
-// Mobility Headers itself (RFC 6275 §9.2), those are dropped as well, except
-// where IPsec has just decrypted them.
+// That goes for data as well as for signalling, and for kernels with Mobile IPv6
+// as well as without: the data plane takes the packets of optimised routes from
+// a packet socket of its own on every kernel, and a kernel that handled them too
+// would do so a second time. A kernel with Mobile IPv6 answers some Mobility
+// Headers itself (RFC 6275 §9.2), so there those without option or header are
+// dropped as well. What such a kernel does with IPsec is left to it: packets
+// whose option or header ESP or AH follows, and packets that it has just
+// decrypted.
 
 func openUnheard() (*os.File, error) {
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, mip6.ProtocolMobility)
@@ -78,6 +83,9 @@ func rules(mobileIPv6 bool) []rule {
 		unit          = 8  // octets
 		headerUnits   = 2  // least length field of a header with the option
 		option        = 16 // its length field
+		routingLen    = 24 // of a type 2 routing header
+		protocolESP   = 50
+		protocolAH    = 51
 	)
 	nextHeaderIs := func(v byte) rule { return load(offsetNextHeader, 1).equal(v) }
 	var rs []rule
@@ -86,27 +94,26 @@ func rules(mobileIPv6 bool) []rule {
 	}
 	// Most packets have neither header: let them go with two comparisons.
 	rs = append(rs, load(offsetNextHeader, 1).notEqual(mip6.ProtocolDestination).notEqual(mip6.ProtocolRouting).accept())
+	if mobileIPv6 {
+		rs = append(rs, rule(nil).decrypted().accept())
+		for _, ipsec := range []byte{protocolESP, protocolAH} {
+			rs = append(rs,
+				load(ipv6HeaderLen, 1).equal(ipsec).accept(),
+				// Behind a type 2 routing header and a Home Address option.
+				nextHeaderIs(mip6.ProtocolRouting).load(ipv6HeaderLen, 1).equal(mip6.ProtocolDestination).
+					load(ipv6HeaderLen+routingLen, 1).equal(ipsec).accept())
+		}
+	}
 	for place := range uint32(homeAddressPlaces) {
 		r := nextHeaderIs(mip6.ProtocolDestination)
-		if mobileIPv6 {
-			r = r.load(ipv6HeaderLen, 1).equal(mip6.ProtocolMobility)
-		}
 		// The header must be long enough to hold the option there, or what is
 		// compared is somebody's payload.
 		r = r.load(ipv6HeaderLen+1, 1).atLeast(byte(headerUnits + place))
 		r = r.load(ipv6HeaderLen+first+unit*place, typeAndLength).equal(mip6.OptionTypeHomeAddress, option)
 		rs = append(rs, r.drop())
 	}
-	if !mobileIPv6 {
-		// Wherever it stands in the chain of extension headers.
-		return append(rs, extensionHeader(mip6.ProtocolRouting, 2, 1).equal(mip6.RoutingType2).drop())
-	}
-	for _, next := range []byte{mip6.ProtocolMobility, mip6.ProtocolDestination} {
-		rs = append(rs, nextHeaderIs(mip6.ProtocolRouting).
-			load(ipv6HeaderLen+2, 1).equal(mip6.RoutingType2).
-			load(ipv6HeaderLen, 1).equal(next).drop())
-	}
-	return rs
+	// Wherever it stands in the chain of extension headers.
+	return append(rs, extensionHeader(mip6.ProtocolRouting, 2, 1).equal(mip6.RoutingType2).drop())
 }
 
 // silencer keeps the nftables table in place.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 
@@ -18,6 +19,9 @@ func linkNumber(i int) string { return fmt.Sprintf("if%d", i) }
 
 func normalRoute(r role.Route) role.Route {
 	r.Destination = r.Destination.Masked()
+	if r.From = r.From.Masked(); r.From.Bits() == 0 {
+		r.From = netip.Prefix{} // from anywhere
+	}
 	r.Via = r.Via.WithZone("")
 	if r.Metric == 0 {
 		r.Metric = DefaultMetric
@@ -94,7 +98,7 @@ func (s *State) applyRoute(k routeKey) error {
 			wanted.Routes = append(wanted.Routes, r)
 		}
 	}
-	if _, ok := s.wantedRoute(role.Route{Destination: k.destination, Link: k.link, Via: k.via}); ok && !s.usable(k.link) {
+	if _, ok := s.wantedRoute(role.Route{Destination: k.destination, From: k.from, Link: k.link, Via: k.via}); ok && !s.usable(k.link) {
 		return ErrDeferred
 	}
 	for r := range s.routes {
@@ -154,7 +158,11 @@ func (s *State) reconcile() error {
 		_, ok := s.wantedRoute(r)
 		return s.usable(r.Link) && (ok || s.settled)
 	})
-	return s.carryOut(diff(wanted, present))
+	err = s.carryOut(diff(wanted, present))
+	if !s.settled && !s.steered {
+		return err
+	}
+	return errors.Join(err, s.applySteering())
 }
 
 func filter[T any](in []T, keep func(T) bool) []T {
@@ -323,6 +331,8 @@ func (s *State) addRoute(r role.Route) error {
 		return fmt.Errorf("%w (%w)", ErrDeferred, err)
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("%w: run as root or with CAP_NET_ADMIN", err)
+	case errors.Is(err, unix.EINVAL) && r.From.IsValid():
+		return fmt.Errorf("%w: the kernel lacks CONFIG_IPV6_SUBTREES, or the preferred source is not assigned", err)
 	case err != nil:
 		return err
 	}

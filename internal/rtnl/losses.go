@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"roam6/internal/role"
@@ -59,6 +60,7 @@ func (s *State) linkGone(index int) {
 			delete(s.neighbors, k)
 		}
 	}
+	s.steering = slices.DeleteFunc(s.steering, func(g Steering) bool { return g.Device == index })
 	if s.homeLink == index {
 		s.homeLink = 0
 	}

@@ -211,9 +211,13 @@ func addressKeyBody(a Address) []byte {
 // removal: the tag in it keeps other people's routes from being removed.
 func routeBody(r role.Route) []byte {
 	scope := byte(unix.RT_SCOPE_UNIVERSE)
-	b := []byte{unix.AF_INET6, byte(r.Destination.Bits()), 0, 0, unix.RT_TABLE_MAIN, Protocol, scope, unix.RTN_UNICAST, 0, 0, 0, 0}
+	b := []byte{unix.AF_INET6, byte(r.Destination.Bits()), byte(max(r.From.Bits(), 0)), 0, unix.RT_TABLE_MAIN, Protocol, scope, unix.RTN_UNICAST, 0, 0, 0, 0}
 	v := r.Destination.Addr().As16()
 	b = appendAttribute(b, unix.RTA_DST, v[:])
+	if r.From.IsValid() {
+		v = r.From.Addr().As16()
+		b = appendAttribute(b, unix.RTA_SRC, v[:])
+	}
 	b = appendUint32(b, unix.RTA_OIF, uint32(r.Link))
 	if r.Via.IsValid() {
 		v = r.Via.As16()
@@ -229,14 +233,23 @@ func routeBody(r role.Route) []byte {
 // parseRoutes decodes RTM_NEWROUTE or RTM_DELROUTE of the main table that carry
 // our tag. Routes of the same destination and metric come as one message.
 func parseRoutes(data []byte) []role.Route {
+	if table, routes := parseTaggedRoutes(data); table == unix.RT_TABLE_MAIN {
+		return routes
+	}
+	return nil
+}
+
+// parseTaggedRoutes is parseRoutes for every table.
+func parseTaggedRoutes(data []byte) (table uint32, routes []role.Route) {
 	if len(data) < unix.SizeofRtMsg || data[0] != unix.AF_INET6 || data[5] != Protocol || data[7] != unix.RTN_UNICAST {
-		return nil
+		return 0, nil
 	}
-	bits, table := int(data[1]), uint32(data[4])
-	if bits > 128 || data[2] != 0 {
-		return nil // routes with a source prefix are not ours
+	bits, fromBits := int(data[1]), int(data[2])
+	if bits > 128 || fromBits > 128 {
+		return 0, nil
 	}
-	destination := netip.IPv6Unspecified()
+	table = uint32(data[4])
+	destination, from := netip.IPv6Unspecified(), netip.IPv6Unspecified()
 	r := role.Route{}
 	var multipath []byte
 	for kind, v := range attributes(data[unix.SizeofRtMsg:]) {
@@ -248,6 +261,10 @@ func parseRoutes(data []byte) []role.Route {
 		case unix.RTA_DST:
 			if a, ok := addrOf(v); ok {
 				destination = a
+			}
+		case unix.RTA_SRC:
+			if a, ok := addrOf(v); ok {
+				from = a
 			}
 		case unix.RTA_OIF:
 			if i, ok := uint32Of(v); ok {
@@ -265,14 +282,13 @@ func parseRoutes(data []byte) []role.Route {
 			multipath = v
 		}
 	}
-	if table != unix.RT_TABLE_MAIN {
-		return nil
-	}
 	r.Destination = netip.PrefixFrom(destination, bits)
-	if multipath == nil {
-		return []role.Route{r}
+	if fromBits > 0 {
+		r.From = netip.PrefixFrom(from, fromBits)
 	}
-	var all []role.Route
+	if multipath == nil {
+		return table, []role.Route{r}
+	}
 	for len(multipath) >= unix.SizeofRtNexthop {
 		n := int(binary.NativeEndian.Uint16(multipath))
 		if n < unix.SizeofRtNexthop || n > len(multipath) {
@@ -286,10 +302,10 @@ func parseRoutes(data []byte) []role.Route {
 				hop.Via, _ = addrOf(v)
 			}
 		}
-		all = append(all, hop)
+		routes = append(routes, hop)
 		multipath = multipath[min((n+3)&^3, len(multipath)):]
 	}
-	return all
+	return table, routes
 }
 
 // neighborBody is the body of a message about a neighbour.

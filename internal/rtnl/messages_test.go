@@ -54,6 +54,8 @@ func TestRouteMessage(t *testing.T) {
 	for _, r := range []role.Route{
 		route("::/0", "fe80::1", 7, "2001:db8::1", 512),
 		route("2001:db8::/64", "", 1<<20, "", 256),
+		{Destination: pfx("::/0"), From: pfx("2001:db8:1::/64"), Via: ip("fe80::1"), Link: 7, Metric: 512},
+		{Destination: pfx("::/0"), From: pfx("2001:db8:1::1/128"), Link: 7, Source: ip("2001:db8:1::1"), Metric: 512},
 	} {
 		got := parseRoutes(routeBody(r))
 		if len(got) != 1 || got[0] != r {

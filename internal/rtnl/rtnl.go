@@ -2,7 +2,8 @@
 //
 //	Watcher         links as role events, and everything others change
 //	State           addresses and routes the node wants, kept as values and
-//	                reconciled with what the kernel has; learned neighbours
+//	                reconciled with what the kernel has; learned neighbours;
+//	                rules that lead chosen traffic to a home address (Steer)
 //	LocalAddresses  is this address ours?
 //	Sysctls         settings of net.ipv6, restored at the end
 //

@@ -50,6 +50,11 @@ type State struct {
 	foreignAddresses map[linkAddress]struct{}
 	foreignRoutes    map[routeKey]struct{}
 
+	steering  []Steering            // wanted, in order
+	tables    map[netip.Addr]uint32 // of the home addresses in it
+	steered   bool                  // Steer was called: what is present and not wanted is stale
+	unsteered bool                  // the kernel has nothing of it, and nothing is wanted
+
 	down    map[int]bool // interfaces known to be administratively down
 	tagging tagging
 	settled bool // Reconcile was called: what is present and not wanted is stale
@@ -147,6 +152,9 @@ func (s *State) AssignAddress(a role.AssignAddress) error {
 	if err := s.applyAddress(s.resolve(k)); err != nil {
 		return fmt.Errorf("assign %v to interface %d: %w", a.Prefix, a.Link, err)
 	}
+	if s.steers(k.addr) {
+		return s.applySteering()
+	}
 	return nil
 }
 
@@ -176,6 +184,9 @@ func (s *State) AddRoute(a role.AddRoute) error {
 	r := normalRoute(a.Route)
 	if !r.Destination.IsValid() || !r.Destination.Addr().Is6() {
 		return fmt.Errorf("add route: %v is not an IPv6 prefix", a.Route.Destination)
+	}
+	if r.From.IsValid() && !r.From.Addr().Is6() {
+		return fmt.Errorf("add route: source %v is not an IPv6 prefix", a.Route.From)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -293,10 +304,13 @@ func (s *State) Close() error {
 	}
 	clear(s.wantedAddresses)
 	clear(s.wantedRoutes)
-	present, err := s.takeStock()
-	if err == nil {
-		err = s.carryOut(diff(Snapshot{}, present))
+	s.steering, s.steered = nil, true
+	err := s.applySteering()
+	present, e := s.takeStock()
+	if e == nil {
+		e = s.carryOut(diff(Snapshot{}, present))
 	}
+	err = errors.Join(err, e)
 	for k := range s.neighbors {
 		if e := s.requests.forget(k.link, k.addr); e != nil && !errorIs(e, unix.ENOENT, unix.ENODEV, unix.ENXIO) {
 			err = errors.Join(err, fmt.Errorf("forget neighbour %v on interface %d: %w", k.addr, k.link, e))

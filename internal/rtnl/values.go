@@ -34,11 +34,12 @@ type Snapshot struct {
 // routeKey is the identity of a route (role.Route).
 type routeKey struct {
 	destination netip.Prefix
+	from        netip.Prefix // invalid: any source
 	link        int
 	via         netip.Addr
 }
 
-func keyOf(r role.Route) routeKey { return routeKey{r.Destination, r.Link, r.Via} }
+func keyOf(r role.Route) routeKey { return routeKey{r.Destination, r.From, r.Link, r.Via} }
 
 // sort puts the snapshot in the order of its text.
 func (s *Snapshot) sort() {
@@ -54,6 +55,7 @@ func compareAddresses(a, b Address) int {
 func compareRoutes(a, b role.Route) int {
 	return cmp.Or(a.Destination.Addr().Compare(b.Destination.Addr()),
 		cmp.Compare(a.Destination.Bits(), b.Destination.Bits()),
+		a.From.Addr().Compare(b.From.Addr()), cmp.Compare(a.From.Bits(), b.From.Bits()),
 		cmp.Compare(a.Metric, b.Metric), cmp.Compare(a.Link, b.Link),
 		a.Via.Compare(b.Via), a.Source.Compare(b.Source))
 }
@@ -98,6 +100,9 @@ func formatRoute(r role.Route, name func(int) string) string {
 	s := r.Destination.String()
 	if r.Destination.Bits() == 0 {
 		s = "default"
+	}
+	if r.From.IsValid() {
+		s += " from " + r.From.String()
 	}
 	if r.Via.IsValid() {
 		s += " via " + r.Via.String()

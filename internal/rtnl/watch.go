@@ -194,18 +194,20 @@ func (w *Watcher) subscribeLinks() (*nl.NetlinkSocket, error) {
 	return w.subscribe(nil, unix.RTNLGRP_LINK, unix.RTNLGRP_IPV6_IFADDR)
 }
 
-// subscribeRoutes hears of removed routes that carry our tag and, in the
-// kernel already, of nothing else: a router may see many others come and go.
+// subscribeRoutes hears of removed routes that carry our tag, of removed rules
+// and, in the kernel already, of nothing else: a router may see many other
+// routes come and go.
 func (w *Watcher) subscribeRoutes() (*nl.NetlinkSocket, error) {
 	const offsetType, offsetProtocol = 4, unix.SizeofNlMsghdr + 5
 	return w.subscribe([]bpf.Instruction{
 		bpf.LoadAbsolute{Off: offsetType, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(sock.NetworkOrder16(unix.RTM_DELRULE)), SkipTrue: 3},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(sock.NetworkOrder16(unix.RTM_DELROUTE)), SkipTrue: 3},
 		bpf.LoadAbsolute{Off: offsetProtocol, Size: 1},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: Protocol, SkipTrue: 1},
 		bpf.RetConstant{Val: 1 << 18},
 		bpf.RetConstant{Val: 0},
-	}, unix.RTNLGRP_IPV6_ROUTE)
+	}, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV6_RULE)
 }
 
 // list takes stock of links and addresses and returns what is new.
@@ -304,7 +306,14 @@ func (w *Watcher) routesRunLoop() {
 	defer w.running.Done()
 	w.receive(w.routes, func(messages []syscall.NetlinkMessage) {
 		for _, m := range messages {
-			if m.Header.Type != unix.RTM_DELROUTE || m.Header.Pid == w.o.State.requests.port {
+			if m.Header.Pid == w.o.State.requests.port {
+				continue
+			}
+			if w.o.State.steeringGone(m.Header.Type, m.Data) {
+				w.o.State.restore("loss of a rule or of its table")
+				continue
+			}
+			if m.Header.Type != unix.RTM_DELROUTE {
 				continue
 			}
 			for _, r := range parseRoutes(m.Data) {

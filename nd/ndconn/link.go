@@ -77,6 +77,27 @@ func (c *Conn) forgetSelf() {
 	c.mu.Unlock()
 }
 
+// kernelNeighbor returns the link-layer address that the kernel's neighbour
+// cache has for an address, nil if it has none to send to.
+func (c *Conn) kernelNeighbor(a netip.Addr) net.HardwareAddr {
+	const usable = netlink.NUD_REACHABLE | netlink.NUD_STALE | netlink.NUD_DELAY | netlink.NUD_PROBE | netlink.NUD_PERMANENT
+	c.refreshing.Lock()
+	defer c.refreshing.Unlock()
+	if c.closed.Load() {
+		return nil
+	}
+	list, err := c.netlink.NeighList(c.link.Index, unix.AF_INET6)
+	if err != nil {
+		return nil // the kernel's resolution has to do
+	}
+	for _, n := range list {
+		if addr, ok := netip.AddrFromSlice(n.IP); ok && addr == a && n.State&usable != 0 && len(n.HardwareAddr) == 6 {
+			return n.HardwareAddr
+		}
+	}
+	return nil
+}
+
 // neighbors remembers for a short time where messages came from, so that an
 // answer need not wait for address resolution.
 type neighbors map[netip.Addr]neighbor

@@ -430,6 +430,66 @@ func TestUnicastResolvedByKernel(t *testing.T) {
 	router.next("the multicast solicitation", nsFor(away))
 }
 
+// RFC 6059 §5.5.2, §5.7: a router of before is asked by unicast as soon as the
+// carrier is back, at its recorded link-layer address, from the link-local
+// address, although there is no route to it; and its answer is heard.
+func TestSimpleDNA(t *testing.T) {
+	w := newWorld(t)
+	host := w.open(w.host, "h0")
+	router := w.router.Address("r0", prefix.String())
+	source := w.host.LinkLocal("h0")
+	var failed *SendError
+	if err := host.SendNS(source, router); !errors.As(err, &failed) || failed.Reason != SendUnreachable {
+		t.Fatalf("without a route and a link-layer address: %v", err)
+	}
+	w.router.LinkDown("r0")
+	eventually(t, "the carrier goes", func() bool { return w.host.Link("h0").Attrs().OperState != netlink.OperUp })
+	w.router.LinkUp("r0")
+	w.router.Address("r0", prefix.String())
+	eventually(t, "the carrier comes", func() bool { return w.host.Link("h0").Attrs().OperState == netlink.OperUp })
+	must(t, w.host.Handle.NeighSet(&netlink.Neigh{
+		LinkIndex: w.host.Index("h0"), IP: router.AsSlice(), HardwareAddr: w.linkAddr, State: netlink.NUD_STALE,
+	}))
+	must(t, host.SendNS(source, router))
+	r := host.next("the answer", naFor(router))
+	if m := r.Message.(nd.NeighborAdvertisement); !m.Solicited || !m.Router || r.Header.Destination != source {
+		t.Errorf("heard %+v", r)
+	}
+}
+
+// RFC 4429 §3.2: the same from an optimistic address, without a link-layer
+// address in it.
+func TestProbeFromOptimisticAddress(t *testing.T) {
+	w := newWorld(t)
+	host := w.open(w.host, "h0")
+	w.router.Address("r0", prefix.String())
+	careOf := w.host.Assign("h0", "2001:db8:1::c0/64") // in use before the kernel receives for it
+	must(t, host.SendNS(careOf, w.linkLocal))
+	r := host.next("the answer", naFor(w.linkLocal))
+	if m := r.Message.(nd.NeighborAdvertisement); !m.Solicited || r.Header.Destination != careOf {
+		t.Errorf("heard %+v", r)
+	}
+}
+
+// RFC 6275 §10.5.1: a home agent, which forwards and advertises itself, hears
+// the advertisements of another one on the home link.
+//
+// Covers: H12.
+func TestHearsOtherHomeAgents(t *testing.T) {
+	w := newWorld(t)
+	w.host.Sysctl("net/ipv6/conf/all/forwarding", "1")
+	one, other := w.open(w.router, "r0"), w.open(w.host, "h0")
+	ra := w.advertisement()
+	ra.HomeAgentInfo = &mip6.HomeAgentInformation{Preference: -5, Lifetime: time.Minute, MobileRouter: true}
+	must(t, one.SendRA(nd.AllNodes(), w.advertisement()))
+	must(t, other.SendRA(nd.AllNodes(), ra))
+	r := one.next("the other's advertisement", is[nd.RouterAdvertisement])
+	if m := r.Message.(nd.RouterAdvertisement); r.Header.Source != w.host.LinkLocal("h0") || !m.HomeAgent ||
+		m.HomeAgentInfo == nil || *m.HomeAgentInfo != *ra.HomeAgentInfo {
+		t.Errorf("heard %+v", r)
+	}
+}
+
 // Without a link-local address a solicitation comes from the unspecified
 // address, and nothing is advertised.
 func TestNoLinkLocal(t *testing.T) {

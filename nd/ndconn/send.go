@@ -103,7 +103,10 @@ func (c *Conn) SendDAD(target netip.Addr) error {
 
 // SendNS asks a neighbour by unicast whether it is there (RFC 4861 §7.3). It
 // does not tell the link-layer address, so that source may be an optimistic
-// address (RFC 4429 §3.2), and need not be assigned to the interface yet.
+// address (RFC 4429 §3.2), and need not be assigned to the interface yet. A
+// target whose link-layer address was recorded in the kernel needs no route and
+// no address resolution: a router that was there before can be asked as soon as
+// the link is up (RFC 6059 §5.5.2).
 func (c *Conn) SendNS(source, target netip.Addr) error {
 	return c.send(source, target, nd.NeighborSolicitation{Target: target})
 }
@@ -125,8 +128,9 @@ func (c *Conn) SendNA(source, destination netip.Addr, m nd.NeighborAdvertisement
 	return c.send(source, destination, m)
 }
 
-// send sends m: to a group or a neighbour heard lately straight away, to others
-// by the kernel's address resolution.
+// send sends m: to a group, or to a neighbour that was heard lately or that the
+// kernel knows, straight away; to others by the kernel's address resolution, for
+// which it needs a route.
 func (c *Conn) send(source, destination netip.Addr, m nd.Message) error {
 	destination = destination.WithZone("")
 	packet := build(source, destination, m)
@@ -134,8 +138,11 @@ func (c *Conn) send(source, destination netip.Addr, m nd.Message) error {
 	linkAddr := c.neighbors.find(time.Now(), destination)
 	pointToPoint := len(c.self.linkAddr) == 0
 	c.mu.Unlock()
-	if destination.IsMulticast() {
+	switch {
+	case destination.IsMulticast():
 		linkAddr = multicastLinkAddr(destination)
+	case linkAddr == nil && !pointToPoint:
+		linkAddr = c.kernelNeighbor(destination)
 	}
 	var sendErr error
 	write := func(to unix.Sockaddr) func(fd uintptr) {
