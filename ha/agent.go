@@ -1,5 +1,7 @@
 // Package ha is the home agent: home registrations (RFC 6275 §10), mobile
-// network prefixes (RFC 3963 §6), and the authentication of both (RFC 4285).
+// network prefixes (RFC 3963 §6), and the authentication of both (RFC 4285); and
+// what mobiles far from home ask it about the home link: which home agents there
+// are (RFC 6275 §10.5) and which prefixes (§10.6).
 //
 // A binding update passes four gates. read: is it well-formed, for this node,
 // with usable addresses? authenticate: does a configured mobile have this home
@@ -10,10 +12,15 @@
 // valid authentication leaves no trace but a counter; what fails a later one is
 // answered with a status.
 //
+// A mobile is configured with one home address. Where the home link has several
+// prefixes it has one under each of them, with the same interface identifier and
+// the same security association, and may register any or all of them: that is how
+// it lives through a renumbering of the home link.
+//
 // The entries of the binding cache are either being probed, active, or
 // remembered for some seconds after a de-registration. Each has one deadline, at
 // which step looks at it. What must outlive a binding (the newest sequence
-// number and timestamp) is kept with the configured mobile, so that the memory of
+// number and timestamp) is kept with the home address, so that the memory of
 // an agent is bounded by its configuration.
 //
 // Timestamps are checked against the wall clock reading of the time given to
@@ -21,6 +28,7 @@
 package ha
 
 import (
+	"encoding/binary"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -48,21 +56,29 @@ var (
 	// answers to failed authentication, to one mobile and to all
 	failures    = limit.Rate{Every: time.Second, Burst: 3}
 	allFailures = limit.Rate{Every: time.Second / 100, Burst: 100}
-	// lines in the log about strangers, and about conflicts on the home link
+	// replies to discovery requests, to one sender and to all
+	discoveries    = limit.Rate{Every: time.Second, Burst: 5}
+	allDiscoveries = limit.Rate{Every: time.Second / 50, Burst: 50}
+	// lines in the log about strangers, and about what happens on the home link
 	complaints = limit.Rate{Every: time.Second, Burst: 5}
 )
 
 // Agent is a home agent: a role.Machine for one home link and its mobiles.
 type Agent struct {
-	config   Config // with defaults; Mobiles are in mobiles
-	mobiles  map[netip.Addr]*mobile
+	config   Config       // with defaults; Mobiles are in homes
+	prefixes []HomePrefix // of the home link, Config.Prefix first
+	homes    map[netip.Addr]*home
 	bindings *binding.Cache
 	networks networks
 	// linkLocals leads from link-local addresses that are probed or defended
-	// (flag L) to their home addresses.
+	// (flag L) to the home address of one of the entries that claim it, all of the
+	// same mobile.
 	linkLocals map[netip.Addr]netip.Addr
 	links      map[int]role.Link
-	link       role.Link // the home link; zero while it is not there
+	link       role.Link   // the home link; zero while it is not there
+	agents     []homeAgent // the other home agents on it, in the order of appearance
+	anycast    anycast
+	discovery  discovery
 	stopped    bool
 	insecure   []string // mobiles that the log is still to warn of
 
@@ -71,21 +87,9 @@ type Agent struct {
 	conflicts limit.Limiter
 	counts    Stats
 
-	now time.Time
-	out []role.Action
-}
-
-// mobile is a configured mobile and what the agent remembers of it with or
-// without a binding.
-type mobile struct {
-	Mobile
-	fresh    binding.Freshness
-	refusals limit.Limiter
-	failures limit.Limiter
-	probe    *probe // while duplicate address detection runs
-
-	announcements int // still to be sent
-	announceAt    time.Time
+	now    time.Time
+	out    []role.Action
+	random [8]byte
 }
 
 // Stats are totals since start, and the present number of entries by state.
@@ -96,6 +100,9 @@ type Stats struct {
 	// Duplicates are home addresses found in use on the home link by detection;
 	// Conflicts are neighbours heard using a registered one.
 	Duplicates, Conflicts uint64
+	// Discoveries are replies to discovery requests, PrefixAdvertisements mobile
+	// prefix advertisements and RefreshRequests binding refresh requests sent.
+	Discoveries, PrefixAdvertisements, RefreshRequests uint64
 }
 
 // Binding is an entry of the binding cache for people to see.
@@ -112,6 +119,7 @@ func New(c Config) *Agent {
 		linkLocals: make(map[netip.Addr]netip.Addr),
 		links:      make(map[int]role.Link),
 		networks:   newNetworks(),
+		discovery:  newDiscovery(c.Random),
 	}
 	a.configure(c)
 	return a
@@ -122,7 +130,8 @@ func New(c Config) *Agent {
 // Of the Mobility Header messages, binding updates with flag H or R and without
 // M are the home agent's, and those for a home address it has registered.
 // Anything else is counted as unexpected: a shell with several roles gives it to
-// the role it is for.
+// the role it is for (see Serves). Of the ICMPv6 messages, home agent address
+// discovery requests and mobile prefix solicitations are.
 func (a *Agent) Handle(now time.Time, e role.Event) []role.Action {
 	if a.stopped {
 		return nil
@@ -134,16 +143,23 @@ func (a *Agent) Handle(now time.Time, e role.Event) []role.Action {
 		a.receive(e.Packet)
 	case role.NeighborHeard:
 		a.neighborHeard(e)
+	case role.RouterHeard:
+		a.routerHeard(e)
+	case role.ICMPReceived:
+		a.receiveICMP(e.Packet)
 	case role.LinkChanged:
 		a.links[e.Link.Index] = e.Link
 		a.findHomeLink()
 	case role.LinkGone:
 		delete(a.links, e.Index)
 		a.findHomeLink()
-	case role.RouterHeard, role.TunnelRefused: // do not concern bindings
+	case role.TunnelRefused, role.TunnelSilent, role.TrafficSeen, role.PeerRefused, role.UnknownHomeAddress:
+		// Do not concern a home agent: a binding lasts as long as it was promised,
+		// whether or not the mobile can be reached.
 	case role.Stop:
 		// The shell takes back what is in the kernel; the mobiles find out by
 		// themselves, or register again with this agent's next life.
+		a.leaveAnycast()
 		a.stopped = true
 	}
 	return a.out
@@ -167,36 +183,45 @@ func (a *Agent) begin(now time.Time) {
 		a.insecure = nil
 	}
 	for e := a.bindings.Due(now); e != nil; e = a.bindings.Due(now) {
-		a.step(e, a.mobiles[e.Home])
+		a.step(e, a.homes[e.Home])
 	}
 }
 
 // step does what is due for an entry.
-func (a *Agent) step(e *binding.Entry, m *mobile) {
+func (a *Agent) step(e *binding.Entry, h *home) {
 	switch e.State {
 	case binding.Probing:
-		a.continueProbe(e, m)
+		a.continueProbe(e, h)
 	case binding.Active:
 		if !e.Expires.After(a.now) {
 			a.counts.Expirations++
-			a.logBinding("binding expired", e, m)
-			a.withdraw(e)
+			a.logBinding("binding expired", e, h)
+			a.withdraw(e, h)
 			a.forget(e)
 			return
 		}
-		a.announce(e, m)
-		a.schedule(e, m)
+		a.announce(e, h)
+		a.deliver(e, h)
+		a.askRefresh(e, h)
+		a.schedule(e, h)
 	case binding.Deleted:
 		a.forget(e)
 	}
 }
 
 // schedule sets the deadline of an active entry.
-func (a *Agent) schedule(e *binding.Entry, m *mobile) {
+func (a *Agent) schedule(e *binding.Entry, h *home) {
 	at := e.Expires
-	if m.announcements > 0 && m.announceAt.Before(at) {
-		at = m.announceAt
+	sooner := func(t time.Time) {
+		if !t.IsZero() && t.Before(at) {
+			at = t
+		}
 	}
+	if h.announcements > 0 {
+		sooner(h.announceAt)
+	}
+	sooner(h.delivery.at)
+	sooner(h.askAt(e))
 	a.bindings.Wake(e, at)
 }
 
@@ -206,17 +231,42 @@ func (a *Agent) drop(reason role.DropReason, from netip.Addr) {
 	a.do(role.Dropped{Reason: reason, From: from})
 }
 
-// forward gives the data plane the tunnel of an active entry, new or in place of
-// the one it has.
-func (a *Agent) forward(e *binding.Entry) {
+// below is a random number of at least zero and less than n; zero without a
+// source of randomness.
+func (a *Agent) below(n int64) int64 {
+	if n <= 1 || a.config.Random == nil {
+		return 0
+	}
+	a.config.Random(a.random[:])
+	return int64(binary.BigEndian.Uint64(a.random[:])>>1) % n
+}
+
+// tunnel is the tunnel of an active entry, for the data plane: new, or in place
+// of the one it has.
+func tunnel(e *binding.Entry) overlay.Change {
 	inner := make([]netip.Prefix, 0, 1+len(e.Prefixes))
 	inner = append(inner, netip.PrefixFrom(e.Home, e.Home.BitLen()))
 	inner = append(inner, e.Prefixes...)
-	a.do(role.Forward{Changes: []overlay.Change{{Set: &overlay.Tunnel{
+	return overlay.Change{Set: &overlay.Tunnel{
 		Key:   overlay.Key{Home: e.Home, Side: overlay.AgentSide},
 		Inner: inner,
 		Paths: e.Paths,
-	}}}})
+	}}
+}
+
+// forward gives changes to the data plane, if there are any.
+func (a *Agent) forward(changes []overlay.Change) {
+	if len(changes) > 0 {
+		a.do(role.Forward{Changes: changes})
+	}
+}
+
+// Serves reports whether home has an active binding: a binding update for it
+// without flag H is then this agent's to refuse (RFC 6275 §9.5.1), not a
+// correspondent's.
+func (a *Agent) Serves(home netip.Addr) bool {
+	e := a.bindings.Get(home)
+	return e != nil && e.State == binding.Active
 }
 
 // Bindings returns the binding cache in the order of home addresses.
@@ -224,16 +274,14 @@ func (a *Agent) Bindings() []Binding {
 	entries := a.bindings.Sorted()
 	list := make([]Binding, len(entries))
 	for i, e := range entries {
-		list[i] = Binding{Entry: *e, Mobile: a.mobiles[e.Home].Name}
+		list[i] = Binding{Entry: *e, Mobile: a.homes[e.Home].Name}
 	}
 	return list
 }
 
 // Stats returns the counters.
 func (a *Agent) Stats() Stats {
-	s := a.counts
-	s.Mobiles = len(a.mobiles)
-	return s
+	return a.counts
 }
 
 var _ role.Machine = (*Agent)(nil)

@@ -14,6 +14,7 @@ import (
 // RFC 4285 §5.1.1, §5.3: a bad authenticator is answered with MIPV6-AUTH-FAIL
 // where a security association exists; at a limited rate, since anyone can cause
 // it with anyone's source address.
+// Covers: Attack: BU spoofing.
 func TestAuthenticationFailure(t *testing.T) {
 	w := newWorld(t, testConfig())
 	forged := at(homeA, careOf1, 1)
@@ -94,6 +95,7 @@ func TestAlternateCareOf(t *testing.T) {
 }
 
 // RFC 6275 §9.5.1 and the record that outlives the binding.
+// Covers: A6, Attack: replay.
 func TestSequenceReplay(t *testing.T) {
 	w := newWorld(t, testConfig())
 	w.registered(at(homeA, careOf1, 65530))
@@ -120,6 +122,7 @@ func TestSequenceReplay(t *testing.T) {
 }
 
 // A recorded update that is sent again and again is answered at a limited rate.
+// Covers: Attack: replay.
 func TestReplayFlood(t *testing.T) {
 	w := newWorld(t, testConfig())
 	w.registered(at(homeA, careOf1, 1))
@@ -134,6 +137,7 @@ func TestReplayFlood(t *testing.T) {
 }
 
 // RFC 4285 §6: timestamps instead of sequence numbers.
+// Covers: Attack: replay.
 func TestTimestamps(t *testing.T) {
 	w := newWorld(t, testConfig())
 	stamped := func(careOf netip.Addr, sequence mip6.Sequence, stamp time.Time) request {

@@ -111,3 +111,84 @@ func BenchmarkForgedUpdate(b *testing.B) {
 		a.Handle(now, e)
 	}
 }
+
+// What strangers can send, 100,000 messages a round with another source address
+// each, all in one second: messages/s is what the agent gets through, B/heap what
+// its memory has grown by after all rounds, sent/s what it was made to send.
+func BenchmarkFlood(b *testing.B) {
+	const messages = 100_000
+	stranger := func(i int) netip.Addr { return careOfNumber(i) }
+	forged := at(homeA, careOf1, 1)
+	forged.sa = &mip6.SecurityAssociation{SPI: association(homeA).SPI}
+	bogus := forged.packet(b)
+	for _, flood := range []struct {
+		name  string
+		event func(i int) role.Event
+	}{
+		{"discovery", func(i int) role.Event {
+			p := discoveryRequest(i%2 == 0)
+			p.Source = stranger(i)
+			return role.ICMPReceived{Packet: p}
+		}},
+		{"discovery-everywhere", func(i int) role.Event {
+			p := discoveryRequest(i%2 == 0)
+			p.Source = netip.AddrFrom16([16]byte{0x20, 3, 5: byte(i >> 16), 6: byte(i >> 8), 7: byte(i), 15: 1})
+			return role.ICMPReceived{Packet: p}
+		}},
+		{"update-forged", func(i int) role.Event {
+			p := bogus
+			p.Source = stranger(i)
+			return role.MessageReceived{Packet: p}
+		}},
+		{"update-unknown", func(i int) role.Event {
+			p := bogus
+			p.HomeAddress = netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 0, 1, 8: 9, 13: byte(i >> 16), 14: byte(i >> 8), 15: byte(i)})
+			return role.MessageReceived{Packet: p}
+		}},
+		{"solicitation-unbound", func(i int) role.Event {
+			return role.ICMPReceived{Packet: solicitation(homeB, stranger(i), uint16(i))}
+		}},
+		{"solicitation-spoofed", func(i int) role.Event {
+			return role.ICMPReceived{Packet: solicitation(homeN, careOf1, uint16(i))}
+		}},
+	} {
+		b.Run(flood.name, func(b *testing.B) {
+			now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+			c := testConfig()
+			c.DAD, c.Random = false, testRandom(1)
+			a := New(c)
+			a.Handle(now, role.LinkChanged{Link: role.Link{Index: homeIndex, Name: "eth1", Up: true}})
+			for i := range 2 * maxHomeAgents { // a full list
+				addr := careOfNumber(i)
+				a.Handle(now, role.RouterHeard{Link: homeIndex, Router: netip.AddrFrom16([16]byte{0xfe, 0x80, 15: byte(i)}), RA: homeAgentRA(addr)})
+			}
+			r := request{home: homeN, source: careOf1, sequence: 1, lifetime: 10 * time.Minute, flags: flagsNode}
+			a.Handle(now, role.MessageReceived{Packet: r.packet(b)})
+			events := make([]role.Event, messages)
+			for i := range events {
+				events[i] = flood.event(i)
+			}
+			sent, handled := 0, 0
+			b.ReportAllocs()
+			grown := heapAfter(func() {
+				for b.Loop() {
+					for _, e := range events {
+						now = now.Add(time.Second / messages)
+						for _, action := range a.Handle(now, e) {
+							switch action.(type) {
+							case role.Send, role.SendICMP:
+								sent++
+							}
+						}
+					}
+					handled += messages
+				}
+			})
+			b.ReportMetric(float64(handled)/b.Elapsed().Seconds(), "messages/s")
+			b.ReportMetric(float64(grown), "B/heap")
+			b.ReportMetric(float64(sent)/float64(handled)*messages, "sent/s")
+			runtime.KeepAlive(a)
+			runtime.KeepAlive(events)
+		})
+	}
+}

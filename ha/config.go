@@ -18,7 +18,7 @@ type Config struct {
 	Name string
 	// HomeLink is the interface of the home link. Without one the home network is
 	// virtual (RFC 4887 §7): the home prefix is routed to this node, nobody lives
-	// there, and nothing is probed or defended.
+	// there, and nothing is probed or defended, nor an anycast address joined.
 	HomeLink string
 	// Address is the home agent's own address, to which binding updates go.
 	Address netip.Addr
@@ -27,6 +27,30 @@ type Config struct {
 	// PrefixPreferredUntil and PrefixValidUntil are the ends of the home prefix's
 	// lifetimes; the zero time is no end.
 	PrefixPreferredUntil, PrefixValidUntil time.Time
+	// OtherPrefixes are further prefixes of the home link, at most 15: old ones
+	// that are to end, or new ones. A mobile may register the address with its
+	// interface identifier under any home prefix, several at once too. No two home
+	// prefixes overlap.
+	OtherPrefixes []HomePrefix
+	// Preference is this home agent's among those of its home link; higher is
+	// preferred (RFC 6275 §7.4). Lifetime is that of its entry in the home agents
+	// list, 1 s to 65535 s, default 30 min: the entry lasts as long as the home
+	// agent runs, so this is only shown.
+	Preference int16
+	Lifetime   time.Duration
+	// MobileRouters tells mobile routers that look for a home agent that this one
+	// serves them (RFC 3963 §7).
+	MobileRouters bool
+	// NoPrefixAdvertisements keeps home prefixes from mobiles that are away: no
+	// mobile prefix advertisement is sent, solicited or not (RFC 6275 §8.4).
+	NoPrefixAdvertisements bool
+	// MinMobPfxAdvInterval and MaxMobPfxAdvInterval bound the random delay of
+	// unsolicited mobile prefix advertisements, defaults 600 s and 86400 s
+	// (RFC 6275 §13).
+	MinMobPfxAdvInterval, MaxMobPfxAdvInterval time.Duration
+	// Random fills a slice with octets that nobody can guess: the order of home
+	// agents of the same preference, delays. Nil: nothing is random.
+	Random func([]byte)
 	// MaxLifetime limits the lifetime of bindings. Default: 262140 s, the
 	// longest there is.
 	MaxLifetime time.Duration
@@ -42,7 +66,7 @@ type Config struct {
 	// 7 s (RFC 4285 §6).
 	ReplayWindow time.Duration
 	// MaxBindings limits the number of bindings; zero leaves it to the number of
-	// mobiles.
+	// mobiles and home prefixes.
 	MaxBindings int
 	// Mobiles are all that may register. Nobody else is answered.
 	Mobiles []Mobile
@@ -50,7 +74,9 @@ type Config struct {
 
 // Mobile is a mobile node or router that may register.
 type Mobile struct {
-	Name        string
+	Name string
+	// HomeAddress is its home address under one of the home prefixes; under the
+	// others it has the one with the same interface identifier.
 	HomeAddress netip.Addr
 	// SA authenticates its messages (RFC 4285). It may be nil only with Insecure.
 	SA *mip6.SecurityAssociation
@@ -76,6 +102,10 @@ const (
 	defaultDupAddrDetectTransmits = 1               // RFC 4862 §5.1
 	defaultReplayWindow           = 7 * time.Second // RFC 4285 §6
 	minReplayWindow               = 3 * time.Second // RFC 4285 §6
+	defaultHomeAgentLifetime      = 30 * time.Minute
+	maxHomeAgentLifetime          = 65535 * time.Second // RFC 6275 §7.4
+	defaultMinMobPfxAdvInterval   = 600 * time.Second   // RFC 6275 §13
+	defaultMaxMobPfxAdvInterval   = 86400 * time.Second // RFC 6275 §13
 )
 
 func (c Config) withDefaults() Config {
@@ -83,7 +113,9 @@ func (c Config) withDefaults() Config {
 	c.RetransTimer = cmp.Or(c.RetransTimer, defaultRetransTimer)
 	c.DupAddrDetectTransmits = cmp.Or(c.DupAddrDetectTransmits, defaultDupAddrDetectTransmits)
 	c.ReplayWindow = cmp.Or(c.ReplayWindow, defaultReplayWindow)
-	c.Prefix = c.Prefix.Masked()
+	c.Lifetime = cmp.Or(c.Lifetime, defaultHomeAgentLifetime)
+	c.MinMobPfxAdvInterval = cmp.Or(c.MinMobPfxAdvInterval, defaultMinMobPfxAdvInterval)
+	c.MaxMobPfxAdvInterval = cmp.Or(c.MaxMobPfxAdvInterval, defaultMaxMobPfxAdvInterval)
 	return c
 }
 
@@ -95,8 +127,13 @@ func (c Config) Validate() error {
 	if !routable(c.Address) {
 		wrong("home agent address %v is not a routable unicast IPv6 address", c.Address)
 	}
-	if !c.Prefix.IsValid() || !c.Prefix.Addr().Is6() || c.Prefix.Bits() == 0 {
-		wrong("home prefix %v is not an IPv6 prefix", c.Prefix)
+	errs = append(errs, c.validatePrefixes()...)
+	if c.Lifetime != 0 && (c.Lifetime < time.Second || c.Lifetime > maxHomeAgentLifetime) {
+		wrong("home agent lifetime %v is not between 1s and %v", c.Lifetime, maxHomeAgentLifetime)
+	}
+	if c.MinMobPfxAdvInterval < 0 || c.MaxMobPfxAdvInterval < 0 ||
+		c.withDefaults().MinMobPfxAdvInterval > c.withDefaults().MaxMobPfxAdvInterval {
+		wrong("intervals of mobile prefix advertisements: %v is not between 0 and %v", c.MinMobPfxAdvInterval, c.MaxMobPfxAdvInterval)
 	}
 	if c.MaxLifetime != 0 && c.MaxLifetime < mip6.LifetimeUnit {
 		wrong("longest binding lifetime %v is less than %v", c.MaxLifetime, mip6.LifetimeUnit)
@@ -118,12 +155,38 @@ func (c Config) Validate() error {
 	return errors.Join(append(errs, overlaps(c.Mobiles)...)...)
 }
 
+// validatePrefixes checks the prefixes of the home link.
+func (c Config) validatePrefixes() (errs []error) {
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	prefixes := c.homePrefixes()
+	if len(prefixes) > maxHomePrefixes {
+		wrong("%d home prefixes are more than %d", len(prefixes), maxHomePrefixes)
+	}
+	for i, p := range prefixes {
+		if !p.Prefix.IsValid() || !p.Prefix.Addr().Is6() || p.Prefix.Bits() == 0 {
+			wrong("home prefix %v is not an IPv6 prefix", p.Prefix)
+			continue
+		}
+		for _, q := range prefixes[:i] {
+			if p.Prefix.Overlaps(q.Prefix) {
+				wrong("home prefixes %v and %v have addresses in common", q.Prefix, p.Prefix)
+			}
+		}
+	}
+	return errs
+}
+
 func (m Mobile) validate(c Config) (errs []error) {
 	wrong := func(format string, args ...any) {
 		errs = append(errs, fmt.Errorf("mobile %q: "+format, append([]any{m.Name}, args...)...))
 	}
-	if !routable(m.HomeAddress) || !c.Prefix.Contains(m.HomeAddress) {
-		wrong("home address %v is not in the home prefix %v", m.HomeAddress, c.Prefix)
+	prefixes := c.homePrefixes()
+	i := slices.IndexFunc(prefixes, func(p HomePrefix) bool { return p.Prefix.Contains(m.HomeAddress) })
+	switch {
+	case !routable(m.HomeAddress) || i < 0:
+		wrong("home address %v is not in the home prefix %v, nor in another one", m.HomeAddress, c.Prefix)
+	case m.HomeAddress == mip6.HomeAgentsAnycast(prefixes[i].Prefix):
+		wrong("home address %v is the anycast address of the home agents", m.HomeAddress)
 	}
 	if m.HomeAddress == c.Address {
 		wrong("home address %v is the home agent's own", m.HomeAddress)
@@ -137,6 +200,11 @@ func (m Mobile) validate(c Config) (errs []error) {
 	for _, p := range m.Prefixes {
 		if !networkPrefix(p, c.Address) {
 			wrong("%v cannot be a mobile network prefix", p)
+		}
+		for _, home := range prefixes {
+			if p.Bits() <= home.Prefix.Bits() && p.Contains(home.Prefix.Addr()) {
+				wrong("mobile network prefix %v contains the home prefix %v", p, home.Prefix)
+			}
 		}
 	}
 	return errs

@@ -66,16 +66,16 @@ func (a *Agent) setPrefixes(e *binding.Entry, prefixes []netip.Prefix) {
 // prefixesFor are the mobile network prefixes of a registration: those the
 // update names, all of them or none, or those of the configuration (RFC 3963
 // §6.2).
-func (a *Agent) prefixesFor(m *mobile, u *update) ([]netip.Prefix, mip6.Status) {
+func (a *Agent) prefixesFor(h *home, u *update) ([]netip.Prefix, mip6.Status) {
 	if !u.router() {
 		return nil, mip6.StatusAccepted // RFC 3963 §4.1: nothing is forwarded without flag R
 	}
 	prefixes := u.prefixes
 	if !u.explicit {
-		if len(m.Prefixes) == 0 {
+		if len(h.Prefixes) == 0 {
 			return nil, mip6.StatusForwardingSetupFailed
 		}
-		prefixes = m.Prefixes
+		prefixes = h.Prefixes
 	}
 	for _, p := range prefixes {
 		if !networkPrefix(p, a.config.Address) {
@@ -83,14 +83,14 @@ func (a *Agent) prefixesFor(m *mobile, u *update) ([]netip.Prefix, mip6.Status) 
 		}
 	}
 	for _, p := range prefixes {
-		if !m.authorized(p) {
+		if !h.authorized(p) {
 			return nil, mip6.StatusNotAuthorizedForPrefix
 		}
 	}
 	for _, p := range prefixes {
 		// Another mobile has it: forwarding cannot be set up. A valid configuration
 		// does not let that happen.
-		if home := a.networks.lookup(p.Addr()); home.IsValid() && home != u.home {
+		if home := a.networks.lookup(p.Addr()); home.IsValid() && a.homes[home].mobile != h.mobile {
 			return nil, mip6.StatusInvalidPrefix
 		}
 	}
@@ -99,8 +99,8 @@ func (a *Agent) prefixesFor(m *mobile, u *update) ([]netip.Prefix, mip6.Status) 
 
 // authorized tells whether a mobile router may register a prefix: one of its own
 // or a part of one.
-func (m *mobile) authorized(p netip.Prefix) bool {
-	return slices.ContainsFunc(m.Prefixes, func(own netip.Prefix) bool {
+func (h *home) authorized(p netip.Prefix) bool {
+	return slices.ContainsFunc(h.Prefixes, func(own netip.Prefix) bool {
 		return own.Bits() <= p.Bits() && own.Contains(p.Addr())
 	})
 }
@@ -109,13 +109,13 @@ func (m *mobile) authorized(p netip.Prefix) bool {
 // prefixes would come back to it: RFC 6275 §15.1 wants no home address bound to
 // another one of the same agent, and a mobile network may be inside another only
 // so long as none is inside itself.
-func (a *Agent) loops(home, careOf netip.Addr, prefixes []netip.Prefix) bool {
-	if careOf == a.config.Address || a.mobiles[careOf] != nil {
+func (a *Agent) loops(h *home, careOf netip.Addr, prefixes []netip.Prefix) bool {
+	if careOf == a.config.Address || a.homes[careOf] != nil {
 		return true
 	}
 	for range maxNesting {
 		inside := func(p netip.Prefix) bool { return p.Contains(careOf) }
-		if careOf == home || slices.ContainsFunc(prefixes, inside) {
+		if careOf == h.addr || slices.ContainsFunc(prefixes, inside) {
 			return true
 		}
 		outer := a.networks.lookup(careOf)
@@ -125,7 +125,7 @@ func (a *Agent) loops(home, careOf netip.Addr, prefixes []netip.Prefix) bool {
 		switch {
 		case !outer.IsValid():
 			return false
-		case outer == home:
+		case a.homes[outer].mobile == h.mobile:
 			return true
 		}
 		careOf = a.bindings.Get(outer).CareOf()

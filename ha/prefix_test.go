@@ -24,9 +24,10 @@ func prefixOptions(list ...string) (options []mip6.Option) {
 	return options
 }
 
-// N1, N3, N7; RFC 3963 §6.2: both modes, several prefixes, parts of an authorised
+// RFC 3963 §6.2: both modes, several prefixes, parts of an authorised
 // one, and that those missing from a new update are withdrawn, at once and in the
 // same action that changes the rest.
+// Covers: N1, N3, N7.
 func TestNetworkPrefixes(t *testing.T) {
 	c := testConfig()
 	c.Mobiles[0].Prefixes = prefixes("2001:db8:a:ffff::/64", "2001:db8:aa::/48")
@@ -70,6 +71,7 @@ func TestNetworkPrefixes(t *testing.T) {
 }
 
 // RFC 3963 §4.1: without flag R nothing but the home address is forwarded.
+// Covers: N7.
 func TestNoPrefixesWithoutRouterFlag(t *testing.T) {
 	w := newWorld(t, testConfig())
 	w.registered(request{home: homeA, source: careOf1, sequence: 1, lifetime: time.Minute, flags: flagsNode, options: prefixOptions("2001:db8:a::/64")})
@@ -80,6 +82,7 @@ func TestNoPrefixesWithoutRouterFlag(t *testing.T) {
 
 // Two mobiles that the configuration wrongly gives the same prefix: the second
 // is refused, not the first robbed (RFC 3963 §6.1.2, 141).
+// Covers: N2, Attack: prefix hijack.
 func TestPrefixOfAnother(t *testing.T) {
 	w := newWorld(t, testConfig())
 	c := testConfig()
@@ -96,6 +99,7 @@ func TestPrefixOfAnother(t *testing.T) {
 
 // RFC 6275 §15.1, status 174: mobile networks may be inside one another, but not
 // in a circle.
+// Covers: Attack: loops.
 func TestNestedNetworks(t *testing.T) {
 	inA, inB := netip.MustParseAddr("2001:db8:a:1::77"), netip.MustParseAddr("2001:db8:b:1::77")
 	w := newWorld(t, testConfig())
@@ -141,6 +145,12 @@ func TestOtherCircles(t *testing.T) {
 	r = request{home: late, source: netip.MustParseAddr("2001:db8:a:1::7"), sequence: 1, lifetime: time.Minute, flags: flagsNode}
 	if ba := onlyAck(t, w.send(r)); ba.Status != mip6.StatusInvalidCareOfAddress {
 		t.Errorf("care-of address behind a mobile that is bound to the home address: %v", ba.Status)
+	}
+	// Through that home address, once it is bound itself, and on.
+	r.source, r.sequence = netip.MustParseAddr("2001:db8:b:1::7"), 2
+	w.registered(r)
+	if ba := onlyAck(t, w.send(at(homeB, netip.MustParseAddr("2001:db8:a:1::7"), 1))); ba.Status != mip6.StatusInvalidCareOfAddress {
+		t.Errorf("B in A, A at a home address, that in B: %v", ba.Status)
 	}
 }
 

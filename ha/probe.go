@@ -21,17 +21,21 @@ type probe struct {
 	linkLocalSent int
 }
 
-func (a *Agent) startProbe(e *binding.Entry, m *mobile, u *update) {
+func (a *Agent) startProbe(e *binding.Entry, h *home, u *update) {
 	a.become(e, binding.Probing)
 	e.Created = a.now
-	m.probe = &probe{update: *u}
-	a.continueProbe(e, m)
+	h.probe = &probe{update: *u}
+	a.continueProbe(e, h)
 }
 
 // continueProbe sends the next solicitations, or ends the detection with success
 // when the last ones were not answered.
-func (a *Agent) continueProbe(e *binding.Entry, m *mobile) {
-	p, done := m.probe, true
+func (a *Agent) continueProbe(e *binding.Entry, h *home) {
+	p, done := h.probe, true
+	ll := linkLocal(e.Home, h.probe.update.flags)
+	if a.sibling(h, ll, binding.Active) != nil {
+		ll = netip.Addr{} // defended for another home address of the mobile's
+	}
 	send := func(addr netip.Addr, sent *int) {
 		if addr.IsValid() && *sent < a.config.DupAddrDetectTransmits {
 			*sent, done = *sent+1, false
@@ -40,31 +44,31 @@ func (a *Agent) continueProbe(e *binding.Entry, m *mobile) {
 	}
 	if !a.link.Up {
 		// Nothing can be probed now; the mobile will ask again.
-		a.endProbe(e, m, mip6.StatusInsufficientResources)
+		a.endProbe(e, h, mip6.StatusInsufficientResources)
 		return
 	}
 	send(e.Home, &p.homeSent)
-	send(linkLocal(e.Home, p.update.flags), &p.linkLocalSent)
+	send(ll, &p.linkLocalSent)
 	if !done {
 		a.bindings.Wake(e, a.now.Add(a.config.RetransTimer))
 		return
 	}
 	// What was true when the update came may not be any more.
-	if status := a.judge(m, &p.update); !status.Accepted() {
-		a.endProbe(e, m, status)
+	if status := a.judge(h, &p.update); !status.Accepted() {
+		a.endProbe(e, h, status)
 		return
 	}
-	m.probe = nil
-	a.activate(e, m, &p.update)
+	h.probe = nil
+	a.activate(e, h, &p.update)
 }
 
 // endProbe gives up a registration and tells the mobile.
-func (a *Agent) endProbe(e *binding.Entry, m *mobile, status mip6.Status) {
-	u := m.probe.update
-	m.probe = nil
-	a.withdraw(e)
+func (a *Agent) endProbe(e *binding.Entry, h *home, status mip6.Status) {
+	u := h.probe.update
+	h.probe = nil
+	a.withdraw(e, h)
 	a.forget(e)
-	a.refuse(m, &u, status)
+	a.refuse(h, &u, status)
 }
 
 // neighborHeard looks whether somebody on the home link uses an address that is
@@ -73,11 +77,30 @@ func (a *Agent) neighborHeard(n role.NeighborHeard) {
 	if a.link.Index == 0 || n.Link != a.link.Index {
 		return
 	}
-	home := n.Target
-	if h, ok := a.linkLocals[n.Target]; ok {
-		home = h
+	if h := a.homes[n.Target]; h != nil {
+		a.inUse(h, n)
 	}
-	e := a.bindings.Get(home)
+	owner, ok := a.linkLocals[n.Target]
+	if !ok {
+		return
+	}
+	if e := a.sibling(a.homes[owner], n.Target, binding.Active); e != nil {
+		owner = e.Home // whoever else claims it is not probing for it
+	}
+	claimants := []*home{a.homes[owner]}
+	if a.bindings.Get(owner).State == binding.Probing {
+		claimants = a.homes[owner].homes
+	}
+	for _, h := range claimants {
+		if e := a.bindings.Get(h.addr); e != nil && linkLocal(e.Home, e.Flags) == n.Target {
+			a.inUse(h, n)
+		}
+	}
+}
+
+// inUse takes in that a neighbour uses a home address, or its link-local one.
+func (a *Agent) inUse(h *home, n role.NeighborHeard) {
+	e := a.bindings.Get(h.addr)
 	if e == nil {
 		return
 	}
@@ -85,14 +108,14 @@ func (a *Agent) neighborHeard(n role.NeighborHeard) {
 	case binding.Probing:
 		// RFC 4862 §5.4.3, §5.4.4: an advertisement, or another's probe.
 		a.counts.Duplicates++
-		a.endProbe(e, a.mobiles[home], mip6.StatusDuplicateAddress)
+		a.endProbe(e, h, mip6.StatusDuplicateAddress)
 	case binding.Active:
 		// The mobile may be back and tell the link before it tells us, or somebody
 		// has taken the address: RFC 6275 leaves the binding as it is.
 		a.counts.Conflicts++
 		if a.conflicts.Allow(a.now, complaints) {
 			a.do(role.Log{Level: slog.LevelWarn, Message: "home address in use on the home link", Attrs: []slog.Attr{
-				slog.String("mobile", a.mobiles[home].Name), slog.Any("home", home), slog.Any("from", n.From)}})
+				slog.String("mobile", h.Name), slog.Any("home", h.addr), slog.Any("from", n.From)}})
 		}
 	case binding.Deleted: // the mobile is at home and uses its address
 	}
@@ -125,12 +148,12 @@ func (a *Agent) undefend(addr netip.Addr) {
 
 // announce sends the unsolicited advertisements that are due: several in all,
 // because multicast may be lost (RFC 6275 §10.4.1).
-func (a *Agent) announce(e *binding.Entry, m *mobile) {
-	if m.announcements == 0 || m.announceAt.After(a.now) {
+func (a *Agent) announce(e *binding.Entry, h *home) {
+	if h.announcements == 0 || h.announceAt.After(a.now) {
 		return
 	}
-	m.announcements--
-	m.announceAt = a.now.Add(announcementInterval)
+	h.announcements--
+	h.announceAt = a.now.Add(announcementInterval)
 	if !a.link.Up {
 		return
 	}
@@ -150,6 +173,10 @@ func (a *Agent) findHomeLink() {
 		}
 	}
 	moved := a.link.Index != before.Index
+	if moved {
+		a.agents = nil // they were heard on the other one
+	}
+	a.joinAnycast(!before.Up)
 	if a.link.Index == 0 || !moved && (before.Up || !a.link.Up) {
 		return
 	}
@@ -158,8 +185,8 @@ func (a *Agent) findHomeLink() {
 		if moved {
 			a.defend(e)
 		}
-		m := a.mobiles[e.Home]
-		m.announcements, m.announceAt = max(m.announcements, 1), a.now.Add(time.Duration(i)*announcementSpread)
-		a.schedule(e, m)
+		h := a.homes[e.Home]
+		h.announcements, h.announceAt = max(h.announcements, 1), a.now.Add(time.Duration(i)*announcementSpread)
+		a.schedule(e, h)
 	}
 }

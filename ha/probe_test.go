@@ -2,6 +2,7 @@ package ha
 
 import (
 	"net/netip"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -13,7 +14,8 @@ import (
 var linkLocalA = netip.MustParseAddr("fe80::a")
 
 // RFC 6275 §10.3.1 with RFC 4862 §5.4.3, §5.4.4: somebody on the home link has
-// the address, or wants it. H3.
+// the address, or wants it: another home agent that still defends it among them.
+// Covers: H3.
 func TestDuplicateAddress(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
@@ -54,14 +56,22 @@ func TestDuplicateAddress(t *testing.T) {
 	}
 }
 
-// B4: 10,000 retransmissions while detection runs: one detection, one answer, to
-// the newest; and the same for copies of one update.
+// 10,000 retransmissions while detection runs: one detection, one answer, to
+// the newest; and the same for copies of one update. The agent holds no more
+// memory after them than after the first.
+// Covers: B4, Attack: one DAD per address.
 func TestRetransmissionsDuringDetection(t *testing.T) {
 	for _, copies := range []bool{false, true} {
 		w := newWorld(t, testConfig())
 		var sent []mip6.Packet
 		last := mip6.Sequence(1)
+		var before, after runtime.MemStats
 		for i := range 10000 {
+			if i == 1 || i == 9999 {
+				runtime.GC()
+				before = after
+				runtime.ReadMemStats(&after)
+			}
 			w.now = w.now.Add(time.Second / 20000)
 			if !copies {
 				last = mip6.Sequence(i + 1)
@@ -74,6 +84,9 @@ func TestRetransmissionsDuringDetection(t *testing.T) {
 			if n := w.agent.bindings.Len(); n != 1 {
 				t.Fatalf("%d entries", n)
 			}
+		}
+		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 64<<10 {
+			t.Errorf("copies=%t: the heap grew by %d octets", copies, grown)
 		}
 		sent = append(sent, acks(w.run(30*time.Second))...)
 		if len(sent) != 1 || w.probes != 1 {
@@ -91,6 +104,7 @@ func TestRetransmissionsDuringDetection(t *testing.T) {
 
 // RFC 4862 §5.1: DupAddrDetectTransmits probes, RetransTimer apart; flag L that
 // comes with a later update has its own (RFC 6275 §10.3.1).
+// Covers: H3, H7.
 func TestDetectionOfBothAddresses(t *testing.T) {
 	c := testConfig()
 	c.DupAddrDetectTransmits, c.RetransTimer = 2, 100*time.Millisecond
@@ -102,7 +116,7 @@ func TestDetectionOfBothAddresses(t *testing.T) {
 	wantKinds(t, w.send(r))
 	wantKinds(t, w.run(100*time.Millisecond), "probe 2001:db8:1::c", "probe fe80::c")
 	wantKinds(t, w.run(100*time.Millisecond), "probe fe80::c")
-	// H7: a host's addresses, both; RFC 6275 §10.4.1.
+	// A host's addresses, both; RFC 6275 §10.4.1.
 	wantKinds(t, w.run(100*time.Millisecond),
 		"set [2001:db8:1::c/128] via 2001:db8:f1::1",
 		"defend 2001:db8:1::c router=false", "defend fe80::c router=false",
@@ -193,14 +207,15 @@ func TestHomeLinkReplaced(t *testing.T) {
 	w.run(10 * time.Second)
 	w.send(at(homeB, careOf1, 1)) // being probed while the link goes
 	w.link = role.Link{}
-	wantKinds(t, w.handle(role.LinkGone{Index: homeIndex}))
+	wantKinds(t, w.handle(role.LinkGone{Index: homeIndex}), "leave 2001:db8:1:0:fdff:ffff:ffff:fffe")
 	wantKinds(t, w.run(time.Second), "ack 130 to 2001:db8:f1::1 route 2001:db8:1::b")
 	if len(w.tunnels) != 2 {
 		t.Errorf("bindings did not survive the link")
 	}
 	wantKinds(t, w.handle(role.LinkChanged{Link: role.Link{Index: 4, Name: "eth0", Up: true}}))
 	w.link = role.Link{Index: 9, Name: "eth1", Up: true}
-	wantKinds(t, w.handle(role.LinkChanged{Link: w.link}), "defend 2001:db8:1::a router=true", "defend 2001:db8:1::c router=false")
+	wantKinds(t, w.handle(role.LinkChanged{Link: w.link}),
+		"join 2001:db8:1:0:fdff:ffff:ffff:fffe", "defend 2001:db8:1::a router=true", "defend 2001:db8:1::c router=false")
 	wantKinds(t, w.run(10*time.Second), "announce 2001:db8:1::a router=true", "announce 2001:db8:1::c router=false")
 	// Carrier lost and back: the neighbours are told again, no more.
 	w.link.Up = false
@@ -211,10 +226,39 @@ func TestHomeLinkReplaced(t *testing.T) {
 		t.Errorf("something is to be announced on a link without carrier")
 	}
 	w.link.Up = true
-	w.handle(role.LinkChanged{Link: w.link})
+	wantKinds(t, w.handle(role.LinkChanged{Link: w.link}), "join 2001:db8:1:0:fdff:ffff:ffff:fffe")
 	wantKinds(t, w.run(10*time.Second), "announce 2001:db8:1::a router=true", "announce 2001:db8:1::c router=false")
 	// Any other change of it tells nobody anything.
 	w.link.MTU = 1400
 	wantKinds(t, w.handle(role.LinkChanged{Link: w.link}))
 	wantKinds(t, w.run(10*time.Second))
+}
+
+// Two home agents on one link have nothing in common but the list of each other:
+// while one defends a home address, detection makes the other refuse it (RFC 6275
+// §10.3.1), and takes it when the first has let it go.
+// Covers: H3, H12.
+func TestTwoHomeAgents(t *testing.T) {
+	one, two := newWorld(t, testConfig()), newWorld(t, testConfig())
+	two.hears(routerX, homeAgentRA(agentX))
+	one.registered(at(homeA, careOf1, 1))
+	move := func(sequence mip6.Sequence) mip6.Status {
+		actions := two.send(at(homeA, careOf2, sequence))
+		for _, action := range actions {
+			if p, ok := action.(role.ProbeAddress); ok && one.defended[p.Addr] {
+				actions = append(actions, two.handle(role.NeighborHeard{Link: homeIndex, From: routerX, Target: p.Addr})...)
+			}
+		}
+		return onlyAck(t, append(actions, two.run(time.Second)...)).Status
+	}
+	if s := move(2); s != mip6.StatusDuplicateAddress || two.agent.Serves(homeA) {
+		t.Errorf("while the other defends it: %v", s)
+	}
+	if !one.agent.Serves(homeA) || len(two.agent.HomeAgents(two.now)) != 2 {
+		t.Errorf("the refusal changed more than it should")
+	}
+	one.send(request{home: homeA, source: careOf1, sequence: 3, flags: flagsMR})
+	if s := move(4); s != mip6.StatusAccepted {
+		t.Errorf("afterwards: %v", s)
+	}
 }

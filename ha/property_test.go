@@ -26,6 +26,7 @@ type chaos struct {
 	*world
 	r        *rand.Rand
 	config   Config
+	seed     uint64
 	sequence map[netip.Addr]mip6.Sequence
 	sent     map[string]request // genuine updates, by home address and sequence number
 	recorded []mip6.Packet
@@ -53,9 +54,19 @@ func TestProperties(t *testing.T) {
 	}
 }
 
+// chaosConfig has a second home prefix with every other seed.
+func chaosConfig(seed uint64) Config {
+	c := testConfig()
+	if seed%2 == 1 {
+		c = renumbering()
+	}
+	c.MinMobPfxAdvInterval, c.MaxMobPfxAdvInterval, c.Random = 5*time.Second, time.Minute, testRandom(seed)
+	return c
+}
+
 func runChaos(t *testing.T, seed uint64) string {
 	c := &chaos{
-		world: newWorld(t, testConfig()), r: rand.New(rand.NewPCG(seed, 1)), config: testConfig(),
+		world: newWorld(t, chaosConfig(seed)), r: rand.New(rand.NewPCG(seed, 1)), config: chaosConfig(seed), seed: seed,
 		sequence: map[netip.Addr]mip6.Sequence{}, sent: map[string]request{},
 		promised: map[netip.Addr]promise{}, accepted: map[string]bool{},
 	}
@@ -72,7 +83,7 @@ func runChaos(t *testing.T, seed uint64) string {
 		len(c.tunnels)+len(c.defended)+len(c.agent.networks.owner)+len(c.agent.linkLocals) != 0 {
 		t.Errorf("left behind: %+v, %v, %v, %v", s, c.tunnels, c.defended, c.agent.networks.owner)
 	}
-	for home, m := range c.agent.mobiles {
+	for home, m := range c.agent.homes {
 		if m.probe != nil {
 			t.Errorf("detection for %v is left behind", home)
 		}
@@ -83,12 +94,14 @@ func runChaos(t *testing.T, seed uint64) string {
 func (c *chaos) step() {
 	mobile := c.config.Mobiles[c.r.IntN(len(c.config.Mobiles))].HomeAddress
 	switch n := c.r.IntN(100); {
-	case n < 50:
+	case n < 48:
 		c.genuine(mobile)
+	case n < 53:
+		c.question(mobile)
 	case n < 58 && len(c.recorded) > 0:
 		c.deliver(c.recorded[c.r.IntN(len(c.recorded))]) // replay
 	case n < 64:
-		forged := at(mobile, careOf1, c.sequence[mobile]+1)
+		forged := at(mobile, careOf1, c.sequence[mobile]+1) // of the configured address
 		forged.sa = &mip6.SecurityAssociation{SPI: association(mobile).SPI}
 		c.deliver(forged.packet(c.t))
 	case n < 68:
@@ -107,9 +120,13 @@ func (c *chaos) step() {
 
 // genuine sends an update that the mobile itself might send.
 func (c *chaos) genuine(home netip.Addr) {
+	sa := association(home)
+	if len(c.config.OtherPrefixes) > 0 && c.r.IntN(2) == 0 {
+		home = under(newPrefix, home)
+	}
 	c.sequence[home] += mip6.Sequence(1 + c.r.IntN(3))
 	r := request{
-		home: home, sequence: c.sequence[home], flags: flagsNode,
+		home: home, sequence: c.sequence[home], flags: flagsNode, sa: sa,
 		source:   []netip.Addr{careOf1, careOf2, homeB, netip.MustParseAddr("2001:db8:a:1::7"), netip.MustParseAddr("2001:db8:b:1::7")}[c.r.IntN(5)],
 		lifetime: time.Duration(c.r.IntN(60)) * time.Second,
 	}
@@ -131,8 +148,25 @@ func (c *chaos) genuine(home netip.Addr) {
 	c.deliver(p)
 }
 
+// question asks about the home link, rightly or not, or a home agent there is heard.
+func (c *chaos) question(home netip.Addr) {
+	switch c.r.IntN(4) {
+	case 0:
+		c.do(role.ICMPReceived{Packet: discoveryRequest(c.r.IntN(2) == 0)})
+	case 1:
+		c.do(role.ICMPReceived{Packet: solicitation(under(newPrefix, home), careOf1, uint16(c.r.IntN(9)))})
+	case 2:
+		c.do(role.ICMPReceived{Packet: solicitation(home, careOf1, uint16(c.r.IntN(9)))})
+	default:
+		c.do(role.RouterHeard{Link: homeIndex, Router: routerX, RA: homeAgentRA(agentX)})
+	}
+}
+
 func (c *chaos) reload() {
-	conf := testConfig()
+	conf := chaosConfig(c.seed)
+	if c.r.IntN(4) == 0 {
+		conf.OtherPrefixes = nil
+	}
 	conf.DAD = c.r.IntN(2) == 0
 	conf.Mobiles = slices.DeleteFunc(conf.Mobiles, func(Mobile) bool { return c.r.IntN(4) == 0 })
 	for i := range conf.Mobiles {
@@ -147,7 +181,7 @@ func (c *chaos) reload() {
 	c.take(c.apply(c.agent.Reconfigure(c.now, conf)))
 	// What is remembered of a removed mobile goes with it: it starts anew.
 	for home := range c.sequence {
-		if c.agent.mobiles[home] == nil {
+		if c.agent.homes[home] == nil {
 			c.forgetMobile(home)
 		}
 	}
@@ -214,7 +248,7 @@ func (c *chaos) check() {
 	c.t.Helper()
 	links := map[netip.Addr]bool{}
 	for home, tunnel := range c.tunnels {
-		m := c.agent.mobiles[home]
+		m := c.agent.homes[home]
 		p, ok := c.promised[home]
 		switch {
 		case m == nil:

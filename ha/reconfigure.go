@@ -11,29 +11,12 @@ import (
 	"roam6/mip6"
 )
 
-// configure takes over a configuration. What is remembered of a mobile stays
-// with its home address.
+// configure takes over a configuration.
 func (a *Agent) configure(c Config) {
-	mobiles := make(map[netip.Addr]*mobile, len(c.Mobiles))
-	a.insecure = nil
-	for _, conf := range c.Mobiles {
-		conf.Prefixes = slices.Clone(conf.Prefixes)
-		for i, p := range conf.Prefixes {
-			conf.Prefixes[i] = p.Masked()
-		}
-		conf.Prefixes = sorted(conf.Prefixes)
-		m := a.mobiles[conf.HomeAddress]
-		if m == nil {
-			m = new(mobile)
-		}
-		m.Mobile = conf
-		if conf.Insecure && conf.SA == nil {
-			a.insecure = append(a.insecure, conf.Name)
-		}
-		mobiles[conf.HomeAddress] = m
-	}
+	mobiles := c.Mobiles
 	c.Mobiles = nil
-	a.config, a.mobiles = c.withDefaults(), mobiles
+	a.config, a.prefixes = c.withDefaults(), c.homePrefixes()
+	a.configureMobiles(mobiles)
 	a.bindings.SetLimit(c.MaxBindings)
 }
 
@@ -46,13 +29,21 @@ func (a *Agent) Reconfigure(now time.Time, c Config) []role.Action {
 		return nil
 	}
 	a.begin(now)
-	before := a.config
+	before, homes, prefixes := a.config, a.homes, a.prefixes
 	entries := a.bindings.Sorted()
-	mobiles := a.mobiles
 	a.configure(c)
-	for _, e := range entries {
-		if reason := a.prohibits(e, before); reason != "" {
-			a.end(e, mobiles[e.Home], reason)
+	reasons := make([]string, len(entries))
+	for i, e := range entries {
+		// Nothing that is not permitted any more is passed on to another binding.
+		if reasons[i] = a.prohibits(e, homes[e.Home], before); reasons[i] != "" {
+			homes[e.Home].wanted = nil
+		} else if e.State == binding.Active {
+			a.permit(e, homes[e.Home])
+		}
+	}
+	for i, e := range entries {
+		if reasons[i] != "" {
+			a.end(e, homes[e.Home], reasons[i])
 		}
 	}
 	if before.HomeLink != a.config.HomeLink {
@@ -65,29 +56,37 @@ func (a *Agent) Reconfigure(now time.Time, c Config) []role.Action {
 		}
 		a.findHomeLink()
 	}
+	a.joinAnycast(false)
+	renumbered := !slices.EqualFunc(prefixes, a.prefixes, HomePrefix.equal)
 	for _, e := range entries {
 		if e.State == binding.Active && a.bindings.Get(e.Home) == e {
-			a.adjust(e, a.mobiles[e.Home])
+			h := a.homes[e.Home]
+			if renumbered {
+				a.scheduleDelivery(h)
+			}
+			a.adjust(e, h)
 		}
 	}
 	return a.out
 }
 
 // prohibits tells why an entry cannot stay, or nothing if it can.
-func (a *Agent) prohibits(e *binding.Entry, before Config) string {
-	m := a.mobiles[e.Home]
+func (a *Agent) prohibits(e *binding.Entry, was *home, before Config) string {
+	h := a.homes[e.Home]
 	switch {
-	case m == nil:
-		return "mobile removed"
-	case m.Disabled:
-		return "mobile disabled"
 	case a.config.Address != before.Address:
 		return "home agent address changed"
-	case !a.config.Prefix.Contains(e.Home):
-		return "home prefix changed"
-	case binding.Grant(1, binding.Remaining(a.now, a.config.PrefixValidUntil)) == 0:
+	case a.prefixOf(e.Home) == nil:
+		return "home prefix removed"
+	case h == nil:
+		return "mobile removed"
+	case h != was:
+		return "home address has another mobile now"
+	case h.Disabled:
+		return "mobile disabled"
+	case a.grant(e.Home, 1) == 0:
 		return "home prefix expired"
-	case e.Flags&mip6.UpdateMobileRouter != 0 && !m.Router:
+	case e.Flags&mip6.UpdateMobileRouter != 0 && !h.Router:
 		return "no longer a mobile router"
 	default:
 		return ""
@@ -95,41 +94,45 @@ func (a *Agent) prohibits(e *binding.Entry, before Config) string {
 }
 
 // end ends an entry that the configuration does not permit any more.
-func (a *Agent) end(e *binding.Entry, m *mobile, reason string) {
+func (a *Agent) end(e *binding.Entry, h *home, reason string) {
 	if e.State == binding.Active {
 		a.do(role.Log{Level: slog.LevelWarn, Message: "binding ended", Attrs: []slog.Attr{
-			slog.String("mobile", m.Name), slog.Any("home", e.Home), slog.Any("care_of", e.CareOf()),
+			slog.String("mobile", h.Name), slog.Any("home", e.Home), slog.Any("care_of", e.CareOf()),
 			slog.String("reason", reason)}})
 	}
-	m.probe = nil
-	a.withdraw(e)
+	h.probe = nil
+	a.withdraw(e, h)
 	a.forget(e)
 }
 
-// adjust brings a binding that stays in line with the configuration: prefixes
-// that are not the mobile's any more are withdrawn, in implicit mode new ones are
-// forwarded, and no binding outlives the home prefix (RFC 6275 §10.3.1).
-func (a *Agent) adjust(e *binding.Entry, m *mobile) {
-	var prefixes []netip.Prefix
+// permit takes from what a binding that stays has registered the prefixes that
+// are not the mobile's any more; in implicit mode it gets the new ones.
+func (a *Agent) permit(e *binding.Entry, h *home) {
 	switch {
 	case e.Flags&mip6.UpdateMobileRouter == 0:
 	case e.Explicit:
-		for _, p := range e.Prefixes {
-			if m.authorized(p) && networkPrefix(p, a.config.Address) {
-				prefixes = append(prefixes, p)
-			}
-		}
+		h.wanted = slices.DeleteFunc(slices.Clone(h.wanted), func(p netip.Prefix) bool {
+			return !h.authorized(p) || !networkPrefix(p, a.config.Address)
+		})
 	default:
-		prefixes = m.Prefixes
+		h.wanted = h.Prefixes
 	}
+}
+
+// adjust brings a binding that stays in line with the configuration: what permit
+// has changed is forwarded, and no binding outlives its home prefix (RFC 6275
+// §10.3.1).
+func (a *Agent) adjust(e *binding.Entry, h *home) {
+	prefixes := e.Prefixes
+	before, after := a.share(e, h)
 	if !slices.Equal(prefixes, e.Prefixes) {
-		a.setPrefixes(e, prefixes)
-		a.forward(e)
+		before = append(before, tunnel(e))
 		a.do(role.Log{Level: slog.LevelInfo, Message: "mobile network prefixes changed", Attrs: []slog.Attr{
-			slog.String("mobile", m.Name), slog.Any("home", e.Home), slog.Any("prefixes", prefixes)}})
+			slog.String("mobile", h.Name), slog.Any("home", e.Home), slog.Any("prefixes", e.Prefixes)}})
 	}
-	if left := binding.Remaining(a.now, a.config.PrefixValidUntil); left < e.Expires.Sub(a.now) {
+	a.forward(append(before, after...))
+	if left := binding.Remaining(a.now, a.prefixOf(e.Home).ValidUntil); left < e.Expires.Sub(a.now) {
 		e.Expires = a.now.Add(left)
 	}
-	a.schedule(e, m)
+	a.schedule(e, h)
 }

@@ -27,7 +27,8 @@ func TestReconfigure(t *testing.T) {
 		{"mobile removed", func(c *Config) { c.Mobiles = c.Mobiles[1:] }, gone, "mobile removed"},
 		{"mobile disabled", func(c *Config) { c.Mobiles[0].Disabled = true }, gone, "mobile disabled"},
 		{"not a router", func(c *Config) { c.Mobiles[0].Router, c.Mobiles[0].Prefixes = false, nil }, gone, "no longer a mobile router"},
-		{"home prefix", func(c *Config) { c.Prefix, c.Mobiles = netip.MustParsePrefix("2001:db8:2::/64"), nil }, gone, "mobile removed"},
+		{"home prefix", func(c *Config) { c.Prefix, c.Mobiles = netip.MustParsePrefix("2001:db8:2::/64"), nil },
+			append(gone, "leave 2001:db8:1:0:fdff:ffff:ffff:fffe", "join 2001:db8:2:0:fdff:ffff:ffff:fffe"), "home prefix removed"},
 		{"address", func(c *Config) { c.Address = netip.MustParseAddr("2001:db8:1::2") }, gone, "home agent address changed"},
 		{"prefix expired", func(c *Config) { c.PrefixValidUntil = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC) }, gone, "home prefix expired"},
 		{"prefix withdrawn", func(c *Config) { c.Mobiles[0].Prefixes = prefixes("2001:db8:a:1::/64") },
@@ -36,7 +37,8 @@ func TestReconfigure(t *testing.T) {
 			[]string{"set [2001:db8:1::a/128 2001:db8:a::/48 2001:db8:d::/48] via 2001:db8:f1::1"}, ""},
 		{"all prefixes withdrawn", func(c *Config) { c.Mobiles[0].Prefixes = nil },
 			[]string{"set [2001:db8:1::a/128] via 2001:db8:f1::1"}, ""},
-		{"no home link", func(c *Config) { c.HomeLink = "" }, []string{"undefend 2001:db8:1::a"}, ""},
+		{"no home link", func(c *Config) { c.HomeLink = "" },
+			[]string{"undefend 2001:db8:1::a", "leave 2001:db8:1:0:fdff:ffff:ffff:fffe"}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t, testConfig())
@@ -83,13 +85,15 @@ func TestReconfigureHomeLink(t *testing.T) {
 	c := testConfig()
 	c.HomeLink = "eth5"
 	actions := w.agent.Reconfigure(w.now, c)
-	wantKinds(t, actions, "undefend 2001:db8:1::a", "defend 2001:db8:1::a router=true")
+	wantKinds(t, actions, "undefend 2001:db8:1::a",
+		"leave 2001:db8:1:0:fdff:ffff:ffff:fffe", "join 2001:db8:1:0:fdff:ffff:ffff:fffe", "defend 2001:db8:1::a router=true")
 	w.link.Index = 5
 	w.apply(actions[1:])
 	wantKinds(t, w.run(5*time.Second), "announce 2001:db8:1::a router=true")
 }
 
 // No binding outlives the home prefix (RFC 6275 §10.3.1).
+// Covers: H4.
 func TestReconfigurePrefixLifetime(t *testing.T) {
 	w := newWorld(t, testConfig())
 	w.registered(at(homeA, careOf1, 1))
@@ -140,12 +144,13 @@ func TestReconfigureDuringDetection(t *testing.T) {
 	wantKinds(t, w.apply(w.agent.Reconfigure(w.now, c)))
 	c.Mobiles[0].Disabled = true
 	wantKinds(t, w.apply(w.agent.Reconfigure(w.now, c)))
-	if len(w.agent.Bindings()) != 0 || w.agent.mobiles[homeB].probe != nil {
+	if len(w.agent.Bindings()) != 0 || w.agent.homes[homeB].probe != nil {
 		t.Errorf("%+v", w.agent.Bindings())
 	}
 }
 
-// A lower limit evicts nobody (H6), but nobody new is taken.
+// A lower limit evicts nobody, but nobody new is taken.
+// Covers: H6.
 func TestReconfigureLimit(t *testing.T) {
 	w := newWorld(t, testConfig())
 	w.registered(at(homeA, careOf1, 1))
@@ -176,6 +181,13 @@ func TestValidate(t *testing.T) {
 		{func(c *Config) { c.Prefix = netip.MustParsePrefix("10.0.0.0/8") }, "is not an IPv6 prefix"},
 		{func(c *Config) { c.MaxLifetime = time.Second }, "longest binding lifetime 1s"},
 		{func(c *Config) { c.ReplayWindow = time.Second }, "replay window 1s"},
+		{func(c *Config) { c.Lifetime = time.Millisecond }, "home agent lifetime 1ms is not between 1s and"},
+		{func(c *Config) { c.Lifetime = 24 * time.Hour }, "home agent lifetime 24h0m0s is not between 1s and"},
+		{func(c *Config) { c.MinMobPfxAdvInterval = 48 * time.Hour }, "48h0m0s is not between"},
+		{func(c *Config) { c.OtherPrefixes = []HomePrefix{{}} }, "home prefix invalid Prefix is not an IPv6 prefix"},
+		{func(c *Config) { c.OtherPrefixes = []HomePrefix{{Prefix: homePrefix}} }, "home prefixes 2001:db8:1::/64 and 2001:db8:1::/64 have addresses in common"},
+		{func(c *Config) { c.OtherPrefixes = make([]HomePrefix, 16) }, "17 home prefixes are more than 16"},
+		{func(c *Config) { c.Mobiles[0].HomeAddress = mip6.HomeAgentsAnycast(homePrefix) }, "is the anycast address of the home agents"},
 		{func(c *Config) { c.DupAddrDetectTransmits = -1 }, "must not be negative"},
 		{func(c *Config) { c.Mobiles[1].HomeAddress = homeA }, `mobiles "a" and "b" have the same home address 2001:db8:1::a`},
 		{func(c *Config) { c.Mobiles[0].HomeAddress = careOf1 }, `mobile "a": home address 2001:db8:f1::1 is not in the home prefix`},
@@ -183,6 +195,10 @@ func TestValidate(t *testing.T) {
 		{func(c *Config) { c.Mobiles[0].SA = nil }, `mobile "a": no key`},
 		{func(c *Config) { c.Mobiles[2].Prefixes = prefixes("2001:db8:c::/48") }, `mobile "n": has mobile network prefixes but is not`},
 		{func(c *Config) { c.Mobiles[0].Prefixes = prefixes("2001:db8::/32") }, "2001:db8::/32 cannot be a mobile network prefix"},
+		{func(c *Config) {
+			c.OtherPrefixes = []HomePrefix{{Prefix: newPrefix}}
+			c.Mobiles[0].Prefixes = prefixes("2001:db8:2::/48")
+		}, "mobile network prefix 2001:db8:2::/48 contains the home prefix 2001:db8:2::/64"},
 		{func(c *Config) { c.Mobiles[0].Prefixes = prefixes("fe80::/64") }, "fe80::/64 cannot be a mobile network prefix"},
 		{func(c *Config) { c.Mobiles[1].Prefixes = prefixes("2001:db8:b::/48", "2001:db8:a:7::/64") }, `mobiles "a" and "b" both have addresses of 2001:db8:a:7::/64`},
 	} {

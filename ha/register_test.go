@@ -17,7 +17,8 @@ func at(home, careOf netip.Addr, sequence mip6.Sequence) request {
 }
 
 // The whole life of a registration in order: probe, path, defence, answer
-// (RFC 6275 §10.3.1, §10.4.1; H3, H5, H7); R flag RFC 3963 §6.2.
+// (RFC 6275 §10.3.1, §10.4.1); R flag RFC 3963 §6.2.
+// Covers: H3, H5, H7, H8, N4.
 func TestRegistration(t *testing.T) {
 	w := newWorld(t, testConfig())
 	wantKinds(t, w.send(at(homeA, careOf1, 1)), "probe 2001:db8:1::a")
@@ -49,8 +50,10 @@ func TestRegistration(t *testing.T) {
 	wantKinds(t, w.send(home), "undefend 2001:db8:1::a", "remove 2001:db8:1::a", "ack 0 to 2001:db8:1::a on 3")
 }
 
-// H5, RFC 6275 §10.3.1: sequence copied, granted lifetime, refresh advice below
-// it, answered without flag A; RFC 4285 §6: timestamp copied; RFC 3963 §4.2: R.
+// RFC 6275 §10.3.1: sequence copied, granted lifetime, refresh advice below
+// it, answered without flag A, flag K never granted; RFC 4285 §6: timestamp
+// copied; RFC 3963 §4.2: R.
+// Covers: H4, H5, N4.
 func TestAcknowledgement(t *testing.T) {
 	for _, tt := range []struct {
 		name              string
@@ -118,8 +121,8 @@ func TestAcknowledgement(t *testing.T) {
 	}
 }
 
-// Every status of a rejection, its rule, and that nothing comes of it (H2, H10,
-// N2).
+// Every status of a rejection, its rule, and that nothing comes of it.
+// Covers: H2, H10, N2, Attack: prefix hijack, Attack: loops.
 func TestRejections(t *testing.T) {
 	mnp := func(s ...string) (list []mip6.Option) {
 		for _, p := range s {
@@ -216,6 +219,7 @@ func equalBindings(a, b []Binding) bool {
 }
 
 // What is dropped without an answer, and why.
+// Covers: A4, A5, H2, Attack: BU spoofing.
 func TestSilentDrops(t *testing.T) {
 	ok := at(homeA, careOf1, 1)
 	with := func(change func(*request)) request { r := ok; change(&r); return r }
@@ -275,7 +279,8 @@ func TestOtherFlagsOfRegistered(t *testing.T) {
 
 // RFC 6275 §10.3.2: the entry is kept for MAX_DELETE_BCE_TIMEOUT without
 // intercepting, a delayed older update gets 135 at its care-of address, and a
-// repeated de-registration the answer that was lost. H10.
+// repeated de-registration the answer that was lost.
+// Covers: H10, Attack: replay.
 func TestDelayedDeletion(t *testing.T) {
 	w := newWorld(t, testConfig())
 	w.registered(at(homeA, careOf1, 1))
@@ -303,7 +308,8 @@ func TestDelayedDeletion(t *testing.T) {
 	}
 }
 
-// Every way to ask for deletion (RFC 6275 §10.3.2; RFC 3963 §6.2, §6.7; N5).
+// Every way to ask for deletion (RFC 6275 §10.3.2; RFC 3963 §6.2, §6.7).
+// Covers: H7, H10, N5.
 func TestDeregistration(t *testing.T) {
 	wrongPrefix := []mip6.Option{mip6.MobileNetworkPrefix{Prefix: networkB}}
 	for _, tt := range []struct {
@@ -349,6 +355,7 @@ func TestDeregistrationDuringDetection(t *testing.T) {
 
 // A late timer cannot lengthen a lifetime: what is due happens before anything
 // else (RFC 6275 §9.6).
+// Covers: H4, H10.
 func TestLateTimer(t *testing.T) {
 	w := newWorld(t, testConfig())
 	w.registered(at(homeA, careOf1, 1))
@@ -369,7 +376,7 @@ func TestLateTimer(t *testing.T) {
 func TestStop(t *testing.T) {
 	w := newWorld(t, testConfig())
 	w.registered(at(homeA, careOf1, 1))
-	wantKinds(t, w.handle(role.Stop{}))
+	wantKinds(t, w.handle(role.Stop{}), "leave 2001:db8:1:0:fdff:ffff:ffff:fffe")
 	if !w.agent.Next().IsZero() {
 		t.Errorf("still waits for %v", w.agent.Next())
 	}

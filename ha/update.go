@@ -61,8 +61,8 @@ func (a *Agent) receive(p mip6.Packet) {
 		a.drop(reason, p.Source)
 		return
 	}
-	m := a.mobiles[u.home]
-	if m == nil {
+	h := a.homes[u.home]
+	if h == nil {
 		a.drop(role.DropUnknownMobile, p.Source)
 		if a.strangers.Allow(a.now, complaints) {
 			a.do(role.Log{Level: slog.LevelWarn, Message: "binding update from unknown mobile", Attrs: []slog.Attr{
@@ -70,19 +70,19 @@ func (a *Agent) receive(p mip6.Packet) {
 		}
 		return
 	}
-	if !a.authenticate(p, bu, m, &u) {
+	if !a.authenticate(p, bu, h, &u) {
 		return
 	}
-	status := a.judge(m, &u)
+	status := a.judge(h, &u)
 	if !status.Accepted() {
-		a.refuse(m, &u, status)
+		a.refuse(h, &u, status)
 		return
 	}
 	if u.deregisters() {
-		a.deregister(m, &u)
+		a.deregister(h, &u)
 		return
 	}
-	a.register(m, &u)
+	a.register(h, &u)
 }
 
 // read is the first gate: what can be checked without knowing the mobile. It
@@ -117,7 +117,7 @@ func (a *Agent) read(p mip6.Packet, bu mip6.BindingUpdate) (update, role.DropRea
 	}
 	// RFC 6275 §9.5.1: a correspondent's, unless it is to change a registration.
 	if bu.Flags&(mip6.UpdateHome|mip6.UpdateMobileRouter) == 0 {
-		if e := a.bindings.Get(u.home); e == nil || e.State != binding.Active {
+		if !a.Serves(u.home) {
 			return u, role.DropUnexpected
 		}
 	}
@@ -142,7 +142,7 @@ func sorted(prefixes []netip.Prefix) []netip.Prefix {
 
 // judge is the third gate: whether the mobile may have what it asks for. The
 // order of the tests is that of RFC 6275 §10.3.1 and RFC 3963 §6.2.
-func (a *Agent) judge(m *mobile, u *update) mip6.Status {
+func (a *Agent) judge(h *home, u *update) mip6.Status {
 	e := a.bindings.Get(u.home)
 	active := e != nil && e.State == binding.Active
 	switch {
@@ -152,7 +152,7 @@ func (a *Agent) judge(m *mobile, u *update) mip6.Status {
 		return mip6.StatusTypeChangeDisallowed // RFC 6275 §9.5.1
 	case a.config.HomeLink != "" && a.link.Index == 0:
 		return mip6.StatusHomeRegistrationNotSupported
-	case !a.config.Prefix.Contains(u.home) || a.grant(u.lifetime) == 0 && u.lifetime != 0:
+	case a.prefixOf(u.home) == nil || a.grant(u.home, u.lifetime) == 0 && u.lifetime != 0:
 		return mip6.StatusNotHomeSubnet
 	case u.deregisters():
 		// RFC 6275 §10.3.2. An update that repeats a de-registration whose answer
@@ -161,65 +161,66 @@ func (a *Agent) judge(m *mobile, u *update) mip6.Status {
 			return mip6.StatusNotHomeAgent
 		}
 		return mip6.StatusAccepted // RFC 3963 §6.2, §6.7: flag R and prefixes do not matter
-	case m.Disabled:
+	case h.Disabled:
 		return mip6.StatusAdministrativelyProhibited
-	case u.router() && !m.Router:
+	case u.router() && !h.Router:
 		return mip6.StatusRouterNotPermitted // RFC 3963 §6.6
 	case active && (e.Flags^u.flags)&mip6.UpdateMobileRouter != 0:
 		return mip6.StatusTypeChangeDisallowed // RFC 3963 §6.2
 	}
-	prefixes, status := a.prefixesFor(m, u)
+	prefixes, status := a.prefixesFor(h, u)
 	switch {
 	case !status.Accepted():
 		return status
-	case a.loops(u.home, u.careOf, prefixes):
+	case a.loops(h, u.careOf, prefixes):
 		return mip6.StatusInvalidCareOfAddress
 	}
 	if ll := linkLocal(u.home, u.flags); ll.IsValid() {
-		if home, taken := a.linkLocals[ll]; taken && home != u.home {
+		if home, taken := a.linkLocals[ll]; taken && a.homes[home].mobile != h.mobile {
 			return mip6.StatusDuplicateAddress
 		}
 	}
 	return mip6.StatusAccepted
 }
 
-// grant is the lifetime that is given for a requested one (RFC 6275 §10.3.1).
-func (a *Agent) grant(requested mip6.Lifetime) mip6.Lifetime {
-	return binding.Grant(requested, a.config.MaxLifetime, binding.Remaining(a.now, a.config.PrefixValidUntil))
+// grant is the lifetime that is given for a requested one (RFC 6275 §10.3.1): of
+// an address in a home prefix.
+func (a *Agent) grant(home netip.Addr, requested mip6.Lifetime) mip6.Lifetime {
+	return binding.Grant(requested, a.config.MaxLifetime, binding.Remaining(a.now, a.prefixOf(home).ValidUntil))
 }
 
 // register carries out a registration that may be had.
-func (a *Agent) register(m *mobile, u *update) {
+func (a *Agent) register(h *home, u *update) {
 	e := a.bindings.Get(u.home)
 	switch {
 	case e != nil && e.State == binding.Active:
-		a.refresh(e, m, u)
+		a.refresh(e, h, u)
 		return
 	case e != nil && e.State == binding.Probing:
 		// One detection, and one answer to the newest update (requirement B4).
-		m.probe.update = *u
-		a.reserve(e, u)
+		h.probe.update = *u
+		a.reserve(e, h, u)
 		return
 	}
 	e, err := a.bindings.Add(u.home)
 	if errors.Is(err, binding.ErrFull) {
-		a.refuse(m, u, mip6.StatusInsufficientResources) // RFC 6275 §10.3.1
+		a.refuse(h, u, mip6.StatusInsufficientResources) // RFC 6275 §10.3.1
 		return
 	}
-	a.reserve(e, u)
+	a.reserve(e, h, u)
 	if a.config.DAD && a.config.HomeLink != "" {
-		a.startProbe(e, m, u)
+		a.startProbe(e, h, u)
 		return
 	}
-	a.activate(e, m, u)
+	a.activate(e, h, u)
 }
 
 // reserve notes an update in its entry, and the link-local address it claims.
-func (a *Agent) reserve(e *binding.Entry, u *update) {
-	if ll := linkLocal(e.Home, e.Flags); ll.IsValid() {
-		delete(a.linkLocals, ll)
-	}
-	if ll := linkLocal(e.Home, u.flags); ll.IsValid() {
+func (a *Agent) reserve(e *binding.Entry, h *home, u *update) {
+	ll := linkLocal(e.Home, u.flags)
+	if !ll.IsValid() {
+		a.releaseLinkLocal(e, h)
+	} else if _, taken := a.linkLocals[ll]; !taken {
 		a.linkLocals[ll] = e.Home
 	}
 	e.Flags, e.Sequence, e.Updated = u.flags, u.sequence, a.now
@@ -227,95 +228,102 @@ func (a *Agent) reserve(e *binding.Entry, u *update) {
 
 // activate makes an entry a binding: packets are forwarded before the mobile is
 // told, so that none of those that its answer causes is lost.
-func (a *Agent) activate(e *binding.Entry, m *mobile, u *update) {
+func (a *Agent) activate(e *binding.Entry, h *home, u *update) {
 	a.become(e, binding.Active)
 	a.counts.Registrations++
 	e.Created = a.now
-	a.bind(e, m, u)
-	a.forward(e)
+	before, after := a.bind(e, h, u)
+	a.forward(slices.Concat(before, []overlay.Change{tunnel(e)}, after))
 	a.defend(e)
-	m.announcements, m.announceAt = maxNeighborAdvertisements, a.now
-	a.announce(e, m)
-	a.schedule(e, m)
-	a.accept(m, u, e.Lifetime)
-	a.logBinding("binding registered", e, m)
+	h.announcements, h.announceAt = maxNeighborAdvertisements, a.now
+	a.announce(e, h)
+	a.resumeDelivery(h)
+	a.schedule(e, h)
+	a.accept(h, u, e.Lifetime)
+	a.logBinding("binding registered", e, h)
 }
 
 // refresh renews a binding, with a new path or the same.
-func (a *Agent) refresh(e *binding.Entry, m *mobile, u *update) {
+func (a *Agent) refresh(e *binding.Entry, h *home, u *update) {
 	before := *e
-	a.reserve(e, u)
-	a.bind(e, m, u)
+	a.reserve(e, h, u)
+	changes, after := a.bind(e, h, u)
 	if !slices.Equal(before.Paths, e.Paths) || !slices.Equal(before.Prefixes, e.Prefixes) {
-		a.forward(e)
+		changes = append(changes, tunnel(e))
 	}
+	a.forward(append(changes, after...))
 	was, is := linkLocal(e.Home, before.Flags), linkLocal(e.Home, e.Flags)
 	switch {
-	case was == is:
+	case was == is, a.sibling(h, was, binding.Active) != nil:
 	case is.IsValid():
 		a.defend(e)
-		m.announcements, m.announceAt = maxNeighborAdvertisements, a.now
-		a.announce(e, m)
+		h.announcements, h.announceAt = maxNeighborAdvertisements, a.now
+		a.announce(e, h)
 	default:
 		a.undefend(was)
 	}
-	a.schedule(e, m)
-	a.accept(m, u, e.Lifetime)
+	a.resumeDelivery(h)
+	a.schedule(e, h)
+	a.accept(h, u, e.Lifetime)
 	if before.CareOf() == e.CareOf() {
 		a.counts.Refreshes++
-		a.logBinding("binding refreshed", e, m)
+		a.logBinding("binding refreshed", e, h)
 		return
 	}
 	a.counts.Moves++
-	a.logBinding("binding moved", e, m)
+	a.logBinding("binding moved", e, h)
 }
 
-// bind writes what an accepted and reserved update gets into its entry.
-func (a *Agent) bind(e *binding.Entry, m *mobile, u *update) {
-	prefixes, _ := a.prefixesFor(m, u) // judged before
+// bind writes what an accepted and reserved update gets into its entry. It
+// returns the changes to the mobile's other bindings, as share does.
+func (a *Agent) bind(e *binding.Entry, h *home, u *update) (before, after []overlay.Change) {
+	h.wanted, _ = a.prefixesFor(h, u) // judged before
+	h.asked = 0
 	e.Updated = a.now
-	e.Lifetime = a.grant(u.lifetime)
+	e.Lifetime = a.grant(e.Home, u.lifetime)
 	e.Expires = a.now.Add(e.Lifetime.Duration())
 	path := overlay.Path{Local: a.config.Address, Remote: u.careOf}
 	if len(e.Paths) != 1 || e.Paths[0] != path {
 		e.Paths = []overlay.Path{path}
 	}
-	a.setPrefixes(e, prefixes)
 	e.Explicit = u.explicit
+	return a.share(e, h)
 }
 
 // deregister ends a binding, in the order in which the mobile at home is
 // reachable when the answer leaves: nobody answers for its address any more, and
 // nothing draws packets for it into the tunnel.
-func (a *Agent) deregister(m *mobile, u *update) {
+func (a *Agent) deregister(h *home, u *update) {
 	e := a.bindings.Get(u.home)
 	if e.State == binding.Active {
 		a.counts.Deregistrations++
-		a.logBinding("binding deregistered", e, m)
+		a.logBinding("binding deregistered", e, h)
 	}
-	m.probe = nil
-	a.withdraw(e)
+	h.probe = nil
+	a.withdraw(e, h)
+	h.delivery = delivery{sent: h.delivery.sent} // at home it hears the routers themselves
 	a.become(e, binding.Deleted)
 	e.Flags, e.Sequence, e.Updated = u.flags&^mip6.UpdateLinkLocal, u.sequence, a.now
 	e.Expires = a.now.Add(maxDeleteBCETimeout)
 	a.bindings.Wake(e, e.Expires)
-	a.accept(m, u, 0)
+	a.accept(h, u, 0)
 }
 
 // withdraw takes back everything that was done outside for an entry.
-func (a *Agent) withdraw(e *binding.Entry) {
-	ll := linkLocal(e.Home, e.Flags)
-	if ll.IsValid() {
-		delete(a.linkLocals, ll)
-	}
+func (a *Agent) withdraw(e *binding.Entry, h *home) {
+	a.releaseLinkLocal(e, h)
 	if e.State == binding.Active {
 		a.undefend(e.Home)
-		if ll.IsValid() {
+		if ll := linkLocal(e.Home, e.Flags); ll.IsValid() && a.sibling(h, ll, binding.Active) == nil {
 			a.undefend(ll)
 		}
-		a.do(role.Forward{Changes: []overlay.Change{{Remove: overlay.Key{Home: e.Home, Side: overlay.AgentSide}}}})
+		h.wanted = nil
+		before, after := a.share(e, h)
+		removal := overlay.Change{Remove: overlay.Key{Home: e.Home, Side: overlay.AgentSide}}
+		a.forward(slices.Concat(before, []overlay.Change{removal}, after))
 	}
-	a.setPrefixes(e, nil)
+	h.asked = 0
+	h.delivery.cancel()
 	e.Paths, e.Explicit, e.Lifetime = nil, false, 0
 }
 

@@ -59,6 +59,7 @@ type world struct {
 
 	tunnels  map[netip.Addr]overlay.Tunnel
 	defended map[netip.Addr]bool
+	joined   map[netip.Addr]bool
 	probes   int
 	logs     []role.Log
 
@@ -73,7 +74,7 @@ func newWorld(t testing.TB, c Config) *world {
 	w := &world{
 		t: t, agent: New(c), now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
 		link:    role.Link{Index: homeIndex, Name: "eth1", Up: true, MTU: 1500},
-		tunnels: map[netip.Addr]overlay.Tunnel{}, defended: map[netip.Addr]bool{},
+		tunnels: map[netip.Addr]overlay.Tunnel{}, defended: map[netip.Addr]bool{}, joined: map[netip.Addr]bool{},
 	}
 	w.handle(role.LinkChanged{Link: w.link})
 	return w
@@ -103,6 +104,13 @@ func (w *world) apply(actions []role.Action) []role.Action {
 					len(c.Set.Inner) == 0 || c.Set.Inner[0] != netip.PrefixFrom(c.Set.Home, 128) {
 					w.t.Errorf("malformed tunnel %+v", *c.Set)
 				}
+				for home, other := range w.tunnels {
+					for _, p := range c.Set.Inner {
+						if home != c.Set.Home && slices.Contains(other.Inner, p) {
+							w.t.Errorf("%v is forwarded to %v and %v", p, home, c.Set.Home)
+						}
+					}
+				}
 				for _, p := range c.Set.Paths {
 					if p.Local != agentAddr || !routable(p.Remote) {
 						w.t.Errorf("malformed path %+v", p)
@@ -125,7 +133,14 @@ func (w *world) apply(actions []role.Action) []role.Action {
 			w.onHomeLink(action.Link)
 			w.probes++
 		case role.Send:
-			w.checkAcknowledgement(action)
+			w.checkSend(action)
+		case role.SendICMP:
+			w.checkICMP(action)
+		case role.JoinAnycast:
+			w.onHomeLink(action.Link)
+			w.joined[action.Addr] = true
+		case role.LeaveAnycast: // of a link that may be gone
+			delete(w.joined, action.Addr)
 		case role.Log:
 			w.logs = append(w.logs, action)
 		case role.Dropped:
@@ -150,10 +165,17 @@ func (w *world) onHomeLink(index int) {
 	}
 }
 
-// checkAcknowledgement verifies what holds for every binding acknowledgement.
-func (w *world) checkAcknowledgement(s role.Send) {
+// checkSend verifies what holds for every Mobility Header message.
+func (w *world) checkSend(s role.Send) {
 	w.t.Helper()
 	p := s.Packet
+	switch p.Message.(type) {
+	case mip6.BindingRefreshRequest, mip6.BindingError: // RFC 6275 §6.1: no routing header
+		if p.Source != agentAddr || p.HomeAddress.IsValid() || p.RouteHome.IsValid() || s.Link != 0 || !routable(p.Destination) {
+			w.t.Errorf("unexpected packet %+v", p)
+		}
+		return
+	}
 	ba, ok := p.Message.(mip6.BindingAcknowledgement)
 	if !ok || p.Source != agentAddr || p.HomeAddress.IsValid() || p.Destination == p.RouteHome {
 		w.t.Errorf("unexpected packet %+v", p)
@@ -164,10 +186,24 @@ func (w *world) checkAcknowledgement(s role.Send) {
 		w.t.Errorf("acknowledgement does not encode: %v", err)
 		return
 	}
-	if m := w.agent.mobiles[p.To()]; m != nil && m.SA != nil && m.SA.Verify(mh, p.Destination, p.To()) != nil {
+	if m := w.agent.homes[p.To()]; m != nil && m.SA != nil && m.SA.Verify(mh, p.Destination, p.To()) != nil {
 		if !w.alternate.IsValid() || m.SA.Verify(mh, w.alternate, p.To()) != nil {
 			w.t.Errorf("acknowledgement to %v is not authentic", p.To())
 		}
+	}
+}
+
+// checkICMP verifies what holds for every ICMPv6 message: among the rest that it
+// is encoded in no more than 1280 octets.
+func (w *world) checkICMP(s role.SendICMP) {
+	w.t.Helper()
+	p := s.Packet
+	b, err := p.Append(nil)
+	if err != nil || len(b) > 1280 || p.Source != agentAddr || !routable(p.Destination) || p.HomeAddress.IsValid() || s.Link != 0 {
+		w.t.Errorf("%d octets, %v: %+v", len(b), err, p)
+	}
+	if _, ok := p.Message.(mip6.PrefixAdvertisement); ok != p.RouteHome.IsValid() {
+		w.t.Errorf("routing header to %v: %+v", p.RouteHome, p)
 	}
 }
 
@@ -260,7 +296,7 @@ func (w *world) registered(r request) {
 
 func acks(actions []role.Action) (list []mip6.Packet) {
 	for _, action := range actions {
-		if s, ok := action.(role.Send); ok {
+		if s, ok := action.(role.Send); ok && s.Packet.Message.Type() == mip6.TypeBindingAcknowledgement {
 			list = append(list, s.Packet)
 		}
 	}
@@ -299,6 +335,10 @@ func kinds(actions []role.Action) (list []string) {
 				list = append(list, fmt.Sprintf("set %v via %v", c.Set.Inner, c.Set.Paths[0].Remote))
 			}
 		case role.Send:
+			if action.Packet.Message.Type() != mip6.TypeBindingAcknowledgement {
+				list = append(list, fmt.Sprintf("%v to %v", action.Packet.Message.Type(), action.Packet.Destination))
+				continue
+			}
 			ba := action.Packet.Message.(mip6.BindingAcknowledgement)
 			s := fmt.Sprintf("ack %d to %v", ba.Status, action.Packet.Destination)
 			if action.Packet.RouteHome.IsValid() {
@@ -316,6 +356,12 @@ func kinds(actions []role.Action) (list []string) {
 			list = append(list, fmt.Sprintf("announce %v router=%t", action.Addr, action.Router))
 		case role.ProbeAddress:
 			list = append(list, fmt.Sprintf("probe %v", action.Addr))
+		case role.SendICMP:
+			list = append(list, fmt.Sprintf("%T to %v", action.Packet.Message, action.Packet.Destination))
+		case role.JoinAnycast:
+			list = append(list, fmt.Sprintf("join %v", action.Addr))
+		case role.LeaveAnycast:
+			list = append(list, fmt.Sprintf("leave %v", action.Addr))
 		case role.Acknowledged:
 		case role.Dropped:
 			list = append(list, "drop "+action.Reason.String())
