@@ -3,8 +3,8 @@ package mn
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"roam6/internal/role"
@@ -19,9 +19,6 @@ const (
 	// maxIdentifiers is how many interface identifiers are tried on a prefix
 	// before it is given up (IDGEN_RETRIES, RFC 7217 §7).
 	maxIdentifiers = 3
-	// retireAfter is how long an old care-of address stays after the new one
-	// was acknowledged: packets that were on the way to it still count.
-	retireAfter = 2 * time.Second
 )
 
 // careOfState is the life of a care-of address.
@@ -31,7 +28,8 @@ const (
 	careOfProbing   careOfState = iota + 1 // DAD runs; not used if WaitForDAD
 	careOfValid                            // DAD found nobody
 	careOfRetired                          // replaced: goes away at removeAt
-	careOfDuplicate                        // somebody else has it
+	careOfDuplicate                        // somebody else has it, and all others tried: given up until removeAt
+	careOfDormant                          // not assigned, remembered until removeAt
 )
 
 // careOf is one care-of address formed by SLAAC.
@@ -44,8 +42,23 @@ type careOf struct {
 	attempt    int       // which interface identifier
 	dadEnds    time.Time // end of the probing
 	validUntil time.Time // zero: for ever
-	removeAt   time.Time // when retired
+	removeAt   time.Time // when it goes, or is forgotten
 	stale      bool      // the link went down and up since: probe again
+	proven     bool      // duplicate address detection found nobody once
+
+	onLink bool         // the prefix is on-link
+	routes []role.Route // installed for it
+}
+
+// confirm notes that the link is the one on which the address was ours.
+func (c *careOf) confirm() {
+	if !c.proven {
+		return
+	}
+	c.stale = false
+	if c.state == careOfProbing || c.state == careOfDormant {
+		c.state, c.removeAt = careOfValid, time.Time{}
+	}
 }
 
 // usable reports whether traffic and updates may use c.
@@ -55,7 +68,21 @@ func (c *careOf) usable(waitForDAD bool) bool {
 		return true
 	case careOfProbing:
 		return !waitForDAD // optimistic, RFC 4429
-	case careOfRetired, careOfDuplicate:
+	case careOfRetired, careOfDuplicate, careOfDormant:
+		return false
+	}
+	return false
+}
+
+// serves reports whether c is the care-of address of an attachment.
+func (c *careOf) serves(a *attachment) bool { return a.link == c.link && a.careOf == c.addr }
+
+// assigned reports whether c is on its interface.
+func (c *careOf) assigned() bool {
+	switch c.state {
+	case careOfProbing, careOfValid, careOfRetired:
+		return true
+	case careOfDuplicate, careOfDormant:
 		return false
 	}
 	return false
@@ -64,9 +91,9 @@ func (c *careOf) usable(waitForDAD bool) bool {
 // careOfs are the care-of addresses of a node, at most one per prefix and link.
 type careOfs []*careOf
 
-func (s careOfs) find(a netip.Addr) *careOf {
+func (s careOfs) find(link int, a netip.Addr) *careOf {
 	for _, c := range s {
-		if c.addr == a {
+		if c.link == link && c.addr == a {
 			return c
 		}
 	}
@@ -80,6 +107,18 @@ func (s careOfs) on(link int, prefix netip.Prefix) *careOf {
 		}
 	}
 	return nil
+}
+
+// next is when something of an address ends.
+func (s careOfs) next() time.Time {
+	var next time.Time
+	for _, c := range s {
+		if c.state == careOfProbing {
+			next = earlier(next, c.dadEnds)
+		}
+		next = earlier(next, earlier(c.removeAt, c.validUntil))
+	}
+	return next
 }
 
 // interfaceID makes the interface identifier: the modified EUI-64 of the
@@ -128,11 +167,15 @@ func (n *Node) ensureCareOf(now time.Time, link int, router netip.Addr, p nd.Pre
 	if c.state == careOfDuplicate {
 		return nil
 	}
-	c.validUntil = p.ValidUntil
-	c.router = router
-	if c.state == careOfRetired {
+	c.validUntil, c.router, c.onLink = p.ValidUntil, router, p.Info.OnLink
+	switch c.state {
+	case careOfRetired:
 		// Back on a link that was left a moment ago: the address is still ours.
 		c.state, c.removeAt = careOfValid, time.Time{}
+	case careOfDormant:
+		c.stale = false
+		n.startCareOf(now, c, c.attempt)
+	case careOfProbing, careOfValid, careOfDuplicate:
 	}
 	if c.stale {
 		c.stale = false
@@ -159,103 +202,42 @@ func (n *Node) refreshCareOfs(link int, router netip.Addr) {
 func (n *Node) startCareOf(now time.Time, c *careOf, attempt int) {
 	l := n.links[c.link]
 	c.attempt = attempt
-	c.addr = formAddress(c.prefix, interfaceID(l.Link, c.prefix, n.config.Seed, attempt))
-	c.state = careOfProbing
+	if a := formAddress(c.prefix, interfaceID(l.Link, c.prefix, n.config.Seed, attempt)); a != c.addr {
+		c.addr, c.proven = a, false
+	}
+	c.state, c.removeAt = careOfProbing, time.Time{}
 	c.dadEnds = now.Add(dadTransmits * retransTimer)
 	n.probes = append(n.probes, role.ProbeAddress{Link: c.link, Addr: c.addr})
 }
 
-// assign puts c on its interface. The kernel gets no lifetimes: they are kept
-// here, and the address goes when they end. A retired one is deprecated so
-// that nothing new uses it.
+// assign puts c on its interface, with its routes. The kernel gets no
+// lifetimes: they are kept here, and the address goes when they end. A retired
+// one is deprecated so that nothing new uses it.
 func (n *Node) assign(c *careOf) {
 	preferred := mip6.InfiniteLifetime
 	if c.state == careOfRetired {
 		preferred = 0
 	}
 	n.act(role.AssignAddress{Link: c.link, Prefix: netip.PrefixFrom(c.addr, c.prefix.Bits()), Preferred: preferred, Valid: mip6.InfiniteLifetime})
+	want := []role.Route{sourceRoute(c)}
+	if c.onLink {
+		want = append(want, onLinkRoute(c.prefix, c.link))
+	}
+	n.setRoutes(c, want)
 }
 
-// neighborHeard looks for duplicates of our addresses and for a sign of life
-// of the current router.
-func (n *Node) neighborHeard(now time.Time, e role.NeighborHeard) {
-	if n.checkRouterAlive(now, e) {
-		return
-	}
-	if a := n.current; a != nil && a.home && e.Link == a.link && e.Target == n.config.HomeAddress {
-		n.homeConflict(now, e)
-		return
-	}
-	c := n.careOfs.find(e.Target)
-	if c == nil || c.link != e.Link || c.state != careOfProbing {
-		return
-	}
-	n.stats.Duplicates++
-	n.log(slog.LevelWarn, "care-of address is taken on this link", slog.String("care_of", c.addr.String()),
-		slog.String("by", e.From.String()))
-	n.act(role.UnassignAddress{Link: c.link, Prefix: netip.PrefixFrom(c.addr, c.prefix.Bits())})
-	inUse := n.current != nil && n.current.careOf == c.addr
-	if c.attempt+1 == maxIdentifiers {
-		c.state = careOfDuplicate
-	} else {
-		n.startCareOf(now, c, c.attempt+1)
-	}
-	if inUse {
-		n.current.careOf = netip.Addr{} // makes decide choose anew
-	}
-	n.decide(now, role.TriggerExpiry)
-}
-
-// careOfTimers ends probings and removes what is retired or expired.
-func (n *Node) careOfTimers(now time.Time) {
-	kept := n.careOfs[:0]
-	probed := false
-	for _, c := range n.careOfs {
-		if c.state == careOfProbing && !now.Before(c.dadEnds) {
-			c.state = careOfValid
-			probed = true
-		}
-		gone := c.state == careOfRetired && !now.Before(c.removeAt)
-		expired := !c.validUntil.IsZero() && !now.Before(c.validUntil)
-		if gone || expired {
-			n.removeCareOf(c)
-			continue
-		}
-		kept = append(kept, c)
-	}
-	clear(n.careOfs[len(kept):])
-	n.careOfs = kept
-	if probed && n.config.WaitForDAD {
-		n.decide(now, role.TriggerAdvertisement)
-	}
-}
-
-// removeCareOf takes c off its interface.
-func (n *Node) removeCareOf(c *careOf) {
-	n.act(role.UnassignAddress{Link: c.link, Prefix: netip.PrefixFrom(c.addr, c.prefix.Bits())})
-	n.act(role.RemoveRoute{Route: onLinkRoute(c.prefix, c.link)})
-	if n.current != nil && n.current.careOf == c.addr {
-		n.current.careOf = netip.Addr{}
-	}
-}
-
-// retireCareOfs begins the end of every care-of address but the current one,
-// once the home agent knows the current one.
-func (n *Node) retireCareOfs(now time.Time) {
-	for _, c := range n.careOfs {
-		if n.current != nil && c.addr == n.current.careOf {
-			continue
-		}
-		switch c.state {
-		case careOfProbing, careOfValid:
-			c.state, c.removeAt = careOfRetired, now.Add(retireAfter)
-			n.assign(c)
-		case careOfRetired, careOfDuplicate:
+// setRoutes makes want the routes installed for c.
+func (n *Node) setRoutes(c *careOf, want []role.Route) {
+	old := c.routes
+	c.routes = want
+	for _, r := range want {
+		if !slices.Contains(old, r) {
+			n.act(role.AddRoute{Route: r})
 		}
 	}
-}
-
-// onLinkRoute is the route to a prefix that is on-link.
-func onLinkRoute(p netip.Prefix, link int) role.Route {
-	return role.Route{Destination: p, Link: link, Metric: routeMetric}
+	for _, r := range old {
+		if !slices.Contains(want, r) {
+			n.act(role.RemoveRoute{Route: r})
+		}
+	}
 }

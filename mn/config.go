@@ -1,8 +1,10 @@
 package mn
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"time"
 
@@ -22,6 +24,12 @@ const (
 	MaxBindAckTimeout = 32 * time.Second
 	// MaxUpdateRate is MAX_UPDATE_RATE: updates to one node within a second.
 	MaxUpdateRate = 3
+	// DefaultHysteresis is longer than a link that flaps stays up, and short
+	// against the time for which a better one is used.
+	DefaultHysteresis = time.Second
+	// DefaultAttempts is three: seven seconds of silence, or ten of a first
+	// registration.
+	DefaultAttempts = 3
 )
 
 // Config is what the administrator decides for one mobile node.
@@ -43,8 +51,13 @@ type Config struct {
 	// the home address. Of several nodes on one host only one has it.
 	DefaultSource bool
 	// Hysteresis is how long a preferred uplink must be good before a working one
-	// is left for it.
+	// is left for it; zero means DefaultHysteresis. One that does not work is left
+	// at once.
 	Hysteresis time.Duration
+	// Attempts is how many updates in a row may be without an answer before
+	// another home agent is tried, or a handover to a better uplink is given up;
+	// zero means DefaultAttempts.
+	Attempts int
 	// SA authenticates binding updates (RFC 4285). Nil sends them without
 	// authentication, which no home agent accepts by default.
 	SA *mip6.SecurityAssociation
@@ -63,7 +76,8 @@ type Config struct {
 	// the shell passes a random one.
 	Seed uint64
 	// Random fills a slice with octets that nobody can guess: cookies and
-	// identifiers come from it. The shell passes crypto/rand, a test a seed.
+	// identifiers come from it. The shell passes crypto/rand; without it they come
+	// from Seed, which is for tests.
 	Random func([]byte)
 }
 
@@ -85,6 +99,9 @@ func (c Config) Validate() error {
 		}
 	}
 	errs = append(errs, c.RouteOptimisation.Validate())
+	if c.Hysteresis < 0 || c.Attempts < 0 {
+		errs = append(errs, fmt.Errorf("hysteresis %v and %d attempts must not be negative", c.Hysteresis, c.Attempts))
+	}
 	if c.Lifetime < 2*mip6.LifetimeUnit {
 		errs = append(errs, fmt.Errorf("lifetime %v is shorter than %v", c.Lifetime, 2*mip6.LifetimeUnit))
 	}
@@ -92,6 +109,31 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("no uplink"))
 	}
 	return errors.Join(errs...)
+}
+
+// complete puts the defaults in.
+func (c Config) complete() Config {
+	if c.FirstTimeout == 0 {
+		c.FirstTimeout = FirstBindAckTimeout
+	}
+	if c.Hysteresis == 0 {
+		c.Hysteresis = DefaultHysteresis
+	}
+	if c.Attempts == 0 {
+		c.Attempts = DefaultAttempts
+	}
+	if c.Random == nil {
+		c.Random = seeded(c.Seed)
+	}
+	return c
+}
+
+// seeded is a source of octets that anybody can guess who knows the seed.
+func seeded(seed uint64) func([]byte) {
+	var key [32]byte
+	binary.BigEndian.PutUint64(key[:], seed)
+	source := rand.NewChaCha8(key)
+	return func(b []byte) { _, _ = source.Read(b) } // never fails
 }
 
 // routable reports whether a is a unicast address that routers forward
@@ -122,8 +164,12 @@ const (
 	VerdictPlain Verdict = iota
 	// VerdictRetry asks for a new binding update at once, changed by Extend.
 	VerdictRetry
-	// VerdictWithdraw asks to end the registration that the home agent accepted.
+	// VerdictWithdraw asks to end the registration that the home agent accepted,
+	// and then as VerdictReject.
 	VerdictWithdraw
+	// VerdictReject asks for another home agent, and if there is none for as much
+	// as VerdictStop.
+	VerdictReject
 	// VerdictStop asks to send no more updates until reconfigured.
 	VerdictStop
 )

@@ -42,6 +42,7 @@ type bench struct {
 	now     time.Time
 	actions []role.Action // of the last event
 	all     []role.Action
+	kernel  kernel
 }
 
 func config() Config {
@@ -59,14 +60,34 @@ func newBench(t *testing.T, change func(*Config)) *bench {
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
 	}
-	return &bench{T: t, node: New(c, nil), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	return newBenchOf(t, New(c, nil))
+}
+
+func newBenchOf(t *testing.T, n *Node) *bench {
+	return &bench{T: t, node: n, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), kernel: newKernel()}
 }
 
 // handle delivers an event now.
 func (b *bench) handle(e role.Event) []role.Action {
-	b.actions = b.node.Handle(b.now, e)
-	b.all = append(b.all, b.actions...)
-	return b.actions
+	return b.did(b.node.Handle(b.now, e))
+}
+
+// did carries out actions.
+func (b *bench) did(actions []role.Action) []role.Action {
+	b.Helper()
+	b.actions = actions
+	b.all = append(b.all, actions...)
+	b.kernel.homeLink = 0
+	if b.node.atHome() {
+		b.kernel.homeLink = b.node.current.link
+	}
+	for _, a := range actions {
+		b.kernel.carryOut(b.T, a)
+	}
+	if n := len(b.kernel.plainDefaults()); n > 1 {
+		b.Errorf("%d default routes without a source: %v", n, b.kernel.plainDefaults())
+	}
+	return actions
 }
 
 // pass lets time pass, waking the node whenever it asks to be.
@@ -113,7 +134,15 @@ func (b *bench) hear(c cell) []role.Action { return b.handle(advertisement(1, c,
 // change spoil it before it is sealed.
 func (b *bench) answer(status mip6.Status, change func(*mip6.BindingAcknowledgement)) role.MessageReceived {
 	b.Helper()
-	u, p := b.lastUpdate()
+	_, p := b.lastUpdate()
+	return b.answerTo(p, status, change)
+}
+
+// answerTo makes the acknowledgement of the update in a packet, by whom it was
+// sent to.
+func (b *bench) answerTo(p mip6.Packet, status mip6.Status, change func(*mip6.BindingAcknowledgement)) role.MessageReceived {
+	b.Helper()
+	u := p.Message.(mip6.BindingUpdate)
 	a := mip6.BindingAcknowledgement{Status: status, Sequence: u.Sequence, Lifetime: u.Lifetime}
 	if o, ok := mip6.Find[mip6.ReplayProtection](u); ok {
 		a.Options = append(a.Options, o)
@@ -131,7 +160,7 @@ func (b *bench) sealed(a mip6.BindingAcknowledgement, p mip6.Packet) role.Messag
 	if err != nil {
 		b.Fatal(err)
 	}
-	q := mip6.Packet{Source: homeAgent, Destination: p.Source, Message: m}
+	q := mip6.Packet{Source: p.Destination, Destination: p.Source, Message: m}
 	if p.HomeAddress.IsValid() {
 		q.RouteHome = homeAddress
 	}
@@ -157,12 +186,34 @@ func (b *bench) acknowledge() []role.Action {
 	return b.handle(b.answer(mip6.StatusAccepted, nil))
 }
 
+// answering lets the current router answer every solicitation for it, for a
+// while.
+func (b *bench) answering(d time.Duration) []role.Action {
+	b.Helper()
+	did := slices.Clone(b.actions)
+	unanswered := did
+	for end := b.now.Add(d); ; {
+		for _, p := range only[role.ProbeNeighbor](unanswered) {
+			did = append(did, b.handle(role.NeighborHeard{Link: p.Link, From: p.Target, Target: p.Target, Solicited: true})...)
+		}
+		if !b.now.Before(end) {
+			return did
+		}
+		next := b.node.Next()
+		if next.IsZero() || next.After(end) {
+			next = end
+		}
+		unanswered = b.pass(max(next.Sub(b.now), 0))
+		did = append(did, unanswered...)
+	}
+}
+
 // lastUpdate is the binding update sent last.
 func (b *bench) lastUpdate() (mip6.BindingUpdate, mip6.Packet) {
 	b.Helper()
 	for _, a := range slices.Backward(b.all) {
 		if s, ok := a.(role.Send); ok {
-			if u, ok := s.Packet.Message.(mip6.BindingUpdate); ok {
+			if u, ok := s.Packet.Message.(mip6.BindingUpdate); ok && u.Flags&mip6.UpdateHome != 0 {
 				return u, s.Packet
 			}
 		}
@@ -203,41 +254,6 @@ func tunnelPath(actions []role.Action) (overlay.Path, bool) {
 		}
 	}
 	return overlay.Path{}, false
-}
-
-// kernelState replays all actions and returns the addresses and routes that
-// are left, by their text.
-func (b *bench) kernelState() (addresses, routes []string) {
-	as, rs := map[string]bool{}, map[string]bool{}
-	for _, a := range b.all {
-		switch a := a.(type) {
-		case role.AssignAddress:
-			as[a.Prefix.String()+" dev "+string(rune('0'+a.Link))] = true
-		case role.UnassignAddress:
-			delete(as, a.Prefix.String()+" dev "+string(rune('0'+a.Link)))
-		case role.AddRoute:
-			rs[routeText(a.Route)] = true
-		case role.RemoveRoute:
-			delete(rs, routeText(a.Route))
-		}
-	}
-	for a := range as {
-		addresses = append(addresses, a)
-	}
-	for r := range rs {
-		routes = append(routes, r)
-	}
-	slices.Sort(addresses)
-	slices.Sort(routes)
-	return addresses, routes
-}
-
-func routeText(r role.Route) string {
-	s := r.Destination.String() + " dev " + string(rune('0'+r.Link))
-	if r.Via.IsValid() {
-		s += " via " + r.Via.String()
-	}
-	return s
 }
 
 // away brings the node to ar1, registered.

@@ -12,7 +12,9 @@ import (
 
 // Returning home: de-registration from the home address, no duplicate address
 // detection, the tunnel ends, and after the acknowledgement the address is
-// announced to all nodes (RFC 6275 §11.5.5; requirement M9).
+// announced to all nodes (RFC 6275 §11.5.5).
+//
+// Covers: M9.
 func TestReturnHome(t *testing.T) {
 	b := newBench(t, nil)
 	b.away()
@@ -57,9 +59,11 @@ func TestReturnHome(t *testing.T) {
 	}
 }
 
-// Home without the home agent's answer, in every order of events (requirement
-// B3): the node uses its address, goes on asking with back-off, does not loop,
-// and leaves again when it moves.
+// Home without the home agent's answer: the node uses its address, goes on asking
+// with back-off until the binding has run out, does not loop, and leaves again
+// when it moves.
+//
+// Covers: B3.
 func TestReturnHomeWithoutAnswer(t *testing.T) {
 	b := newBench(t, nil)
 	b.away()

@@ -4,56 +4,81 @@
 //
 // The life of a move: the carrier returns (LinkChanged), a solicitation goes
 // out at once, the access router's advertisement arrives (RouterHeard), and in
-// the same Handle call the care-of address is assigned, the default route set,
+// the same Handle call the care-of address is assigned, its default route set,
 // the binding update sent and the tunnel swapped. Duplicate address detection
 // runs beside it (RFC 4429). The acknowledgement completes the handover and
 // begins the end of the old care-of address.
 //
-// A mobile router is a mobile node with an Extension; see package mr.
+// A move to a better link while the one in use works is made before that is
+// left; see pending.go.
+//
+// Which home agent serves is decided in package homelink, route optimisation is
+// in package ro; the node owns one of each and tells them where it is. A mobile
+// router is a mobile node with an Extension; see package mr.
 package mn
 
 import (
+	"encoding/binary"
 	"log/slog"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"time"
 
 	"roam6/internal/role"
 	"roam6/mip6"
+	"roam6/mn/homelink"
+	"roam6/mn/ro"
 	"roam6/nd"
 	"roam6/overlay"
 )
-
-// routeMetric is the metric of the routes a mobile node installs: better than
-// the 1024 of the kernel's own, so that the node's choice of router holds.
-const routeMetric = 512
-
-var anywhere = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 
 // Node is a mobile node. It is not safe for concurrent use: one goroutine owns it.
 type Node struct {
 	config    Config
 	extension Extension
+	random    *rand.Rand
 
-	links   map[int]*link
-	routers *nd.Routers
-	careOfs careOfs
-	current *attachment
-	reg     registration
+	links      map[int]*link
+	others     map[int]role.Link // that are no uplinks
+	routers    *nd.Routers
+	careOfs    careOfs
+	current    *attachment
+	pending    *attachment // prepared while current works
+	reconsider time.Time   // when a better link will have been good for long enough
+
+	reg       *registration
+	former    []*registration // with home agents that were left, the oldest first
+	ending    withdrawal
+	homeLink  *homelink.HomeLink
+	optimiser *ro.Optimiser
+	reported  ro.Attachment // that optimiser was told last
+	homeTold  homePlace     // that homeLink was told last
+
+	plain    role.Route      // the default route without a source; zero: none
+	tunnel   *overlay.Tunnel // in the data plane; nil: none
+	placed   bool            // the home address is on placedOn
+	placedOn int             // 0: the data plane's device
 
 	handover   *role.Handover // under way
 	query      *query         // is the current router still there?
 	timestamps bool           // send the replay protection option
 
-	stopping    bool // Stop was received
-	stopped     bool // and all is cleaned up
-	stopBy      time.Time
-	withdrawing bool // the extension wants the registration ended
-	halted      bool // no more updates until reconfigured
+	stopping bool // Stop was received
+	stopped  bool // and all is cleaned up
+	stopBy   time.Time
+	halted   bool // no more updates until reconfigured
 
 	stats  Stats
 	out    []role.Action // of the Handle under way
 	probes []role.Action // that go behind the binding update
+}
+
+// homePlace is what homelink.HomeLink.Attach is told.
+type homePlace struct {
+	careOf netip.Addr
+	link   int
+	home   bool
 }
 
 // Stats counts what a node did since it started.
@@ -71,22 +96,34 @@ func (s *Stats) count(status mip6.Status) { s.Acknowledgements[status]++ }
 // New returns a mobile node at no link. The configuration must be valid;
 // extension is nil for a host.
 func New(c Config, extension Extension) *Node {
+	c = c.complete()
+	var seed [16]byte
+	c.Random(seed[:])
 	n := &Node{
-		extension: extension,
-		links:     make(map[int]*link),
-		routers:   nd.NewRouters(),
-		stats:     Stats{Acknowledgements: make(map[mip6.Status]uint64)},
+		config:     c,
+		extension:  extension,
+		random:     rand.New(rand.NewPCG(binary.BigEndian.Uint64(seed[:]), binary.BigEndian.Uint64(seed[8:]))),
+		links:      make(map[int]*link),
+		others:     make(map[int]role.Link),
+		routers:    nd.NewRouters(),
+		timestamps: c.Timestamps,
+		stats:      Stats{Acknowledgements: make(map[mip6.Status]uint64)},
 	}
-	n.configure(c)
+	n.homeLink = homelink.New(n.homeLinkConfig())
+	n.optimiser = ro.New(n.optimiserConfig())
+	n.reg = &registration{agent: n.homeLink.Agent()}
 	return n
 }
 
-func (n *Node) configure(c Config) {
-	if c.FirstTimeout == 0 {
-		c.FirstTimeout = FirstBindAckTimeout
-	}
-	n.config = c
-	n.timestamps = c.Timestamps
+func (n *Node) homeLinkConfig() homelink.Config {
+	c := n.config
+	return homelink.Config{Name: c.Name, HomeAddress: c.HomeAddress, HomePrefix: c.HomePrefix, Agents: c.HomeAgents,
+		Discover: c.DiscoverHomeAgent, MobileRouter: n.extension != nil, Random: c.Random}
+}
+
+func (n *Node) optimiserConfig() ro.Config {
+	c := n.config
+	return ro.Config{Name: c.Name, Home: c.HomeAddress, Policy: c.RouteOptimisation, Random: c.Random}
 }
 
 // Handle implements role.Machine.
@@ -102,35 +139,89 @@ func (n *Node) Handle(now time.Time, e role.Event) []role.Action {
 		n.linkGone(now, e.Index)
 	case role.RouterHeard:
 		n.routerHeard(now, e)
+		n.tellHomeLink(now)
+		n.out = append(n.out, n.homeLink.Handle(now, e)...)
 	case role.NeighborHeard:
 		n.neighborHeard(now, e)
 	case role.MessageReceived:
 		n.received(now, e)
+	case role.ICMPReceived:
+		n.out = append(n.out, n.homeLink.Handle(now, e)...)
+	case role.PeerRefused, role.TrafficSeen:
+		n.out = append(n.out, n.optimiser.Handle(now, e)...)
+	case role.TunnelSilent:
+		n.tunnelSilent(now, e)
 	case role.TunnelRefused:
 		n.tunnelRefused(now, e)
+	case role.UnknownHomeAddress: // for correspondents
 	case role.Timeout:
 	case role.Stop:
 		n.stop(now)
 	}
 	n.timers(now)
-	n.flushProbes()
+	return n.finishHandle(now)
+}
+
+// finishHandle tells the parts of the node what has changed and returns the
+// actions. What is not urgent goes behind the binding update: the
+// correspondents, then duplicate address detection and probes.
+func (n *Node) finishHandle(now time.Time) []role.Action {
+	if !n.stopped {
+		n.tellHomeLink(now)
+		n.followAgent(now)
+		n.tellOptimiser(now)
+	}
+	n.out = append(n.out, n.probes...)
+	n.probes = nil
 	return n.out
+}
+
+// tellHomeLink tells where the node is for the discovery of home agents and of
+// prefixes.
+func (n *Node) tellHomeLink(now time.Time) {
+	var to homePlace
+	if a := n.current; a.works() && !n.stopping {
+		to = homePlace{a.careOf, a.link, a.home}
+	}
+	if to == n.homeTold {
+		return
+	}
+	n.homeTold = to
+	n.out = append(n.out, n.homeLink.Attach(now, to.careOf, to.link, to.home)...)
+}
+
+// tellOptimiser tells where the node is for route optimisation.
+func (n *Node) tellOptimiser(now time.Time) {
+	var to ro.Attachment
+	if a := n.current; a.works() && !n.stopping {
+		to = ro.Attachment{CareOf: a.careOf, Link: a.link, AtHome: a.home}
+		if !a.home && n.reg.registered && n.reg.careOf == a.careOf {
+			to.Registered, to.Expires = true, n.reg.expires
+		}
+	}
+	if to == n.reported {
+		return
+	}
+	n.reported = to
+	n.out = append(n.out, n.optimiser.Attach(now, to)...)
 }
 
 // timers does what is due, whatever the event was.
 func (n *Node) timers(now time.Time) {
 	if n.stopping && !n.stopBy.IsZero() && !now.Before(n.stopBy) {
 		n.finish()
+	}
+	if n.stopped {
 		return
 	}
 	n.solicitDue(now)
 	n.queryDue(now)
 	n.routersExpired(now, n.routers.Expire(now))
 	n.careOfTimers(now)
-	n.announceDue(now)
-	if n.stopped {
-		return
+	if t := n.reconsider; !t.IsZero() && !now.Before(t) {
+		n.decide(now, role.TriggerLink)
 	}
+	n.announceDue(now)
 	if n.reg.registered && !now.Before(n.reg.expires) {
 		n.expireRegistration(now)
 	}
@@ -141,6 +232,13 @@ func (n *Node) timers(now time.Time) {
 		n.reg.refresh = time.Time{}
 		n.freshTimeout()
 		n.requestUpdate(now)
+	}
+	n.farewells(now)
+	if t := n.homeLink.Next(); !t.IsZero() && !now.Before(t) {
+		n.out = append(n.out, n.homeLink.Handle(now, role.Timeout{})...)
+	}
+	if t := n.optimiser.Next(); !t.IsZero() && !now.Before(t) {
+		n.out = append(n.out, n.optimiser.Handle(now, role.Timeout{})...)
 	}
 }
 
@@ -154,6 +252,12 @@ func (n *Node) Next() time.Time {
 		next = earlier(next, n.reg.refresh)
 	}
 	next = earlier(next, n.reg.expires)
+	for _, r := range n.former {
+		next = earlier(next, r.expires)
+		if r.farewell && n.current.works() {
+			next = earlier(next, r.retransmit)
+		}
+	}
 	next = earlier(next, n.stopBy)
 	if n.query != nil {
 		next = earlier(next, n.query.ends)
@@ -161,20 +265,12 @@ func (n *Node) Next() time.Time {
 	for _, l := range n.links {
 		next = earlier(next, l.solicit)
 	}
-	for _, c := range n.careOfs {
-		switch c.state {
-		case careOfProbing:
-			next = earlier(next, c.dadEnds)
-		case careOfRetired:
-			next = earlier(next, c.removeAt)
-		case careOfValid, careOfDuplicate:
-		}
-		next = earlier(next, c.validUntil)
-	}
+	next = earlier(next, n.careOfs.next())
+	next = earlier(next, n.reconsider)
 	if n.current != nil {
 		next = earlier(next, n.current.announce)
 	}
-	return next
+	return earlier(next, earlier(n.homeLink.Next(), n.optimiser.Next()))
 }
 
 // earlier returns the earlier of two times, of which zero means never.
@@ -186,96 +282,25 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // Agent is the home agent to register with; invalid while none is known.
-func (n *Node) Agent() netip.Addr { return n.agent() }
+func (n *Node) Agent() netip.Addr { return n.reg.agent }
 
-func (n *Node) agent() netip.Addr {
-	if len(n.config.HomeAgents) == 0 {
-		return netip.Addr{}
-	}
-	return n.config.HomeAgents[0]
+// HasCareOf reports whether an address is a care-of address of this node.
+func (n *Node) HasCareOf(a netip.Addr) bool {
+	return slices.ContainsFunc(n.careOfs, func(c *careOf) bool { return c.addr == a && c.assigned() })
+}
+
+// Takes reports whether a Mobility Header message is for this node: for its home
+// address, or, without a routing header, for one of its care-of addresses.
+func (n *Node) Takes(p mip6.Packet) bool {
+	to := p.To()
+	return to == n.config.HomeAddress || !p.RouteHome.IsValid() && n.HasCareOf(to)
 }
 
 // Done reports that a Stop has been carried out.
 func (n *Node) Done() bool { return n.stopped }
 
-// Reconfigure applies a new configuration. Another home address makes another
-// node: the shell ends the old one and begins a new one instead.
-func (n *Node) Reconfigure(now time.Time, c Config) []role.Action {
-	n.out = nil
-	old := n.config
-	n.configure(c)
-	n.halted, n.withdrawing = false, false
-	for _, l := range n.links {
-		l.preference = preferenceOf(l.Name, c.Uplinks)
-	}
-	if !slices.Equal(old.HomeAgents, c.HomeAgents) {
-		n.reg.forget()
-	}
-	n.decide(now, role.TriggerStart)
-	if n.current != nil {
-		n.forward()
-		if !n.current.home || n.reg.registered {
-			n.freshTimeout()
-			n.requestUpdate(now)
-		}
-	}
-	n.flushProbes()
-	return n.out
-}
-
-// stop de-registers and then cleans up (see finish); what is not acknowledged
-// within two seconds is left to the lifetime of the binding.
-func (n *Node) stop(now time.Time) {
-	if n.stopping {
-		return
-	}
-	n.stopping = true
-	if n.current == nil || n.current.home || !n.reg.registered {
-		n.finish()
-		return
-	}
-	n.stopBy = now.Add(2 * time.Second)
-	n.freshTimeout()
-	n.requestUpdate(now)
-}
-
-// finish removes everything the node put in the kernel.
-func (n *Node) finish() {
-	n.leave()
-	for _, c := range n.careOfs {
-		n.removeCareOf(c)
-	}
-	n.careOfs = nil
-	n.stopped = true
-}
-
-// forward installs the tunnel of the current attachment, or swaps its path, or
-// removes it at home.
-func (n *Node) forward() {
-	a := n.current
-	key := overlay.Key{Home: n.config.HomeAddress, Side: overlay.MobileSide}
-	if a == nil || a.home {
-		n.act(role.Forward{Changes: []overlay.Change{{Remove: key}}})
-		return
-	}
-	inner := []netip.Prefix{netip.PrefixFrom(n.config.HomeAddress, 128)}
-	if n.extension != nil {
-		inner = append(inner, n.extension.Inner()...)
-	}
-	n.act(role.Forward{Changes: []overlay.Change{{Set: &overlay.Tunnel{
-		Key: key, Inner: inner,
-		Paths: []overlay.Path{{Local: a.careOf, Remote: n.agent(), Link: a.link}},
-	}}}})
-}
-
+// act adds an action to those of the Handle under way.
 func (n *Node) act(a role.Action) { n.out = append(n.out, a) }
-
-// flushProbes sends duplicate address detection behind everything else: it is
-// not urgent, the binding update is.
-func (n *Node) flushProbes() {
-	n.out = append(n.out, n.probes...)
-	n.probes = nil
-}
 
 // log adds a line that names the node and its home address.
 func (n *Node) log(level slog.Level, message string, attrs ...slog.Attr) {

@@ -13,8 +13,9 @@ import (
 )
 
 // The first attachment: solicitation at once, and one Handle from the
-// advertisement to the binding update (RFC 6275 §11.5.1, §11.7.1; requirements
-// M1, M8).
+// advertisement to the binding update (RFC 6275 §11.5.1, §11.7.1).
+//
+// Covers: M1, M8.
 func TestFirstRegistration(t *testing.T) {
 	b := newBench(t, nil)
 	if got := only[role.SolicitRouter](b.carrier(true)); len(got) != 1 || got[0].Link != 1 {
@@ -31,7 +32,10 @@ func TestFirstRegistration(t *testing.T) {
 				order = append(order, "assign")
 			}
 		case role.AddRoute:
-			if a.Route.Destination.Bits() == 0 {
+			switch {
+			case a.Route.From.IsValid():
+				order = append(order, "source route")
+			case a.Route.Destination.Bits() == 0:
 				order = append(order, "route")
 			}
 		case role.LearnNeighbor:
@@ -44,7 +48,7 @@ func TestFirstRegistration(t *testing.T) {
 			order = append(order, "probe")
 		}
 	}
-	if want := []string{"assign", "neighbor", "forward", "route", "update", "probe"}; !slices.Equal(order, want) {
+	if want := []string{"assign", "source route", "neighbor", "forward", "route", "update", "probe"}; !slices.Equal(order, want) {
 		t.Errorf("order %v, want %v", order, want)
 	}
 
@@ -80,7 +84,9 @@ func TestFirstRegistration(t *testing.T) {
 }
 
 // A move with a link event is one swap of the path and leaves nothing of the
-// old attachment (requirements M8, B2).
+// old attachment.
+//
+// Covers: M8, B2.
 func TestMove(t *testing.T) {
 	b := newBench(t, nil)
 	b.away()
@@ -114,12 +120,14 @@ func TestMove(t *testing.T) {
 	if want := []string{"2001:db8:10::100/128 dev 0", careOf2.String() + "/64 dev 1"}; !slices.Equal(as, want) {
 		t.Errorf("addresses %v, want %v", as, want)
 	}
-	if want := []string{"2001:db8:a2::/64 dev 1", "::/0 dev 1 via fe80::a2"}; !slices.Equal(rs, want) {
+	if want := []string{"2001:db8:a2::/64 dev 1", "::/0 dev 1 via fe80::a2", "::/0 from 2001:db8:a2::/64 dev 1 via fe80::a2"}; !slices.Equal(rs, want) {
 		t.Errorf("routes %v, want %v", rs, want)
 	}
 }
 
-// Fifty moves, the return home and a stop leave nothing at all (requirement B2).
+// Fifty moves, the return home and a stop leave nothing at all.
+//
+// Covers: B2.
 func TestNothingPilesUp(t *testing.T) {
 	b := newBench(t, nil)
 	b.away()
@@ -187,8 +195,10 @@ func TestMergedCarrierEvents(t *testing.T) {
 	}
 }
 
-// A rogue router does not move a node whose own router answers (attacks:
-// rogue RA), and is not asked about again and again.
+// A rogue router does not move a node whose own router answers, and is not
+// asked about again and again.
+//
+// Covers: Attack: rogue RA.
 func TestRogueRouter(t *testing.T) {
 	b := newBench(t, nil)
 	b.away()
@@ -204,7 +214,9 @@ func TestRogueRouter(t *testing.T) {
 }
 
 // A router that misses three advertised intervals is asked, and left for
-// another one that is known (requirement B1).
+// another one that is known.
+//
+// Covers: B1.
 func TestSilentRouter(t *testing.T) {
 	b := newBench(t, nil)
 	every := func(ra *nd.RouterAdvertisement) {
@@ -230,8 +242,9 @@ func TestSilentRouter(t *testing.T) {
 }
 
 // Router lifetime 9000 s and no Advertisement Interval option: the carrier
-// event alone leads to a binding update as soon as the new router answers
-// (requirement B1).
+// event alone leads to a binding update as soon as the new router answers.
+//
+// Covers: B1.
 func TestLongRouterLifetime(t *testing.T) {
 	b := newBench(t, nil)
 	long := func(ra *nd.RouterAdvertisement) { ra.RouterLifetime = 9000 * time.Second }
@@ -248,8 +261,9 @@ func TestLongRouterLifetime(t *testing.T) {
 	}
 }
 
-// Three links at boot: at most one update per final care-of address
-// (requirement B9).
+// Three links at boot: at most one update per final care-of address.
+//
+// Covers: B9.
 func TestManyLinksAtBoot(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.Uplinks = []string{"up0", "up1", "up2"} })
 	b.handle(upLink(3, "up2", true))
@@ -274,7 +288,9 @@ func TestManyLinksAtBoot(t *testing.T) {
 }
 
 // An advertisement without prefixes, a renamed and a removed interface do no
-// harm (requirement B5).
+// harm.
+//
+// Covers: B5.
 func TestOddInterfaces(t *testing.T) {
 	b := newBench(t, nil)
 	b.away()
@@ -328,7 +344,9 @@ func TestWaitForDAD(t *testing.T) {
 }
 
 // Renumbering: when the prefix in use is deprecated and another is there, the
-// node moves to it.
+// node moves to it (RFC 6275 §11.5.3).
+//
+// Covers: M8.
 func TestRenumbering(t *testing.T) {
 	b := newBench(t, nil)
 	b.away()
@@ -345,6 +363,8 @@ func TestRenumbering(t *testing.T) {
 
 // Advertisements renew the lifetime of the care-of address in use; without
 // them it ends with its prefix (RFC 4862 §5.5.3, §5.5.4).
+//
+// Covers: M2.
 func TestCareOfLifetime(t *testing.T) {
 	b := newBench(t, nil)
 	b.away()

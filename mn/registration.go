@@ -25,6 +25,7 @@ type sent struct {
 // registration is the entry of the binding update list for the home agent
 // (RFC 6275 §11.1): what was sent, what was acknowledged, when to send again.
 type registration struct {
+	agent       netip.Addr    // invalid while none is known
 	sequence    mip6.Sequence // of the last update sent
 	outstanding []sent        // oldest first
 
@@ -39,10 +40,16 @@ type registration struct {
 	timeout    time.Duration // the time-out that runs until retransmit
 	recent     []time.Time   // times of the last MaxUpdateRate updates
 
-	// asked is when the home agent was last asked because it seemed to have
-	// forgotten us, and patience the time before it is asked again.
-	asked    time.Time
-	patience time.Duration
+	unanswered int // updates of the present delivery without an answer
+	silent     int // updates since the home agent answered last
+
+	// refusal and silence bound how often the home agent is asked because it
+	// seems to have forgotten us, or to be gone.
+	refusal, silence patience
+
+	refusedUntil time.Time // it refused: not to be asked before
+	rejected     bool      // it refused for good: not to be asked until reconfigured
+	farewell     bool      // it is not the home agent any more, and is told so
 
 	// clockOffset is added to the local time of day in timestamps: routers
 	// have no clock that survives a power cut (RFC 4285 §6).
@@ -114,19 +121,42 @@ func (r *registration) accept(s sent, granted mip6.Lifetime, advice time.Duratio
 	}
 	r.refresh = s.at.Add(after)
 	if !r.registered {
-		r.refresh = time.Time{}
+		r.unbind()
 	}
 	r.outstanding = r.outstanding[:0]
 	r.retransmit = time.Time{}
 }
 
-// forget drops everything but the sequence number and the clock.
-func (r *registration) forget() {
-	r.registered = false
-	r.careOf = netip.Addr{}
-	r.granted = 0
-	r.expires = time.Time{}
+// overtaken notes an accepting acknowledgement of s, whose care-of address is
+// not the one to register any more: the binding exists, and is no end of what is
+// under way.
+func (r *registration) overtaken(s sent, granted mip6.Lifetime) {
+	r.granted = min(granted, s.lifetime).Duration()
+	r.registered = granted > 0
+	r.careOf = s.careOf
+	r.expires = s.at.Add(r.granted)
 	r.refresh = time.Time{}
+	if !r.registered {
+		r.unbind()
+	}
+}
+
+// unbind notes that there is no binding any more. Answers may still come.
+func (r *registration) unbind() {
+	r.registered, r.careOf, r.granted = false, netip.Addr{}, 0
+	r.expires, r.refresh = time.Time{}, time.Time{}
+}
+
+// heard notes that the home agent is alive.
+func (r *registration) heard() { r.unanswered, r.silent = 0, 0 }
+
+// pardon forgets that the home agent refused.
+func (r *registration) pardon() { r.rejected, r.refusedUntil = false, time.Time{} }
+
+// forget drops everything but the sequence number, the clock, and what is known
+// of the home agent.
+func (r *registration) forget() {
+	r.unbind()
 	r.retransmit = time.Time{}
 	r.outstanding = r.outstanding[:0]
 }
@@ -138,18 +168,25 @@ const (
 	mostPatience  = 5 * time.Minute
 )
 
+// patience is when the home agent was last asked because of a hint of one kind,
+// and the time before it is asked again.
+type patience struct {
+	asked time.Time
+	pause time.Duration
+}
+
 // mayAsk reports whether the home agent may be asked now because of a hint that
 // anybody could have given. Each time doubles the pause; a quiet time as long as
 // the longest one forgives.
-func (r *registration) mayAsk(now time.Time) bool {
-	if !r.asked.IsZero() && now.Before(r.asked.Add(r.patience)) {
+func (p *patience) mayAsk(now time.Time) bool {
+	if !p.asked.IsZero() && now.Before(p.asked.Add(p.pause)) {
 		return false
 	}
-	if r.asked.IsZero() || now.Sub(r.asked) > mostPatience {
-		r.patience = leastPatience / 2
+	if p.asked.IsZero() || now.Sub(p.asked) > mostPatience {
+		p.pause = leastPatience / 2
 	}
-	r.patience = min(2*r.patience, mostPatience)
-	r.asked = now
+	p.pause = min(2*p.pause, mostPatience)
+	p.asked = now
 	return true
 }
 

@@ -7,6 +7,8 @@ import (
 
 	"roam6/internal/role"
 	"roam6/mip6"
+	"roam6/mn/homelink"
+	"roam6/mn/ro"
 )
 
 // Snapshot is a node's state as show and metrics tell it.
@@ -16,9 +18,12 @@ type Snapshot struct {
 	HomeAgent   netip.Addr
 	Attachment  role.Attachment // zero when nowhere
 	Lost        bool            // the attachment does not work at the moment
+	Pending     role.Attachment // a better one whose registration is under way; zero: none
 	Uplinks     []Uplink
 	Update      Update
 	CareOfs     []CareOf
+	HomeLink    homelink.Snapshot // home agents and prefixes
+	Peers       []ro.Peer         // correspondents, for route optimisation
 	Stats       Stats
 }
 
@@ -28,6 +33,11 @@ type Uplink struct {
 	Index   int
 	Up      bool
 	Routers []Router
+	// SteadyIn is how long it has to be good before a working uplink of less
+	// preference is left for it; 0: long enough, or nobody is there.
+	SteadyIn time.Duration
+	// AvoidedFor is how long it is left alone after a handover to it failed.
+	AvoidedFor time.Duration
 }
 
 // Router is a router heard on an uplink.
@@ -61,7 +71,7 @@ type CareOf struct {
 // Snapshot returns the state at a moment.
 func (n *Node) Snapshot(now time.Time) Snapshot {
 	s := Snapshot{
-		Name: n.config.Name, HomeAddress: n.config.HomeAddress, HomeAgent: n.agent(),
+		Name: n.config.Name, HomeAddress: n.config.HomeAddress, HomeAgent: n.reg.agent,
 		Attachment: n.current.record(), Lost: n.current != nil && n.current.lost,
 		Update: Update{
 			Sequence: n.reg.sequence, Registered: n.reg.registered, CareOf: n.reg.careOf, Granted: n.reg.granted,
@@ -73,26 +83,38 @@ func (n *Node) Snapshot(now time.Time) Snapshot {
 	if n.reg.registered {
 		s.Update.Remaining = n.reg.expires.Sub(now)
 	}
+	if n.pending != nil {
+		s.Pending = n.pending.record()
+	}
+	s.HomeLink, s.Peers = n.homeLink.Snapshot(now), n.optimiser.Peers(now)
 	for _, name := range n.config.Uplinks {
-		for _, l := range n.links {
-			if l.Name != name {
-				continue
+		for _, l := range n.sortedLinks() {
+			if l.Name == name {
+				s.Uplinks = append(s.Uplinks, n.uplink(now, l))
 			}
-			u := Uplink{Name: name, Index: l.Index, Up: l.Up}
-			for _, r := range n.routers.On(l.Index) {
-				v := Router{Addr: r.Addr, Lifetime: r.RA.RouterLifetime, Interval: r.RA.Interval, Age: now.Sub(r.Heard)}
-				for _, p := range r.Prefixes {
-					v.Prefixes = append(v.Prefixes, p.Info.Prefix)
-				}
-				u.Routers = append(u.Routers, v)
-			}
-			s.Uplinks = append(s.Uplinks, u)
 		}
 	}
 	for _, c := range n.careOfs {
-		if c.state != careOfDuplicate {
+		if c.assigned() {
 			s.CareOfs = append(s.CareOfs, CareOf{Addr: c.addr, Link: c.link, Optimistic: c.state == careOfProbing, Retired: c.state == careOfRetired})
 		}
 	}
 	return s
+}
+
+func (n *Node) uplink(now time.Time, l *link) Uplink {
+	u := Uplink{Name: l.Name, Index: l.Index, Up: l.Up, AvoidedFor: max(l.avoid.Sub(now), 0)}
+	for _, r := range n.routers.On(l.Index) {
+		v := Router{Addr: r.Addr, Lifetime: r.RA.RouterLifetime, Interval: r.RA.Interval, Age: now.Sub(r.Heard)}
+		for _, p := range r.Prefixes {
+			v.Prefixes = append(v.Prefixes, p.Info.Prefix)
+		}
+		u.Routers = append(u.Routers, v)
+		if c, ok := n.candidate(l, r); ok {
+			if d := n.steadyAt(c).Sub(now); d > 0 && (u.SteadyIn == 0 || d < u.SteadyIn) {
+				u.SteadyIn = d
+			}
+		}
+	}
+	return u
 }

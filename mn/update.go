@@ -1,13 +1,12 @@
 package mn
 
 import (
-	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
 	"roam6/internal/role"
 	"roam6/mip6"
+	"roam6/mn/homelink"
 )
 
 // slowRetry is the pause after a refusal that only an administrator can mend:
@@ -28,58 +27,24 @@ func (n *Node) requestUpdate(now time.Time) {
 	n.sendUpdate(now)
 }
 
-// sendUpdate sends a home registration for the current attachment, or a
-// de-registration at home or when stopping (RFC 6275 §11.7.1, §11.5.5).
+// sendUpdate sends a home registration for the attachment, or a de-registration
+// at home or when it ends (RFC 6275 §11.7.1, §11.5.5).
 func (n *Node) sendUpdate(now time.Time) {
-	a := n.current
-	if a == nil {
-		n.reg.retransmit = time.Time{}
+	a := n.target()
+	if a == nil || !a.careOf.IsValid() {
+		n.reg.retransmit = time.Time{} // decide finds another place
 		return
 	}
-	ending := a.home || n.stopping || n.withdrawing
-	careOf := a.careOf
-	lifetime := mip6.LifetimeFrom(n.lifetimeFor(now, a))
-	if ending {
-		lifetime = 0
-	}
-	if a.home {
-		careOf = n.config.HomeAddress
-	}
-
-	n.reg.sequence++
-	s := sent{sequence: n.reg.sequence, lifetime: lifetime, careOf: careOf, at: now}
-	u := mip6.BindingUpdate{
-		Sequence: s.sequence,
-		Flags:    mip6.UpdateAcknowledge | mip6.UpdateHome,
-		Lifetime: lifetime,
-		Options:  []mip6.Option{mip6.AlternateCareOf{Addr: careOf}},
-	}
-	if n.compatibleLinkLocal(a.link) {
-		u.Flags |= mip6.UpdateLinkLocal
-	}
-	if n.extension != nil {
-		n.extension.Extend(&u, ending)
-	}
-	if n.config.SA != nil && n.timestamps {
-		s.timestamp = n.reg.stamp(now)
-		u.Options = append(u.Options, mip6.ReplayProtection{Timestamp: s.timestamp})
-	}
-	var m mip6.Message = u
-	if n.config.SA != nil {
-		var err error
-		if m, err = n.config.SA.Seal(u, careOf, n.config.HomeAddress); err != nil {
-			n.log(slog.LevelError, "binding update not sent", slog.String("reason", err.Error()))
-			n.reg.retransmit = now.Add(slowRetry)
-			return
+	if !n.reg.agent.IsValid() {
+		n.reg.retransmit = time.Time{} // followAgent comes back
+		if a.home {
+			n.reg.retransmit = now.Add(n.reg.timeout) // the home address serves without
 		}
+		return
 	}
-	p := mip6.Packet{Source: careOf, Destination: n.agent(), Message: m}
-	if !a.home {
-		p.HomeAddress = n.config.HomeAddress
+	if !n.send(now, n.reg, a, a.home || n.stopping || n.withdrawing()) {
+		return
 	}
-	n.act(role.Send{Packet: p, Link: a.link})
-	n.reg.record(s)
-	n.reg.retransmit = now.Add(n.reg.timeout)
 	n.stats.UpdatesSent++
 	if n.handover != nil {
 		n.handover.Updates++
@@ -89,12 +54,61 @@ func (n *Node) sendUpdate(now time.Time) {
 	}
 }
 
+// send sends an update about attachment a and arms its retransmission; ending
+// makes it one of lifetime zero. It reports whether it could.
+func (n *Node) send(now time.Time, r *registration, a *attachment, ending bool) bool {
+	lifetime := mip6.LifetimeFrom(n.lifetimeFor(now, a))
+	if ending {
+		lifetime = 0
+	}
+	r.sequence++
+	s := sent{sequence: r.sequence, lifetime: lifetime, careOf: a.careOf, at: now}
+	u := mip6.BindingUpdate{
+		Sequence: s.sequence,
+		Flags:    mip6.UpdateAcknowledge | mip6.UpdateHome,
+		Lifetime: lifetime,
+		Options:  []mip6.Option{mip6.AlternateCareOf{Addr: a.careOf}},
+	}
+	if n.compatibleLinkLocal(a.link) {
+		u.Flags |= mip6.UpdateLinkLocal
+	}
+	if n.extension != nil {
+		n.extension.Extend(&u, ending)
+	}
+	if n.config.SA != nil && n.timestamps {
+		s.timestamp = r.stamp(now)
+		u.Options = append(u.Options, mip6.ReplayProtection{Timestamp: s.timestamp})
+	}
+	var m mip6.Message = u
+	if n.config.SA != nil {
+		var err error
+		if m, err = n.config.SA.Seal(u, a.careOf, n.config.HomeAddress); err != nil {
+			n.log(slog.LevelError, "binding update not sent", slog.String("reason", err.Error()))
+			r.retransmit = now.Add(slowRetry)
+			return false
+		}
+	}
+	p := mip6.Packet{Source: a.careOf, Destination: r.agent, Message: m}
+	if !a.home {
+		p.HomeAddress = n.config.HomeAddress
+	}
+	n.act(role.Send{Packet: p, Link: a.link})
+	r.record(s)
+	r.retransmit = now.Add(r.timeout)
+	return true
+}
+
 // lifetimeFor is the lifetime to ask for: no longer than the care-of address
-// lives (RFC 6275 §11.7.1).
+// lives, and the home address (RFC 6275 §11.7.1).
 func (n *Node) lifetimeFor(now time.Time, a *attachment) time.Duration {
 	l := n.config.Lifetime
-	if c := n.careOfs.find(a.careOf); c != nil && !c.validUntil.IsZero() {
+	if c := n.careOfs.find(a.link, a.careOf); c != nil && !c.validUntil.IsZero() {
 		l = min(l, c.validUntil.Sub(now))
+	}
+	if t := n.homeLink.HomePrefixValidUntil(); now.Before(t) {
+		// What is past was not renewed only as far as we know; then the home
+		// agent decides, which knows.
+		l = min(l, t.Sub(now))
 	}
 	return max(l, mip6.LifetimeUnit)
 }
@@ -113,8 +127,9 @@ func (n *Node) compatibleLinkLocal(link int) bool {
 // freshTimeout restarts the back-off: the first registration leaves the home
 // agent time for duplicate address detection (RFC 6275 §11.8).
 func (n *Node) freshTimeout() {
+	n.reg.unanswered = 0
 	n.reg.timeout = InitialBindAckTimeout
-	if !n.reg.registered && !n.atHome() {
+	if a := n.target(); !n.reg.registered && (a == nil || !a.home) {
 		n.reg.timeout = n.config.FirstTimeout
 	}
 }
@@ -125,240 +140,99 @@ func (n *Node) retransmitDue(now time.Time) {
 		n.reg.retransmit = t
 		return
 	}
-	if len(n.reg.outstanding) > 0 {
-		n.stats.Retransmissions++
+	if len(n.reg.outstanding) > 0 || !n.reg.agent.IsValid() {
 		n.reg.backOff()
+		n.reg.unanswered++
+		if n.unanswered(now) {
+			return
+		}
+		n.stats.Retransmissions++
 	}
 	n.sendUpdate(now)
 }
 
-// received handles a Mobility Header message.
-func (n *Node) received(now time.Time, e role.MessageReceived) {
-	p := e.Packet
-	switch m := p.Message.(type) {
-	case mip6.BindingAcknowledgement:
-		n.acknowledged(now, p, m)
-	case mip6.BindingRefreshRequest:
-		n.refreshRequested(now, p)
-	case mip6.BindingError:
-		n.bindingError(p, m)
-	case mip6.BindingUpdate, mip6.HomeTestInit, mip6.CareOfTestInit, mip6.HomeTest, mip6.CareOfTest, mip6.UnknownMessage:
-		n.drop(role.DropUnexpected, p)
-	}
-}
-
-// verify checks that a BA comes from the home agent to us and, where there is
-// a security association, that it is authentic. The care-of address it is
-// bound to is where the packet was sent: it has to have been ours.
-func (n *Node) verify(p mip6.Packet) (role.DropReason, error) {
-	if p.Source != n.agent() || p.HomeAddress.IsValid() {
-		return role.DropUnexpected, fmt.Errorf("acknowledgement from %v, home agent is %v", p.From(), n.agent())
-	}
-	if p.To() != n.config.HomeAddress {
-		return role.DropNotForUs, fmt.Errorf("acknowledgement for home address %v", p.To())
-	}
-	if n.config.SA == nil {
-		return 0, nil
-	}
-	switch err := n.config.SA.Verify(p.MH, p.Destination, p.To()); {
-	case errors.Is(err, mip6.ErrNoAuthentication):
-		return role.DropUnauthenticated, err
-	case err != nil:
-		return role.DropBadAuthenticator, err
-	}
-	return 0, nil
-}
-
-// acknowledged handles a binding acknowledgement (RFC 6275 §11.7.3, RFC 4285
-// §5.3 and §6).
-func (n *Node) acknowledged(now time.Time, p mip6.Packet, a mip6.BindingAcknowledgement) {
-	if reason, err := n.verify(p); err != nil {
-		n.drop(reason, p)
-		return
-	}
-	if a.Status == mip6.StatusSequenceOutOfWindow {
-		n.sequenceRefused(now, p, a)
-		return
-	}
-	s, ok := n.reg.find(a.Sequence)
-	if !ok || s.careOf != p.Destination {
-		n.drop(role.DropUnsolicited, p)
-		return
-	}
-	replay, hasReplay := mip6.Find[mip6.ReplayProtection](a)
-	if s.timestamp != 0 && a.Status != mip6.StatusIDMismatch && (!hasReplay || replay.Timestamp != s.timestamp) {
-		n.drop(role.DropReplay, p) // RFC 4285 §6: silently discarded
-		return
-	}
-	n.stats.count(a.Status)
-	n.act(role.Acknowledged{Status: a.Status})
-
-	if a.Status == mip6.StatusIDMismatch && hasReplay {
-		n.reg.adjustClock(now, replay.Timestamp)
-		n.log(slog.LevelInfo, "clock differs from the home agent's, adopted its time for timestamps",
-			slog.Duration("offset", n.reg.clockOffset))
-		n.tryAgain(now, s)
-		return
-	}
-	if a.Status == mip6.StatusMessageIDRequired && n.config.SA != nil && !n.timestamps {
-		n.timestamps = true
-		n.tryAgain(now, s)
-		return
-	}
-	if s.lifetime == 0 {
-		n.deregistered(now, s, a)
-		return
-	}
-	if n.extension != nil {
-		verdict, actions := n.extension.Judge(now, a)
-		n.out = append(n.out, actions...)
-		switch verdict {
-		case VerdictPlain:
-		case VerdictRetry:
-			n.tryAgain(now, s)
-			return
-		case VerdictWithdraw:
-			n.reg.accept(s, a.Lifetime, 0)
-			n.withdrawing = true
-			n.freshTimeout()
-			n.requestUpdate(now)
-			return
-		case VerdictStop:
-			n.halt(a.Status)
-			return
+// unanswered judges an update that got no answer, and reports whether that was
+// the last of its kind.
+func (n *Node) unanswered(now time.Time) bool {
+	a := n.current
+	enough := n.reg.unanswered >= n.config.Attempts
+	switch {
+	case a == nil || n.stopping:
+		return false
+	case n.pending != nil && n.pending.home:
+		if enough {
+			// The way through the home agent is of no use either then.
+			n.commit(now)
+			return n.homeAlone(now)
 		}
+		return false
+	case n.pending != nil:
+		if enough {
+			n.abandon(now, "the home agent does not answer")
+		}
+		return enough
+	case a.home:
+		return enough && n.homeAlone(now)
+	case !a.works():
+		return false // not the home agent's fault
 	}
-	if !a.Status.Accepted() {
-		n.refused(now, s, a)
-		return
+	n.reg.silent++
+	if n.withdrawing() {
+		if enough {
+			n.withdrawn(now, mip6.StatusReasonUnspecified)
+		}
+		return enough
 	}
-	n.accepted(now, s, a)
+	// First the router may be gone without a sign (RFC 6275 §11.5.1).
+	n.ask(now, role.TriggerSilence, 2)
+	if n.reg.silent%n.config.Attempts != 0 {
+		return false
+	}
+	r := n.reg
+	n.settleDefault()
+	n.failed(now, homelink.Unanswered)
+	return n.reg != r
 }
 
-// accepted completes a registration.
-func (n *Node) accepted(now time.Time, s sent, a mip6.BindingAcknowledgement) {
-	if !n.reg.newest(s) && n.current != nil && s.careOf != n.current.careOf {
-		// An earlier care-of address was accepted while a newer update is on
-		// its way: nothing to complete.
-		n.stats.LateAcknowledgements++
-		return
-	}
-	var advice time.Duration
-	if o, ok := mip6.Find[mip6.RefreshAdvice](a); ok {
-		advice = o.Interval.Duration()
-	}
-	first := !n.reg.registered
-	moved := n.reg.careOf != s.careOf
-	n.reg.accept(s, a.Lifetime, advice)
+// askAgent confirms the registration with a home agent that seems to be gone or
+// to have forgotten us. The registration is not given up on such a hint.
+func (n *Node) askAgent(now time.Time) {
+	n.log(slog.LevelWarn, "tunnel does not work, registering anew", slog.String("home_agent", n.reg.agent.String()))
 	n.freshTimeout()
-	n.retireCareOfs(now)
-	if n.reg.registered && (first || moved) {
-		n.log(slog.LevelInfo, "registered", slog.String("care_of", s.careOf.String()),
-			slog.Duration("lifetime", n.reg.granted), slog.Int("status", int(a.Status)))
-	}
-	n.completeHandover(now)
-}
-
-// refused handles a BA with a status of 128 and above.
-func (n *Node) refused(now time.Time, s sent, a mip6.BindingAcknowledgement) {
-	n.log(slog.LevelError, "home agent refused the registration", slog.Int("status", int(a.Status)),
-		slog.String("reason", a.Status.String()), slog.String("care_of", s.careOf.String()))
-	switch a.Status {
-	case mip6.StatusDuplicateAddress:
-		// The home address belongs to somebody else and must not be used again
-		// (RFC 6275 §11.7.1).
-		n.halt(a.Status)
-	case mip6.StatusReasonUnspecified, mip6.StatusInsufficientResources, mip6.StatusIDMismatch:
-		n.reg.backOff()
-		n.reg.retransmit = now.Add(n.reg.timeout)
-	default:
-		n.reg.retransmit = now.Add(slowRetry)
-	}
-	n.reg.outstanding = n.reg.outstanding[:0]
-}
-
-// sequenceRefused adopts the sequence number of an authentic BA with status
-// 135 (RFC 6275 §11.7.3).
-func (n *Node) sequenceRefused(now time.Time, p mip6.Packet, a mip6.BindingAcknowledgement) {
-	if len(n.reg.outstanding) == 0 {
-		n.drop(role.DropUnsolicited, p)
-		return
-	}
-	n.stats.count(a.Status)
-	n.act(role.Acknowledged{Status: a.Status})
-	if !n.reg.sequence.After(a.Sequence) {
-		n.reg.sequence = a.Sequence
-	}
-	n.reg.outstanding = n.reg.outstanding[:0]
 	n.requestUpdate(now)
 }
 
-// tryAgain sends a corrected update in place of s, unless a newer one is
-// already on its way.
-func (n *Node) tryAgain(now time.Time, s sent) {
-	if n.reg.newest(s) {
-		n.requestUpdate(now)
+// tunnelRefused registers anew when the home agent's data plane does not know
+// us: it has lost its bindings, in a restart for instance.
+func (n *Node) tunnelRefused(now time.Time, e role.TunnelRefused) {
+	a := n.current
+	if e.Home != n.config.HomeAddress || !a.works() || a.home || n.pending != nil ||
+		!n.reg.registered || !n.reg.retransmit.IsZero() || !n.reg.refusal.mayAsk(now) {
+		return
 	}
+	n.askAgent(now)
 }
 
 // halt ends all updates until the configuration changes.
 func (n *Node) halt(why mip6.Status) {
 	n.halted = true
 	n.reg.forget()
+	n.settleDefault()
 	n.log(slog.LevelError, "no more binding updates are sent until the configuration is changed or reloaded",
 		slog.Int("status", int(why)), slog.String("reason", why.String()))
 }
 
-// refreshRequested answers a Binding Refresh Request of the home agent
-// (RFC 6275 §11.7.4).
-func (n *Node) refreshRequested(now time.Time, p mip6.Packet) {
-	if p.Source != n.agent() || p.To() != n.config.HomeAddress {
-		n.drop(role.DropUnexpected, p)
-		return
-	}
-	if !n.reg.registered || !n.reg.retransmit.IsZero() {
-		return
-	}
-	n.requestUpdate(now)
-}
-
-// tunnelRefused registers anew when the home agent's data plane does not know
-// us: it has lost its bindings, in a restart for instance. The registration is
-// not given up on such a hint, only confirmed.
-func (n *Node) tunnelRefused(now time.Time, e role.TunnelRefused) {
-	a := n.current
-	if e.Home != n.config.HomeAddress || a == nil || a.home || a.lost || !n.reg.registered || !n.reg.retransmit.IsZero() {
-		return
-	}
-	if !n.reg.mayAsk(now) {
-		return
-	}
-	n.log(slog.LevelWarn, "home agent refuses tunnelled packets, registering anew", slog.String("home_agent", n.agent().String()))
-	n.freshTimeout()
-	n.requestUpdate(now)
-}
-
-// bindingError handles a Binding Error: the only one that concerns a home
-// registration says that the home agent does not know our messages.
-func (n *Node) bindingError(p mip6.Packet, m mip6.BindingError) {
-	if p.Source != n.agent() || len(n.reg.outstanding) == 0 {
-		n.drop(role.DropUnsolicited, p)
-		return
-	}
-	n.log(slog.LevelWarn, "home agent answered with a binding error", slog.String("reason", m.Status.String()))
-}
-
-// drop counts a message that is not accepted.
-func (n *Node) drop(r role.DropReason, p mip6.Packet) {
-	n.act(role.Dropped{Reason: r, From: p.From()})
-}
-
 // expireRegistration notes that the home agent has forgotten us.
 func (n *Node) expireRegistration(now time.Time) {
-	n.log(slog.LevelError, "registration expired without an answer from the home agent",
-		slog.String("care_of", n.reg.careOf.String()), slog.String("home_agent", n.agent().String()))
-	retransmit := n.reg.retransmit
+	retransmit, careOf := n.reg.retransmit, n.reg.careOf
 	n.reg.forget()
+	if n.atHome() {
+		n.endReturn() // there is nothing left to de-register
+		return
+	}
+	n.log(slog.LevelError, "registration expired without an answer from the home agent",
+		slog.String("care_of", careOf.String()), slog.String("home_agent", n.reg.agent.String()))
+	n.settleDefault()
 	n.reg.retransmit = retransmit
 	if retransmit.IsZero() {
 		n.requestUpdate(now)

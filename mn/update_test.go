@@ -11,7 +11,9 @@ import (
 )
 
 // Retransmission: 1.5 s for the first registration, then doubling to 32 s, each
-// with a new sequence number (RFC 6275 §11.8; requirement M3).
+// with a new sequence number (RFC 6275 §11.8).
+//
+// Covers: M3.
 func TestRetransmission(t *testing.T) {
 	b := newBench(t, nil)
 	b.carrier(true)
@@ -52,7 +54,9 @@ func TestRetransmissionWhenRegistered(t *testing.T) {
 }
 
 // No more than MAX_UPDATE_RATE updates within a second, and the last move wins
-// (§11.8; requirement M3).
+// (§11.8).
+//
+// Covers: M3.
 func TestUpdateRate(t *testing.T) {
 	b := newBench(t, nil)
 	b.away()
@@ -81,8 +85,70 @@ func TestUpdateRate(t *testing.T) {
 	}
 }
 
+// An acknowledgement that comes when the node has moved on, and the next update
+// still waits for the rate limit, ends nothing; but there is a binding now that
+// the end has to end (§11.7.3).
+//
+// Covers: M3, M4.
+func TestOvertaken(t *testing.T) {
+	for _, stop := range []bool{false, true} {
+		b := newBench(t, nil)
+		b.carrier(true)
+		for _, c := range []cell{ar1, ar2, ar1, ar2} {
+			b.carrier(false)
+			b.carrier(true)
+			b.hear(c)
+		}
+		if u, p := b.lastUpdate(); p.Source != careOf1 || b.node.current.careOf != careOf2 {
+			t.Fatalf("the last one is not held back: %v from %v", u, p.Source)
+		}
+		did := b.acknowledge()
+		if len(only[role.HandoverDone](did)) != 0 {
+			t.Errorf("completed by the answer to another care-of address: %v", did)
+		}
+		if stop {
+			b.pass(time.Millisecond)
+			b.node.reg.outstanding = nil
+			b.handle(role.Stop{})
+			b.pass(1500 * time.Millisecond)
+			if u, _ := b.lastUpdate(); u.Lifetime != 0 {
+				t.Errorf("the binding stays: %+v", u)
+			}
+			continue
+		}
+		b.pass(1100 * time.Millisecond)
+		if _, p := b.lastUpdate(); p.Source != careOf2 {
+			t.Errorf("update from %v", p.Source)
+		}
+		b.acknowledge()
+		if b.node.reg.careOf != careOf2 {
+			t.Errorf("registered %v", b.node.reg.careOf)
+		}
+	}
+}
+
+// Leaving home is a first registration again, whether or not the home agent has
+// answered the return: it makes duplicate address detection (§11.7.1, §11.8).
+func TestFirstTimeoutAfterHome(t *testing.T) {
+	b := newBench(t, nil)
+	b.away()
+	b.goHome()
+	b.carrier(false)
+	b.pass(time.Second)
+	b.carrier(true)
+	b.hear(ar1)
+	if n := len(updates(b.pass(1400 * time.Millisecond))); n != 0 {
+		t.Errorf("%d updates before the home agent can have answered", n)
+	}
+	if n := len(updates(b.pass(200 * time.Millisecond))); n != 1 {
+		t.Errorf("%d updates", n)
+	}
+}
+
 // The lifetime counts from the sending, less what the home agent cut off, and
-// the renewal comes well before its end (§11.7.3; requirement M4).
+// the renewal comes well before its end (§11.7.3).
+//
+// Covers: M4.
 func TestLifetime(t *testing.T) {
 	b := newBench(t, nil)
 	b.carrier(true)
@@ -113,8 +179,9 @@ func TestRefreshAdvice(t *testing.T) {
 	}
 }
 
-// The lifetime asked for does not exceed the care-of address's (§11.7.1;
-// requirement M2).
+// The lifetime asked for does not exceed the care-of address's (§11.7.1).
+//
+// Covers: M2.
 func TestLifetimeOfCareOf(t *testing.T) {
 	b := newBench(t, nil)
 	b.carrier(true)
@@ -128,6 +195,8 @@ func TestLifetimeOfCareOf(t *testing.T) {
 
 // Acknowledgements that are not ours, not authentic, not outstanding or not
 // fresh are counted and change nothing (§11.7.3, RFC 4285 §5.1.1, §6).
+//
+// Covers: M4, Attack: replay.
 func TestBadAcknowledgements(t *testing.T) {
 	other := netip.MustParseAddr("2001:db8:66::6")
 	for _, c := range []struct {
@@ -189,7 +258,9 @@ func TestBadAcknowledgements(t *testing.T) {
 }
 
 // An authentic 135 makes the node adopt the sequence number and try at once
-// (§11.7.3; requirement M4).
+// (§11.7.3).
+//
+// Covers: M4.
 func TestSequenceOutOfWindow(t *testing.T) {
 	b := newBench(t, nil)
 	b.carrier(true)
@@ -281,7 +352,9 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// A Binding Refresh Request is answered (§11.7.4; requirement M13).
+// A Binding Refresh Request is answered (§11.7.4).
+//
+// Covers: M13.
 func TestBindingRefreshRequest(t *testing.T) {
 	b := newBench(t, nil)
 	b.away()

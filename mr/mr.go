@@ -115,6 +115,16 @@ func (r *Router) Reconfigure(now time.Time, c Config) []role.Action {
 	return append(append(out, r.advertise(true)...), r.node.Reconfigure(now, c.Config)...)
 }
 
+// Agent is the home agent to register with; invalid while none is known.
+func (r *Router) Agent() netip.Addr { return r.node.Agent() }
+
+// HasCareOf reports whether an address is a care-of address of this router.
+func (r *Router) HasCareOf(a netip.Addr) bool { return r.node.HasCareOf(a) }
+
+// Takes reports whether a Mobility Header message is for this router; see
+// mn.Node.
+func (r *Router) Takes(p mip6.Packet) bool { return r.node.Takes(p) }
+
 // Mode is the registration mode in use.
 func (r *Router) Mode() Mode { return r.mode }
 
@@ -151,13 +161,9 @@ func (x extension) Extend(u *mip6.BindingUpdate, deregistration bool) {
 	}
 }
 
-// Inner are the prefixes that enter the tunnel.
-func (x extension) Inner() []netip.Prefix {
-	if x.r.refused {
-		return nil
-	}
-	return x.r.config.Prefixes
-}
+// Inner are the prefixes that enter the tunnel, refused ones too: the home agent
+// drops their packets, and beside the tunnel they must not leave.
+func (x extension) Inner() []netip.Prefix { return x.r.config.Prefixes }
 
 // Judge reads the part of an acknowledgement that concerns a router
 // (RFC 3963 §5.3, §5.4).
@@ -165,13 +171,14 @@ func (x extension) Judge(_ time.Time, a mip6.BindingAcknowledgement) (mn.Verdict
 	r := x.r
 	switch {
 	case a.Status.Accepted() && a.Flags&mip6.AckMobileRouter == 0:
-		return mn.VerdictWithdraw, []role.Action{r.log("home agent does not support mobile routers, ending the registration", a.Status)}
+		_, out := r.reject([]role.Action{r.log("home agent does not support mobile routers, ending the registration", a.Status)})
+		return mn.VerdictWithdraw, out
 	case a.Status.Accepted():
-		return mn.VerdictPlain, nil
+		return mn.VerdictPlain, r.accepted()
 	}
 	switch a.Status {
 	case mip6.StatusRouterNotPermitted:
-		return mn.VerdictStop, []role.Action{r.log("home agent does not permit mobile router operation", a.Status)}
+		return r.reject([]role.Action{r.log("home agent does not permit mobile router operation", a.Status)})
 	case mip6.StatusInvalidPrefix, mip6.StatusNotAuthorizedForPrefix:
 		r.refused = true
 		out := append(r.advertise(false), r.log("home agent refuses the mobile network prefixes, they are no longer advertised", a.Status))
@@ -193,11 +200,29 @@ func (x extension) Judge(_ time.Time, a mip6.BindingAcknowledgement) (mn.Verdict
 	}
 }
 
-// fallBack tries the other mode once; after that every mode has failed, and
-// the router must stop and say so (RFC 3963 §5.4).
+// accepted notes that the home agent takes the prefixes as they are configured,
+// which another one may have refused.
+func (r *Router) accepted() []role.Action {
+	if !r.refused || r.fellBack {
+		return nil
+	}
+	r.refused = false
+	return r.advertise(true)
+}
+
+// reject asks for another home agent, which is asked in the configured mode
+// first.
+func (r *Router) reject(out []role.Action) (mn.Verdict, []role.Action) {
+	r.mode, r.fellBack = r.config.Mode, false
+	return mn.VerdictReject, out
+}
+
+// fallBack tries the other mode once; after that every mode has failed with this
+// home agent. If there is no other one the router must stop, and says so
+// (RFC 3963 §5.4).
 func (r *Router) fallBack(out []role.Action, why mip6.Status) (mn.Verdict, []role.Action) {
 	if r.fellBack {
-		return mn.VerdictStop, append(out, r.log("every registration mode was refused", why))
+		return r.reject(append(out, r.log("every registration mode was refused", why)))
 	}
 	r.fellBack = true
 	r.mode = r.mode.other()

@@ -39,12 +39,17 @@ func newBench(t *testing.T, mode Mode) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{T: t, router: New(c), now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	b.attach()
+	return b
+}
+
+// attach lets the router hear an access router.
+func (b *bench) attach() {
 	b.handle(role.LinkChanged{Link: role.Link{Index: 1, Name: "up0", Up: true, Ethernet: [6]byte{2, 0, 0, 0, 0, 7}}})
 	b.handle(role.RouterHeard{Link: 1, Router: netip.MustParseAddr("fe80::a1"), RA: nd.RouterAdvertisement{
 		RouterLifetime: time.Hour, SourceLinkAddr: net.HardwareAddr{2, 0, 0, 0, 0, 1},
 		Prefixes: []mip6.PrefixInformation{{Prefix: netip.MustParsePrefix("2001:db8:a1::/64"), OnLink: true, Autonomous: true, ValidLifetime: time.Hour, PreferredLifetime: time.Hour}},
 	}})
-	return b
 }
 
 func (b *bench) handle(e role.Event) []role.Action {
@@ -73,7 +78,7 @@ func (b *bench) answer(status mip6.Status, flags mip6.AckFlags) []role.Action {
 	if err != nil {
 		b.Fatal(err)
 	}
-	o, err := mip6.Packet{Source: agent, Destination: p.Source, RouteHome: home, Message: m}.Append(nil)
+	o, err := mip6.Packet{Source: p.Destination, Destination: p.Source, RouteHome: home, Message: m}.Append(nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -143,7 +148,9 @@ func TestInner(t *testing.T) {
 }
 
 // An acknowledgement without R: the registration is ended and no other is made
-// (RFC 3963 §5.3; R4).
+// (RFC 3963 §5.3).
+//
+// Covers: R4.
 func TestHomeAgentWithoutNEMO(t *testing.T) {
 	b := newBench(t, Explicit)
 	b.answer(mip6.StatusAccepted, 0)
@@ -157,8 +164,10 @@ func TestHomeAgentWithoutNEMO(t *testing.T) {
 	}
 }
 
-// The refusals of RFC 3963 §5.4 (R5): which mode is tried next, whether the
-// prefixes are still advertised, and that all ends when every mode failed.
+// The refusals of RFC 3963 §5.4: which mode is tried next, whether the prefixes
+// are still advertised, and that all ends when every mode failed.
+//
+// Covers: R5.
 func TestRefusals(t *testing.T) {
 	for _, c := range []struct {
 		mode     Mode
@@ -214,5 +223,99 @@ func TestReconfigure(t *testing.T) {
 	}
 	if u, _ := b.last(); len(mip6.All[mip6.MobileNetworkPrefix](u)) != 1 {
 		t.Errorf("update %+v", u)
+	}
+}
+
+// newBenchWith is a router with two home agents.
+func newBenchWith(t *testing.T, mode Mode, agents ...netip.Addr) *bench {
+	b := newBench(t, mode)
+	c := b.router.config
+	c.HomeAgents = agents
+	b.router, b.all = New(c), nil
+	b.attach()
+	return b
+}
+
+var another = netip.MustParseAddr("2001:db8:10::2")
+
+// A home agent without NEMO is de-registered from, and then the next one is asked
+// (RFC 3963 §5.3).
+//
+// Covers: R4, M10.
+func TestNextHomeAgentWithNEMO(t *testing.T) {
+	b := newBenchWith(t, Explicit, agent, another)
+	b.answer(mip6.StatusAccepted, 0)
+	if u, p := b.last(); u.Lifetime != 0 || p.Destination != agent {
+		t.Fatalf("not de-registered: %+v to %v", u, p.Destination)
+	}
+	b.answer(mip6.StatusAccepted, 0)
+	u, p := b.last()
+	if u.Lifetime == 0 || p.Destination != another || b.router.Agent() != another {
+		t.Fatalf("%+v to %v", u, p.Destination)
+	}
+	b.answer(mip6.StatusAccepted, mip6.AckMobileRouter)
+	if s := b.router.Snapshot(b.now); !s.Update.Registered || s.HomeAgent != another {
+		t.Errorf("%+v", s.Update)
+	}
+}
+
+// A home agent that refuses in every mode: the next one is asked, in the
+// configured mode and with the prefixes as if nothing had been; when it accepts
+// they are advertised again. When every one has refused all updates end
+// (RFC 3963 §5.4).
+//
+// Covers: R5, M10.
+func TestNextHomeAgentAfterRefusal(t *testing.T) {
+	b := newBenchWith(t, Explicit, agent, another)
+	b.answer(mip6.StatusNotAuthorizedForPrefix, 0) // explicit
+	b.answer(mip6.StatusForwardingSetupFailed, 0)  // implicit
+	u, p := b.last()
+	if p.Destination != another || len(mip6.All[mip6.MobileNetworkPrefix](u)) != 2 {
+		t.Fatalf("%+v to %v", u, p.Destination)
+	}
+	if _, usable := b.router.Prefixes(); usable {
+		t.Error("refused prefixes are advertised")
+	}
+	b.answer(mip6.StatusAccepted, mip6.AckMobileRouter)
+	if _, usable := b.router.Prefixes(); !usable {
+		t.Error("accepted prefixes are not advertised")
+	}
+
+	for _, c := range []struct {
+		mode     Mode
+		statuses []mip6.Status
+	}{
+		{Explicit, []mip6.Status{mip6.StatusRouterNotPermitted, mip6.StatusRouterNotPermitted}},
+		{Implicit, []mip6.Status{mip6.StatusForwardingSetupFailed, mip6.StatusNotAuthorizedForPrefix,
+			mip6.StatusForwardingSetupFailed, mip6.StatusNotAuthorizedForPrefix}},
+	} {
+		b = newBenchWith(t, c.mode, agent, another)
+		for _, s := range c.statuses {
+			b.answer(s, 0)
+		}
+		before := len(b.all)
+		for range 100 {
+			b.now = b.now.Add(time.Minute)
+			b.handle(role.Timeout{})
+		}
+		if n, _, _ := count(b.all[before:]); n != 0 || !b.router.Snapshot(b.now).Update.Halted {
+			t.Errorf("%v %v: %d updates after every home agent has refused", c.mode, c.statuses, n)
+		}
+	}
+}
+
+// Refused prefixes stay in the tunnel: beside it they must not leave.
+//
+// Covers: R8.
+func TestRefusedPrefixesStayInTheTunnel(t *testing.T) {
+	b := newBench(t, Explicit)
+	b.answer(mip6.StatusInvalidPrefix, 0)
+	if got := (extension{b.router}).Inner(); !slices.Equal(got, []netip.Prefix{prefix, second}) {
+		t.Errorf("inner %v", got)
+	}
+	for _, a := range b.all {
+		if f, ok := a.(role.Forward); ok && f.Changes[0].Set != nil && len(f.Changes[0].Set.Inner) != 3 {
+			t.Errorf("tunnel %+v", f.Changes[0].Set)
+		}
 	}
 }

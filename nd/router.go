@@ -29,6 +29,7 @@ type Router struct {
 	// lost routers are not shown, but remembered while they have a prefix, so
 	// that the two-hour rule cannot be got round.
 	lost bool
+	left time.Time // of a remembered one: when it went
 }
 
 // Prefix is a prefix that a router advertised.
@@ -40,7 +41,8 @@ type Prefix struct {
 	// PreferredUntil and ValidUntil end the lifetimes; zero is never.
 	PreferredUntil, ValidUntil time.Time
 
-	heard time.Time
+	heard  time.Time
+	missed int // advertisements in a row that named other prefixes only
 }
 
 // RouterAddress returns the router's own address under the prefix, if it told

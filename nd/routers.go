@@ -25,18 +25,23 @@ const (
 	lateness        = 10 * time.Millisecond
 	leastInterval   = 70 * time.Millisecond
 	maxPatience     = 6
+	// missedAdvertisements without a prefix end its use.
+	missedAdvertisements = 3
 )
 
 // Routers is what a node knows of the routers on its links, from their
 // advertisements: the Default Router List and the Prefix List of RFC 4861
 // §5.1, and whether a router has become silent (RFC 6275 §11.5.1).
 type Routers struct {
-	links map[int][]*Router // in order of appearance
-	out   []Change
+	links      map[int][]*Router // in order of appearance
+	remembered map[int][]*Router // that were there before the link went down, the last one last
+	out        []Change
 }
 
 // NewRouters returns an empty table.
-func NewRouters() *Routers { return &Routers{links: make(map[int][]*Router)} }
+func NewRouters() *Routers {
+	return &Routers{links: make(map[int][]*Router), remembered: make(map[int][]*Router)}
+}
 
 // Heard takes in an advertisement that passed the checks of Parse, and tells
 // what it changed. The result is valid until the next call.
@@ -46,6 +51,7 @@ func (t *Routers) Heard(now time.Time, link int, from netip.Addr, ra RouterAdver
 	r := t.find(link, from)
 	switch {
 	case r == nil:
+		t.unremember(link, from, ra.SourceLinkAddr)
 		if !useful(ra) {
 			return nil
 		}
@@ -53,6 +59,8 @@ func (t *Routers) Heard(now time.Time, link int, from netip.Addr, ra RouterAdver
 	case replaced(r, ra):
 		// RFC 6275 §11.5.1: link-local addresses are not unique, so this is
 		// another router on another link.
+		gone := *r
+		t.remember(now, link, &gone)
 		*r = Router{Addr: from, Since: now}
 		t.changed(RouterAppeared, link, r, netip.Prefix{})
 	case r.lost:
@@ -91,7 +99,28 @@ func (t *Routers) Heard(now time.Time, link int, from netip.Addr, ra RouterAdver
 		}
 		t.prefixHeard(now, link, r, p)
 	}
+	if len(prefixes) > 0 {
+		t.prefixesMissed(now, link, r)
+	}
 	return t.out
+}
+
+// prefixesMissed deprecates prefixes that a router did not name in several
+// advertisements in a row, although it named others: it ceased to advertise
+// them (RFC 6059 §5.10), or is the same router on another link, with the same
+// link-local and link-layer address there (RFC 6275 §11.5.1).
+func (t *Routers) prefixesMissed(now time.Time, link int, r *Router) {
+	for i := range r.Prefixes {
+		p := &r.Prefixes[i]
+		if p.heard.Equal(now) {
+			continue
+		}
+		p.missed++
+		if p.missed >= missedAdvertisements && p.Info.PreferredLifetime > 0 {
+			p.Info.PreferredLifetime = 0
+			t.changed(PrefixDeprecated, link, r, p.Info.Prefix.Masked())
+		}
+	}
 }
 
 // prefixHeard takes in one prefix of an advertisement.
@@ -274,17 +303,15 @@ func (t *Routers) Get(link int, router netip.Addr) (*Router, bool) {
 	return r, r != nil && !r.lost
 }
 
-// Forget removes a router, without a Change.
-func (t *Routers) Forget(link int, router netip.Addr) {
+// Forget removes a router that does not answer, without a Change. It is
+// remembered for Recall.
+func (t *Routers) Forget(now time.Time, link int, router netip.Addr) {
 	routers := t.links[link]
 	if i := slices.IndexFunc(routers, func(r *Router) bool { return r.Addr == router }); i >= 0 {
+		t.remember(now, link, routers[i])
 		t.links[link] = slices.Delete(routers, i, i+1)
 	}
 }
-
-// LinkDown forgets all routers of a link, without a Change: whoever is there
-// when it comes back has to say so.
-func (t *Routers) LinkDown(link int) { delete(t.links, link) }
 
 func (t *Routers) find(link int, addr netip.Addr) *Router {
 	for _, r := range t.links[link] {

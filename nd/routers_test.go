@@ -178,12 +178,12 @@ func TestRouters(t *testing.T) {
 			}, ""},
 			{time.Second + 2, netip.Addr{}, RouterAdvertisement{}, nil, "router lost fe80::1 on 3"},
 			{2 * time.Second, netip.Addr{}, RouterAdvertisement{}, func(r *Routers, now time.Time) {
-				r.Forget(link, router1)
-				r.Forget(link, router1)
+				r.Forget(now, link, router1)
+				r.Forget(now, link, router1)
 				if on := r.On(link); len(on) != 1 || on[0].Addr != router2 {
 					t.Errorf("%d routers", len(on))
 				}
-				r.LinkDown(link)
+				r.LinkDown(now, link)
 				if len(r.On(link)) != 0 || !r.Next().IsZero() {
 					t.Error("not forgotten")
 				}
@@ -333,11 +333,15 @@ func TestRoutersRandomly(t *testing.T) {
 			from := netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 15: byte(random.IntN(40))})
 			switch random.IntN(20) {
 			case 0:
-				r.LinkDown(l)
+				r.LinkDown(now, l)
 			case 1:
-				r.Forget(l, from)
+				r.Forget(now, l, from)
 			case 2:
 				r.Confirm(now, l, from)
+			case 3:
+				if all := r.Remembered(now, l); len(all) > 0 {
+					log = append(log, text(r.Recall(now, l, all[random.IntN(len(all))])))
+				}
 			default:
 				m := ra(min(pick(), 9000*time.Second))
 				m.Interval = time.Duration(random.IntN(3)) * time.Second
@@ -350,6 +354,9 @@ func TestRoutersRandomly(t *testing.T) {
 				if x.lost || len(x.Prefixes) > maxRouterPrefixes || x.LifetimeEnds.IsZero() != (x.RA.RouterLifetime == 0) {
 					t.Fatalf("seed %d: shows %+v", seed, x)
 				}
+			}
+			if len(r.remembered[l]) > maxRemembered {
+				t.Fatalf("seed %d: %d remembered", seed, len(r.remembered[l]))
 			}
 			if len(r.links[l]) > maxRouters {
 				t.Fatalf("seed %d: %d routers", seed, len(r.links[l]))

@@ -120,6 +120,10 @@ func (r *checked) count(c *config.Config) {
 			nodes++
 		}
 	}
+	correspondents := 0
+	if c.Correspondent.Enabled {
+		correspondents = 1
+	}
 	r.Sections = map[string]int{}
 	r.Disabled = c.Disabled
 	var words []string
@@ -131,6 +135,8 @@ func (r *checked) count(c *config.Config) {
 		{nodes, "mobile_node", "mobile node", "mobile nodes"},
 		{len(c.HomeAgents), "home_agent", "home agent", "home agents"},
 		{len(c.Mobiles), "mobile", "mobile", "mobiles"},
+		{len(c.Policies), "policy", "policy", "policies"},
+		{correspondents, "correspondent", "correspondent", "correspondents"},
 		{len(c.Interfaces), "interface", "interface", "interfaces"},
 	} {
 		r.Sections[n.section] = n.count

@@ -41,24 +41,28 @@ func TestCheck(t *testing.T) {
 	}{
 		{"valid", checkRouter + "config interface\n\toption interface 'lan'\nconfig interface\n\toption interface 'lan2'\n", nil, 0,
 			"FILE: ok: 1 mobile router, 2 interfaces\n", ""},
+		{"policies", checkRouter + "config policy\n\toption mobile_node 'train'\n\toption proto 'udp'\nconfig correspondent\n", nil, 0,
+			"FILE: ok: 1 mobile router, 1 policy, 1 correspondent\n", ""},
 		{"empty", "", nil, 0, "FILE: ok: nothing to do\n", ""},
 		{"disabled", checkRouter + "\toption enabled '0'\n", nil, 0, "FILE: ok: nothing to do, 1 disabled\n", ""},
 		{"insecure", insecure, nil, 0, "FILE: ok: 1 mobile router\n",
 			"FILE: warning: section 'train' runs without authentication: anybody can redirect its traffic\n"},
 		{"two errors", checkRouter + "\toption lifetime '1'\n\toption colour 'red'\n", nil, 1, "",
 			"FILE:8:18: option 'lifetime' in section 'train': \"1\": expected an integer from 8 to 262140 (seconds)\n" +
-				"FILE:9:9: option 'colour' in section 'train': \"colour\": expected an option of the section type mobile_router: enabled, home_address, home_agent, uplink, spi, key, insecure, replay, lifetime, initial_timeout_ms, dad, mode, prefix, downstream\n"},
+				"FILE:9:9: option 'colour' in section 'train': \"colour\": expected an option of the section type mobile_router: enabled, home_address, home_agent, discover, uplink, hysteresis_ms, default_source, route_optimization, correspondent, spi, key, insecure, replay, lifetime, initial_timeout_ms, dad, mode, prefix, downstream\n"},
 		{"grammar", "config mobile_router my-train\n", nil, 1, "",
 			"FILE:1:22: \"my-train\": expected a section name of letters, digits and _\n"},
 		{"valid as JSON", checkRouter, []string{"--json"}, 0, `{
   "file": "FILE",
   "ok": true,
   "sections": {
+    "correspondent": 0,
     "home_agent": 0,
     "interface": 0,
     "mobile": 0,
     "mobile_node": 0,
-    "mobile_router": 1
+    "mobile_router": 1,
+    "policy": 0
   }
 }
 `, ""},

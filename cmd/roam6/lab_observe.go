@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net/netip"
 
 	"roam6/internal/control"
 	worlds "roam6/internal/lab"
@@ -14,19 +13,19 @@ func labObserver(socket string) worlds.Observer { return observer{control.NewCli
 
 type observer struct{ client *control.Client }
 
-// Registered is the care-of address of the first mobile that its home agent
-// has acknowledged.
-func (o observer) Registered(ctx context.Context) (netip.Addr, bool, error) {
+// Registrations are those that home agents have acknowledged.
+func (o observer) Registrations(ctx context.Context) ([]worlds.Registration, error) {
 	d, err := o.client.Updates(ctx)
 	if err != nil {
-		return netip.Addr{}, false, err
+		return nil, err
 	}
+	var all []worlds.Registration
 	for _, u := range d.Updates {
 		if u.Registered {
-			return u.CareOf, true, nil
+			all = append(all, worlds.Registration{Home: u.HomeAddress, HomeAgent: u.HomeAgent, CareOf: u.CareOf})
 		}
 	}
-	return netip.Addr{}, false, nil
+	return all, nil
 }
 
 // Handovers are the last moves, the oldest first.

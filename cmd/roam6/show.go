@@ -86,9 +86,12 @@ func showUsage(w io.Writer) {
 
 Asks the running daemon what it does.
 
-  bindings       the home agent's binding cache: which mobile is where
-  updates        a mobile's registration, its uplinks and the routers it hears
-  tunnels        what the data plane forwards
+  bindings       the binding caches of home agent and correspondent: which mobile is where
+  updates        a mobile's registration, and its correspondents
+  home-agents    the home agents of a home link, and those that a mobile knows
+  prefixes       prefixes of home links and of mobile networks
+  uplinks        a mobile's interfaces, and the routers it hears there
+  tunnels        what the data plane forwards, through tunnels and past them
   handovers      the timeline of the last moves, in milliseconds
   stats          counters
 

@@ -3,11 +3,16 @@ package config
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
+	"time"
+
+	"roam6/mip6"
 )
 
-// homeAgents checks and completes the home_agent sections.
-func homeAgents(entries []entry[homeAgentDraft]) []HomeAgent {
+// homeAgents checks and completes the home_agent sections; advertised are the
+// interfaces as they are, with their prefixes.
+func homeAgents(entries []entry[homeAgentDraft], advertised []Interface) []HomeAgent {
 	var agents []HomeAgent
 	addresses := map[netip.Addr]section{}
 	var claims []claim
@@ -20,26 +25,86 @@ func homeAgents(entries []entry[homeAgentDraft]) []HomeAgent {
 		if h.Address.IsValid() {
 			distinct(addresses, h.Address, e.section, "address", 0, "an address")
 		}
-		if h.Prefix.IsValid() {
-			claims = append(claims, claim{e.section, "prefix", 0, h.Prefix})
-			e.inHomePrefix("address", h.Address, h.Prefix)
+		if len(h.Prefixes) > 0 {
+			e.inHomePrefix("address", h.Address, h.Prefixes[:1])
 		}
+		for i, p := range h.Prefixes {
+			claims = append(claims, claim{e.section, optionPrefix, i, p})
+		}
+		for i, p := range h.Deprecated {
+			claims = append(claims, claim{e.section, optionDeprecated, i, p})
+		}
+		e.checkPrefixes(h)
+		e.completeInformation(&h, advertised)
 		agents = append(agents, h)
 	}
 	disjoint(claims)
 	return agents
 }
 
-// inHomePrefix checks that an address is one of the home prefix that a node
-// can have.
-func (s section) inHomePrefix(option string, a netip.Addr, home netip.Prefix) {
-	switch {
-	case !a.IsValid():
-	case !home.Contains(a):
-		s.wrong(option, 0, fmt.Sprintf("an address of the home prefix %v", home))
-	case routerAnycast(netip.PrefixFrom(a, home.Bits())):
-		s.wrong(option, 0, fmt.Sprintf("a single node's address: this is the subnet-router anycast address of %v", home))
+// maxHomePrefixes is how many a home link may have: an advertisement of all of
+// them has to fit into a packet.
+const maxHomePrefixes = 16
+
+// checkPrefixes checks what a home agent says of its home prefixes.
+func (s section) checkPrefixes(h HomeAgent) {
+	if n := len(h.Prefixes) + len(h.Deprecated); n > maxHomePrefixes {
+		s.superfluous(fmt.Sprintf("at most %d home prefixes, the deprecated ones included; there are %d", maxHomePrefixes, n))
 	}
+	if s.has("deprecated_lifetime") && !s.has(optionDeprecated) {
+		s.wrong("deprecated_lifetime", 0, "a deprecated_prefix in the section, whose lifetime this is")
+	}
+	if h.PrefixMaxInterval < h.PrefixMinInterval {
+		option := "prefix_max_interval"
+		if !s.has(option) {
+			option = "prefix_min_interval"
+		}
+		s.wrong(option, 0, fmt.Sprintf("a prefix_min_interval (%d) that is not greater than prefix_max_interval (%d)",
+			h.PrefixMinInterval/time.Second, h.PrefixMaxInterval/time.Second))
+	}
+}
+
+// completeInformation takes from the advertisements on the home link what they
+// tell of the home agent.
+func (s section) completeInformation(h *HomeAgent, advertised []Interface) {
+	for _, i := range advertised {
+		if i.Name != h.Interface || !i.Advertise {
+			continue
+		}
+		h.Information = i.HomeAgentInfo
+		for n, p := range h.Deprecated {
+			at := slices.IndexFunc(i.Prefixes, func(q mip6.PrefixInformation) bool { return q.Prefix.Masked() == p })
+			if at >= 0 && i.Prefixes[at].PreferredLifetime > 0 {
+				s.wrong(optionDeprecated, n, "a prefix that this node advertises on the home link, if at all, with AdvPreferredLifetime '0'")
+			}
+		}
+	}
+}
+
+// inHomePrefix checks that an address is one of the home prefixes that a node
+// can have.
+func (s section) inHomePrefix(option string, a netip.Addr, homes []netip.Prefix) {
+	if !a.IsValid() || len(homes) == 0 {
+		return
+	}
+	names := make([]string, len(homes))
+	for i, home := range homes {
+		switch {
+		case !home.Contains(a):
+			names[i] = home.String()
+			continue
+		case routerAnycast(netip.PrefixFrom(a, home.Bits())):
+			s.wrong(option, 0, fmt.Sprintf("a single node's address: this is the subnet-router anycast address of %v", home))
+		case a == mip6.HomeAgentsAnycast(home):
+			s.wrong(option, 0, fmt.Sprintf("a single node's address: this is the home agents' anycast address of %v", home))
+		}
+		return
+	}
+	what := "an address of the home prefix "
+	if len(homes) > 1 {
+		what = "an address of one of the home prefixes "
+	}
+	s.wrong(option, 0, what+strings.Join(names, ", "))
 }
 
 // mobiles checks and completes the mobile sections. A mobile whose home agent
@@ -108,18 +173,21 @@ func (s section) servedBy(name string, agents []entry[homeAgentDraft]) *entry[ho
 
 // checkServed checks a mobile against its home agent.
 func (s section) checkServed(m Mobile, h HomeAgent) {
-	if h.Prefix.IsValid() {
-		s.inHomePrefix("home_address", m.HomeAddress, h.Prefix)
-	}
+	homes := slices.Concat(h.Prefixes, h.Deprecated)
+	s.inHomePrefix("home_address", m.HomeAddress, homes)
 	if m.HomeAddress.IsValid() && m.HomeAddress == h.Address {
 		s.wrong("home_address", 0, "an address other than the home agent's")
 	}
 	for i, prefix := range m.Prefixes {
-		switch {
-		case prefix.Contains(m.HomeAddress):
-			s.wrong("prefix", i, fmt.Sprintf("a prefix without the home address %v, which belongs to the home link", m.HomeAddress))
-		case h.Prefix.IsValid() && contains(prefix, h.Prefix):
-			s.wrong("prefix", i, fmt.Sprintf("a prefix without the home prefix %v", h.Prefix))
+		if prefix.Contains(m.HomeAddress) {
+			s.wrong(optionPrefix, i, fmt.Sprintf("a prefix without the home address %v, which belongs to the home link", m.HomeAddress))
+			continue
+		}
+		for _, home := range homes {
+			if contains(prefix, home) {
+				s.wrong(optionPrefix, i, fmt.Sprintf("a prefix without the home prefix %v", home))
+				break
+			}
 		}
 	}
 }

@@ -42,25 +42,124 @@ func mobileNodes(entries []entry[mobileNodeDraft]) []MobileNode {
 		m.Association = e.association(e.value.credentials)
 		if home := m.HomeAddress.Addr(); home.IsValid() {
 			distinct(homes, home, e.section, "home_address", 0, "a home address")
-			if home == m.HomeAgent {
-				e.wrong("home_agent", 0, "an address other than the home address")
-			}
 		}
-		twice(e.section, "uplink", m.Uplinks)
-		twice(e.section, "downstream", m.Downstreams)
+		e.completeHomeAgents(&m)
+		e.checkRoutes(m)
+		twice(e.section, "uplink", m.Uplinks, "interface")
+		twice(e.section, "downstream", m.Downstreams, "interface")
 		for i, prefix := range m.Prefixes {
-			switch {
-			case prefix.Contains(m.HomeAddress.Addr()):
-				e.wrong("prefix", i, fmt.Sprintf("a prefix without the home address %v, which belongs to the home link", m.HomeAddress.Addr()))
-			case prefix.Contains(m.HomeAgent):
-				e.wrong("prefix", i, fmt.Sprintf("a prefix without the home agent %v, which is not in the mobile network", m.HomeAgent))
-			}
-			claims = append(claims, claim{e.section, "prefix", i, prefix})
+			e.checkNetwork(m, i)
+			claims = append(claims, claim{e.section, optionPrefix, i, prefix})
 		}
 		nodes = append(nodes, m)
 	}
 	disjoint(claims)
+	completeDefaultSource(entries, nodes)
 	return nodes
+}
+
+// completeHomeAgents checks what a mobile knows of its home agents, and decides
+// whether it looks for them.
+func (s section) completeHomeAgents(m *MobileNode) {
+	twice(s, optionHomeAgent, m.HomeAgents, "home agent")
+	for i, a := range m.HomeAgents {
+		if a == m.HomeAddress.Addr() {
+			s.wrong(optionHomeAgent, i, "an address other than the home address")
+		}
+	}
+	if !s.has("discover") {
+		m.Discover = !s.has(optionHomeAgent)
+	}
+	switch {
+	case !m.Discover && !s.has(optionHomeAgent):
+		s.missing(optionHomeAgent, "the address of a home agent, because discover is 0")
+	case m.Discover && m.HomeAddress.IsValid() && !mip6.HomeAgentsAnycast(m.HomeAddress.Masked()).IsValid():
+		s.wrong("home_address", 0, "a home prefix of at most 121 bits, which has an anycast address of its home agents; or a home_agent and discover '0'")
+	}
+}
+
+// checkRoutes checks what a mobile says of route optimisation.
+func (s section) checkRoutes(m MobileNode) {
+	const option = "route_optimization"
+	switch {
+	case m.RouteOptimisation == ListedRoutes && !s.has("correspondent"):
+		s.wrong(option, 0, "on or off; or prefixes in the list correspondent")
+	case s.has("correspondent") && !s.has(option):
+		s.missing(option, "on, which excepts the prefixes of correspondent, or list, which is for them alone")
+	}
+}
+
+// checkNetwork checks a mobile network prefix against what is not in the mobile
+// network.
+func (s section) checkNetwork(m MobileNode, item int) {
+	prefix := m.Prefixes[item]
+	if prefix.Contains(m.HomeAddress.Addr()) {
+		s.wrong(optionPrefix, item, fmt.Sprintf("a prefix without the home address %v, which belongs to the home link", m.HomeAddress.Addr()))
+		return
+	}
+	for _, a := range m.HomeAgents {
+		if prefix.Contains(a) {
+			s.wrong(optionPrefix, item, fmt.Sprintf("a prefix without the home agent %v, which is not in the mobile network", a))
+			return
+		}
+	}
+}
+
+// completeDefaultSource lets one mobile have the default source: the one that
+// says so, otherwise the first that does not say no.
+func completeDefaultSource(entries []entry[mobileNodeDraft], nodes []MobileNode) {
+	var first, holder *entry[mobileNodeDraft]
+	for i := range entries {
+		e := &entries[i]
+		if !e.enabled {
+			continue
+		}
+		if first == nil {
+			first = e
+		}
+		switch {
+		case !e.value.DefaultSource:
+		case holder == nil:
+			holder = e
+		default:
+			e.wrong("default_source", 0, "0, because "+quoted(holder.section)+" has it")
+		}
+	}
+	if first != nil && holder == nil && !first.has("default_source") {
+		nodes[0].DefaultSource = true
+	}
+}
+
+// policies checks and completes the policy sections. The policies of a mobile
+// that is not enabled are left out.
+func policies(entries []entry[policyDraft], mobiles []entry[mobileNodeDraft]) []Policy {
+	var list []Policy
+	var names []string
+	enabled := map[string]bool{}
+	for _, m := range mobiles {
+		names = append(names, m.Ref())
+		enabled[m.Ref()] = m.enabled
+	}
+	for _, e := range entries {
+		p := e.value.Policy
+		p.Name = e.Ref()
+		p.FirstPort, p.LastPort = e.value.ports.first, e.value.ports.last
+		p.Mark, p.Mask = e.value.mark.mark, e.value.mark.mask
+		if p.Protocol == 0 && e.has("port") {
+			e.wrong("port", 0, "no port, or proto 'tcp' or 'udp' in the section")
+		}
+		if e.sound && p.Protocol == 0 && !e.has("port") && p.Mask == 0 {
+			e.superfluous("a condition: proto, port or mark; all traffic is a matter of default_source")
+		}
+		on, known := enabled[p.Mobile]
+		if !known && p.Mobile != "" {
+			e.wrong("mobile_node", 0, "the name of a mobile_node or mobile_router section"+orNone(p.Mobile, names))
+		}
+		if on {
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 // checkLinks checks that no interface has two jobs that exclude each other.

@@ -53,11 +53,11 @@ func distinct[K comparable](seen map[K]section, key K, s section, option string,
 	seen[key] = s
 }
 
-// twice reports items that a list has already.
-func twice(s section, option string, items []string) {
+// twice reports items that a list has already. what names one.
+func twice[T comparable](s section, option string, items []T, what string) {
 	for i, item := range items {
 		if slices.Contains(items[:i], item) {
-			s.wrong(option, i, "every interface once")
+			s.wrong(option, i, "every "+what+" once")
 		}
 	}
 }

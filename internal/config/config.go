@@ -35,6 +35,11 @@ type Config struct {
 	HomeAgents  []HomeAgent
 	Mobiles     []Mobile
 	Interfaces  []Interface
+	// Correspondent is the node's role of correspondent.
+	Correspondent Correspondent
+	// Policies steer traffic of this host to home addresses: the first that
+	// matches holds.
+	Policies []Policy
 	// Disabled are the names of the sections left out.
 	Disabled []string
 }
@@ -78,8 +83,24 @@ type MobileNode struct {
 	Router bool
 	// HomeAddress is the home address with the length of the home prefix.
 	HomeAddress netip.Prefix
-	HomeAgent   netip.Addr
-	Uplinks     []string // interface names, the preferred one first; never empty
+	// HomeAgents are those to register with, the preferred one first; may be
+	// empty with Discover.
+	HomeAgents []netip.Addr
+	// Discover: ask the home link for its home agents where none is given, or
+	// none of those given serves (RFC 6275 §11.4.1).
+	Discover bool
+	Uplinks  []string // interface names, the preferred one first; never empty
+	// Hysteresis is how long a preferred uplink must be good before a working one
+	// is left for it.
+	Hysteresis time.Duration
+	// DefaultSource: what this host sends by itself comes from the home address,
+	// unless it chooses otherwise. At most one mobile has it.
+	DefaultSource bool
+	// RouteOptimisation and Correspondents say with whom routes are optimised:
+	// with ListedRoutes those of Correspondents, which is then not empty; with
+	// OptimisedRoutes all but those.
+	RouteOptimisation RouteOptimisation
+	Correspondents    []netip.Prefix // masked
 	// Association authenticates the signalling (RFC 4285); nil only where the
 	// administrator has chosen to run insecure.
 	Association *mip6.SecurityAssociation
@@ -99,13 +120,43 @@ type MobileNode struct {
 	Downstreams []string
 }
 
-// Replay is the protection against replayed signalling on the mobile side.
+// RouteOptimisation says with which correspondents routes are optimised.
+type RouteOptimisation uint8
+
+// Choices of route optimisation.
+const (
+	TunnelledRoutes RouteOptimisation = iota // with none
+	OptimisedRoutes                          // with all but those listed
+	ListedRoutes                             // with those listed
+)
+
+// Policy steers chosen traffic of this host to the home address of a mobile.
+// Every condition that is there has to hold; there is at least one.
+type Policy struct {
+	Name     string // of the section
+	Mobile   string // name of the MobileNode
+	Protocol uint8  // 0: any; otherwise TCP or UDP
+	// FirstPort to LastPort are destination ports; 0: any. Only with a Protocol.
+	FirstPort, LastPort uint16
+	Mark, Mask          uint32 // firewall mark under a mask; Mask 0: any
+}
+
+// Correspondent is how this node behaves towards mobile nodes that it talks to
+// (RFC 6275 §9).
+type Correspondent struct {
+	// Enabled: mobile nodes may optimise their routes to this node.
+	Enabled     bool
+	MaxBindings int
+	MaxLifetime time.Duration
+}
+
+// Replay is the protection against replayed signalling.
 type Replay uint8
 
 // Replay protections.
 const (
 	ReplayTimestamp Replay = iota // RFC 4285 §6
-	ReplaySequence                // sequence numbers alone
+	ReplaySequence                // sequence numbers
 )
 
 // DAD is what a mobile does while duplicate address detection for a care-of
@@ -132,7 +183,19 @@ type HomeAgent struct {
 	Name      string // of the section
 	Interface string // the home link
 	Address   netip.Addr
-	Prefix    netip.Prefix // the home prefix; contains Address
+	// Prefixes are the home prefixes in use, masked and never empty; the first
+	// contains Address. Deprecated are those given up, DeprecatedLifetime after
+	// they were first seen there. All are disjoint.
+	Prefixes           []netip.Prefix
+	Deprecated         []netip.Prefix
+	DeprecatedLifetime time.Duration
+	// PrefixAdvertisements: mobiles that are away are told of the home prefixes;
+	// unsolicited after PrefixMinInterval to PrefixMaxInterval (RFC 6275 §10.6.3).
+	PrefixAdvertisements                 bool
+	PrefixMinInterval, PrefixMaxInterval time.Duration
+	// Information is what the home link's own advertisements tell of this home
+	// agent; nil where they do not.
+	Information *mip6.HomeAgentInformation
 	// MaxLifetime is the longest binding granted.
 	MaxLifetime time.Duration
 	// DAD: perform duplicate address detection for a home address before the
@@ -149,6 +212,8 @@ type Mobile struct {
 	HomeAddress netip.Addr
 	// Association is as in MobileNode.
 	Association *mip6.SecurityAssociation
+	// Replay: with ReplayTimestamp updates without a timestamp are refused.
+	Replay Replay
 	// Router: the mobile may register as a mobile router.
 	Router bool
 	// Prefixes are the mobile network prefixes it may register: masked, and

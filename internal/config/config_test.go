@@ -75,8 +75,8 @@ func TestMobileRouter(t *testing.T) {
 	c := parseTestdata(t, "mobile_router.conf")
 	same(t, "mobile nodes", c.MobileNodes, []MobileNode{{
 		Name: "train", Router: true,
-		HomeAddress: prefix("2001:db8:1::2/64"), HomeAgent: addr("2001:db8:1::1"),
-		Uplinks: []string{"wwan0", "wlan0"}, Association: exampleSA,
+		HomeAddress: prefix("2001:db8:1::2/64"), HomeAgents: []netip.Addr{addr("2001:db8:1::1")},
+		Uplinks: []string{"wwan0", "wlan0"}, Hysteresis: time.Second, DefaultSource: true, Association: exampleSA,
 		Replay: ReplayTimestamp, Lifetime: 600 * time.Second, InitialTimeout: 1500 * time.Millisecond, DAD: DADOptimistic,
 		Mode: ModeExplicit, Prefixes: []netip.Prefix{prefix("2001:db8:100::/64")}, Downstreams: []string{"br-lan"},
 	}})
@@ -85,14 +85,68 @@ func TestMobileRouter(t *testing.T) {
 	}
 }
 
+// RFC 6275 §11.4.1 (discovery), §8.5 (route optimisation can be chosen).
+//
+// Covers: M10, M14, C13.
+func TestMobileNode(t *testing.T) {
+	c := parseTestdata(t, "mobile_node.conf")
+	same(t, "mobile nodes", c.MobileNodes, []MobileNode{
+		{
+			Name: "laptop", HomeAddress: prefix("2001:db8:1::7/64"), Discover: true,
+			Uplinks: []string{"eth0", "wlan0"}, Hysteresis: time.Second, DefaultSource: true, RouteOptimisation: OptimisedRoutes,
+			Association: &mip6.SecurityAssociation{SPI: 1001, Key: c.MobileNodes[0].Association.Key},
+			Lifetime:    600 * time.Second, InitialTimeout: 1500 * time.Millisecond,
+		},
+		{
+			Name: "phone", HomeAddress: prefix("2001:db8:2::7/64"), HomeAgents: []netip.Addr{addr("2001:db8:2::1")},
+			Uplinks: []string{"eth0", "wlan0"}, Hysteresis: time.Second,
+			Association: &mip6.SecurityAssociation{SPI: 1002, Key: c.MobileNodes[1].Association.Key},
+			Lifetime:    600 * time.Second, InitialTimeout: 1500 * time.Millisecond,
+		},
+	})
+	same(t, "policies", c.Policies, []Policy{{Name: "@policy[0]", Mobile: "phone", Protocol: ProtocolUDP, FirstPort: 5060, LastPort: 5061}})
+	same(t, "correspondent", c.Correspondent, Correspondent{Enabled: true, MaxBindings: 1000, MaxLifetime: 420 * time.Second})
+}
+
+// One mobile at most has the default source: the first, unless another says so.
+func TestDefaultSource(t *testing.T) {
+	for _, tt := range []struct {
+		name, first, second string
+		want                [2]bool
+	}{
+		{"nobody says", "", "", [2]bool{true, false}},
+		{"the second says so", "", "1", [2]bool{false, true}},
+		{"the first says no", "0", "", [2]bool{false, false}},
+		{"the first says so", "1", "0", [2]bool{true, false}},
+	} {
+		option := func(value string) string {
+			if value == "" {
+				return ""
+			}
+			return " option default_source '" + value + "'\n"
+		}
+		// A section that is not enabled does not count.
+		c, err := Parse("roam6", []byte("config mobile_node 'off'\n option enabled '0'\n option default_source '1'\n"+node+option(tt.first)+router+option(tt.second)))
+		if err != nil {
+			t.Fatalf("%s: %v", tt.name, err)
+		}
+		if got := [2]bool{c.MobileNodes[0].DefaultSource, c.MobileNodes[1].DefaultSource}; got != tt.want {
+			t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
 func TestHomeAgent(t *testing.T) {
 	c := parseTestdata(t, "home_agent.conf")
 	same(t, "home agents", c.HomeAgents, []HomeAgent{{
-		Name: "depot", Interface: "eth1", Address: addr("2001:db8:1::1"), Prefix: prefix("2001:db8:1::/64"),
+		Name: "depot", Interface: "eth1", Address: addr("2001:db8:1::1"),
+		Prefixes: []netip.Prefix{prefix("2001:db8:1::/64")}, DeprecatedLifetime: 2 * time.Hour,
+		PrefixAdvertisements: true, PrefixMinInterval: 10 * time.Minute, PrefixMaxInterval: 24 * time.Hour,
+		Information: &mip6.HomeAgentInformation{Lifetime: 9 * time.Second, MobileRouter: true},
 		MaxLifetime: time.Hour, DAD: true, ReplayWindow: 7 * time.Second,
 	}})
 	same(t, "mobiles", c.Mobiles, []Mobile{{
-		Name: "train", HomeAgent: "depot", HomeAddress: addr("2001:db8:1::2"), Association: exampleSA,
+		Name: "train", HomeAgent: "depot", HomeAddress: addr("2001:db8:1::2"), Association: exampleSA, Replay: ReplaySequence,
 		Router: true, Prefixes: []netip.Prefix{prefix("2001:db8:100::/64")},
 	}})
 	same(t, "interfaces", c.Interfaces, []Interface{{
@@ -140,7 +194,14 @@ config metrics
 config mobile_node 'phone'
 	option enabled 'on'
 	option home_address '2001:db8:2::7/48'
-	option home_agent '2001:db8:2::1'
+	list home_agent '2001:db8:2::1'
+	list home_agent '2001:db8:2::2'
+	option discover '1'
+	option route_optimization 'list'
+	list correspondent '2001:db8:5::/48'
+	list correspondent '2001:db8:6::1'
+	option hysteresis_ms '0'
+	option default_source '0'
 	option uplink 'eth0'
 	option insecure 'true'
 	option replay 'sequence'
@@ -158,13 +219,40 @@ config mobile_router 'bus'
 	list prefix '2001:db8:300::/56'
 	list prefix '2001:db8:400::/64'
 
+config policy 'marked'
+	option mobile_node 'bus'
+	option mark '0x10/0xff'
+
+config policy
+	option mobile_node 'phone'
+	option proto 'tcp'
+	option port '22'
+	option mark '16'
+
+config policy
+	option mobile_node 'spare'
+	option proto 'udp'
+
+config correspondent
+	option enabled '0'
+	option max_bindings '65535'
+	option max_lifetime '8'
+
 config mobile_router 'spare'
 	option enabled '0'
 
 config home_agent 'depot'
 	option interface 'eth1'
 	option address '2001:db8:1::1'
-	option prefix '2001:db8:1::/64'
+	list prefix '2001:db8:1::/64'
+	list prefix '2001:db8:7::/64'
+	list prefix '2001:db8:8::/64'
+	list deprecated_prefix '2001:db8:9::/64'
+	list deprecated_prefix '2001:db8:a::/64'
+	option deprecated_lifetime '60'
+	option prefix_advertisements '0'
+	option prefix_min_interval '1'
+	option prefix_max_interval '1'
 	option max_lifetime '262140'
 	option dad 'no'
 	option replay_window_ms '3000'
@@ -184,8 +272,9 @@ config mobile 'plain'
 
 config mobile 'router'
 	option home_agent 'depot'
-	option home_address '2001:db8:1::3'
+	option home_address '2001:db8:9::3'
 	option insecure '1'
+	option replay 'timestamp'
 	option router '1'
 
 config interface
@@ -204,6 +293,7 @@ config interface
 
 config interface
 	option interface 'eth1'
+	option AdvSendAdvert '1'
 	option AdvHomeAgentFlag '1'
 	option AdvHomeAgentInfo '1'
 	option HomeAgentLifetime '65520'
@@ -223,6 +313,11 @@ config prefix
 	option interface 'eth1'
 	list prefix '2001:db8:7::/64'
 	option AdvValidLifetime '600'
+
+config prefix
+	option interface 'eth1'
+	list prefix '2001:db8:a::/64'
+	option AdvPreferredLifetime '0'
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -230,27 +325,38 @@ config prefix
 	same(t, "globals", c.Globals, Globals{LogLevel: slog.LevelDebug, LogTarget: LogSyslog, Control: "/tmp/x.sock", Plane: PlaneTUN, TunnelDevice: "mip0"})
 	same(t, "metrics", c.Metrics, Metrics{Enabled: true, Listen: netip.MustParseAddrPort("192.0.2.1:80")})
 	same(t, "mobile nodes", c.MobileNodes, []MobileNode{
-		{Name: "phone", HomeAddress: prefix("2001:db8:2::7/48"), HomeAgent: addr("2001:db8:2::1"), Uplinks: []string{"eth0"},
+		{Name: "phone", HomeAddress: prefix("2001:db8:2::7/48"), HomeAgents: []netip.Addr{addr("2001:db8:2::1"), addr("2001:db8:2::2")}, Discover: true, Uplinks: []string{"eth0"},
+			RouteOptimisation: ListedRoutes, Correspondents: []netip.Prefix{prefix("2001:db8:5::/48"), prefix("2001:db8:6::1/128")},
 			Replay: ReplaySequence, Lifetime: 8 * time.Second, InitialTimeout: time.Second, DAD: DADWait},
-		{Name: "bus", Router: true, HomeAddress: prefix("2001:db8:3::7/64"), HomeAgent: addr("2001:db8:3::1"), Uplinks: []string{"eth0"},
+		{Name: "bus", Router: true, HomeAddress: prefix("2001:db8:3::7/64"), HomeAgents: []netip.Addr{addr("2001:db8:3::1")}, Uplinks: []string{"eth0"}, Hysteresis: time.Second,
 			Association: &mip6.SecurityAssociation{SPI: 4294967295, Key: exampleKey}, Lifetime: 600 * time.Second, InitialTimeout: 1500 * time.Millisecond,
 			Mode: ModeImplicit, Prefixes: []netip.Prefix{prefix("2001:db8:300::/56"), prefix("2001:db8:400::/64")}},
 	})
+	same(t, "policies", c.Policies, []Policy{
+		{Name: "marked", Mobile: "bus", Mark: 0x10, Mask: 0xff},
+		{Name: "@policy[1]", Mobile: "phone", Protocol: ProtocolTCP, FirstPort: 22, LastPort: 22, Mark: 16, Mask: 0xffffffff},
+	})
+	same(t, "correspondent", c.Correspondent, Correspondent{MaxBindings: 65535, MaxLifetime: 8 * time.Second})
 	same(t, "home agents", c.HomeAgents, []HomeAgent{{Name: "depot", Interface: "eth1", Address: addr("2001:db8:1::1"),
-		Prefix: prefix("2001:db8:1::/64"), MaxLifetime: 262140 * time.Second, ReplayWindow: 3 * time.Second}})
+		Prefixes:           []netip.Prefix{prefix("2001:db8:1::/64"), prefix("2001:db8:7::/64"), prefix("2001:db8:8::/64")},
+		Deprecated:         []netip.Prefix{prefix("2001:db8:9::/64"), prefix("2001:db8:a::/64")},
+		DeprecatedLifetime: time.Minute, PrefixMinInterval: time.Second, PrefixMaxInterval: time.Second,
+		Information: &mip6.HomeAgentInformation{Preference: -5, Lifetime: 65520 * time.Second},
+		MaxLifetime: 262140 * time.Second, ReplayWindow: 3 * time.Second}})
 	same(t, "mobiles", c.Mobiles, []Mobile{
-		{Name: "plain", HomeAgent: "depot", HomeAddress: addr("2001:db8:1::2")},
-		{Name: "router", HomeAgent: "depot", HomeAddress: addr("2001:db8:1::3"), Router: true},
+		{Name: "plain", HomeAgent: "depot", HomeAddress: addr("2001:db8:1::2"), Replay: ReplaySequence},
+		{Name: "router", HomeAgent: "depot", HomeAddress: addr("2001:db8:9::3"), Replay: ReplayTimestamp, Router: true},
 	})
 	same(t, "interfaces", c.Interfaces, []Interface{
 		{Name: "eth2", MinInterval: 3 * time.Second, MaxInterval: 4 * time.Second, MinDelay: 3 * time.Second,
 			Managed: true, OtherConfig: true, MTU: 1400, ReachableTime: time.Hour, RetransTimer: time.Second, Preference: nd.PreferenceHigh},
-		{Name: "eth1", MinInterval: 198 * time.Second, MaxInterval: 600 * time.Second, MinDelay: 30 * time.Millisecond,
+		{Name: "eth1", Advertise: true, MinInterval: 198 * time.Second, MaxInterval: 600 * time.Second, MinDelay: 30 * time.Millisecond,
 			RouterLifetime: 1800 * time.Second, CurHopLimit: 64, SourceLinkAddr: true, UnicastReplies: true, HomeAgent: true,
 			HomeAgentInfo: &mip6.HomeAgentInformation{Preference: -5, Lifetime: 65520 * time.Second},
 			Prefixes: []mip6.PrefixInformation{
 				{Prefix: prefix("2001:db8:1::1/64"), RouterAddress: true, ValidLifetime: mip6.InfiniteLifetime, PreferredLifetime: mip6.InfiniteLifetime},
 				{Prefix: prefix("2001:db8:7::/64"), OnLink: true, Autonomous: true, ValidLifetime: 600 * time.Second, PreferredLifetime: 600 * time.Second},
+				{Prefix: prefix("2001:db8:a::/64"), OnLink: true, Autonomous: true, ValidLifetime: 24 * time.Hour},
 			}},
 	})
 	same(t, "disabled", c.Disabled, []string{"spare", "closed", "guest"})
@@ -328,7 +434,6 @@ config home_agent
 `))
 	want := `option 'log_level' in section '@globals[0]' (roam6:2:19): "loud": expected one of debug, info, warn, error
 option 'plane' in section '@globals[0]' (roam6:3:15): "fast": expected one of auto, tun
-option 'home_agent' in section 'train' (roam6:4:1): expected a routable unicast IPv6 address; it is missing
 option 'prefix' in section 'train' (roam6:4:1): expected an IPv6 prefix, such as 2001:db8:100::/56; it is missing
 option 'key' in section 'train' (roam6:4:1): expected a key of 32 hexadecimal digits; without one, option insecure '1' says that this is meant
 option 'home_address' in section 'train' (roam6:5:22): "2001:db8:1::2": expected an IPv6 address with its prefix length, such as 2001:db8:1::2/64: the length is missing
@@ -344,7 +449,7 @@ section '@home_agent[0]' (roam6:10:8): "home_agent": expected a name after the t
 	}
 	var all Errors
 	var first *Error
-	if !errors.As(err, &all) || !errors.As(err, &first) || len(all) != 13 || first != all[0] {
+	if !errors.As(err, &all) || !errors.As(err, &first) || len(all) != 12 || first != all[0] {
 		t.Errorf("%d errors, first %v", len(all), first)
 	}
 	if got, want := all[1].Message(), `option 'plane' in section '@globals[0]': "fast": expected one of auto, tun`; got != want {

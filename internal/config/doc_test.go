@@ -128,6 +128,8 @@ func TestTables(t *testing.T) {
 	checkDefaults(t, metricsTable())
 	checkDefaults(t, mobileRouterTable())
 	checkDefaults(t, mobileNodeTable())
+	checkDefaults(t, policyTable())
+	checkDefaults(t, correspondentTable())
 	checkDefaults(t, homeAgentTable())
 	checkDefaults(t, mobileTable())
 	checkDefaults(t, interfaceTable())

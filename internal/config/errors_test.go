@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -12,12 +13,18 @@ const (
 	agent  = "config home_agent 'h'\n option interface 'eth1'\n option address '2001:db8:1::1'\n option prefix '2001:db8:1::/64'\n"
 	mobile = "config mobile 'm'\n option home_address '2001:db8:1::2'\n option insecure '1'\n list prefix '2001:db8:100::/56'\n"
 	link   = "config interface\n option interface 'eth1'\n option AdvSendAdvert '1'\n"
+	policy = "config policy\n option mobile_node 'n'\n option proto 'tcp'\n"
 	whole  = "config prefix\n option interface 'eth1'\n list prefix '2001:db8:1::1/64'\n option AdvRouterAddr '1'\n"
 )
 
 // Each case has exactly one thing wrong.
 func TestErrors(t *testing.T) {
 	const key = " option spi '256'\n option key '"
+	noAgent := strings.Replace(node, " option home_agent '2001:db8:1::1'\n", "", 1)
+	var prefixes string
+	for i := range 16 {
+		prefixes += fmt.Sprintf(" list prefix '2001:db8:%x::/64'\n", 0x10+i)
+	}
 	noInsecure := strings.Replace(node, " option insecure '1'\n", "", 1)
 	tests := []struct{ name, in, want string }{
 		// the file
@@ -28,9 +35,9 @@ func TestErrors(t *testing.T) {
 
 		// sections and options
 		{"unknown section", "config mobile-router 'x'\n", `section 'x' (roam6:1:1): "mobile-router": expected a known section type; did you mean 'mobile_router'?`},
-		{"unknown section, no idea", "config wireless\n", `section '@wireless[0]' (roam6:1:1): "wireless": expected a known section type: globals, metrics, mobile_router, mobile_node, home_agent, mobile, interface, prefix`},
+		{"unknown section, no idea", "config wireless\n", `section '@wireless[0]' (roam6:1:1): "wireless": expected a known section type: globals, metrics, mobile_router, mobile_node, policy, correspondent, home_agent, mobile, interface, prefix`},
 		{"unknown option", node + " option homeadress 'x'\n", `option 'homeadress' in section 'n' (roam6:6:9): "homeadress": expected an option of the section type mobile_node; did you mean 'home_address'?`},
-		{"option of another section", node + " list prefix '2001:db8::/48'\n", `option 'prefix' in section 'n' (roam6:6:7): "prefix": expected an option of the section type mobile_node: enabled, home_address, home_agent, uplink, spi, key, insecure, replay, lifetime, initial_timeout_ms, dad`},
+		{"option of another section", node + " list prefix '2001:db8::/48'\n", `option 'prefix' in section 'n' (roam6:6:7): "prefix": expected an option of the section type mobile_node: enabled, home_address, home_agent, discover, uplink, hysteresis_ms, default_source, route_optimization, correspondent, spi, key, insecure, replay, lifetime, initial_timeout_ms, dad`},
 		{"option in other case", link + " option advmanagedflag '1'\n", `option 'advmanagedflag' in section '@interface[0]' (roam6:4:9): "advmanagedflag": expected an option of the section type interface; did you mean 'AdvManagedFlag'?`},
 		{"list for an option", node + " list lifetime '60'\n", `option 'lifetime' in section 'n' (roam6:6:7): "list": expected a single value: option lifetime`},
 		{"second globals", "config globals\nconfig globals\n", `section '@globals[1]' (roam6:2:1): "globals": expected only one such section; the first is at roam6:1:1`},
@@ -103,7 +110,56 @@ func TestErrors(t *testing.T) {
 		{"the same prefix twice", router + " list prefix '2001:db8:100::/56'\n", `option 'prefix' in section 'r' (roam6:7:14): "2001:db8:100::/56": expected a prefix that does not overlap 2001:db8:100::/56 of the same section`},
 		{"prefix of another router", router + strings.NewReplacer("'r'", "'q'", "1::3", "1::4", "100::/56", "100:80::/60").Replace(router), `option 'prefix' in section 'q' (roam6:12:14): "2001:db8:100:80::/60": expected a prefix that does not overlap 2001:db8:100::/56 of section 'r' (roam6:1:1)`},
 
+		// home agents of a mobile, route optimisation
+		{"no home agent and no discovery", noAgent + " option discover '0'\n", `option 'home_agent' in section 'n' (roam6:1:1): expected the address of a home agent, because discover is 0; it is missing`},
+		{"home agent twice", node + " list home_agent '2001:db8:1::1'\n", `option 'home_agent' in section 'n' (roam6:6:18): "2001:db8:1::1": expected every home agent once`},
+		{"second home agent is the home address", node + " list home_agent '2001:db8:1::2'\n", `option 'home_agent' in section 'n' (roam6:6:18): "2001:db8:1::2": expected an address other than the home address`},
+		{"second home agent multicast", node + " list home_agent 'ff02::1'\n", `option 'home_agent' in section 'n' (roam6:6:18): "ff02::1": expected a routable unicast IPv6 address: this is a multicast address`},
+		{"discovery on a prefix without anycast", strings.Replace(noAgent, "::2/64", "::2/128", 1), `option 'home_address' in section 'n' (roam6:2:22): "2001:db8:1::2/128": expected a home prefix of at most 121 bits, which has an anycast address of its home agents; or a home_agent and discover '0'`},
+		{"prefix with the second home agent", router + " list home_agent '2001:db8:100::1'\n", `option 'prefix' in section 'r' (roam6:6:14): "2001:db8:100::/56": expected a prefix without the home agent 2001:db8:100::1, which is not in the mobile network`},
+		{"hysteresis too long", node + " option hysteresis_ms '60001'\n", `option 'hysteresis_ms' in section 'n' (roam6:6:23): "60001": expected an integer from 0 to 60000 (milliseconds)`},
+		{"two default sources", node + " option default_source '1'\n" + router + " option default_source '1'\n", `option 'default_source' in section 'r' (roam6:13:24): "1": expected 0, because section 'n' (roam6:1:1) has it`},
+		{"unknown mode of optimisation", node + " option route_optimization 'full'\n", `option 'route_optimization' in section 'n' (roam6:6:28): "full": expected one of off, on, list`},
+		{"listed correspondents, none listed", node + " option route_optimization 'list'\n", `option 'route_optimization' in section 'n' (roam6:6:28): "list": expected on or off; or prefixes in the list correspondent`},
+		{"correspondents for nothing", node + " list correspondent '2001:db8:5::/48'\n", `option 'route_optimization' in section 'n' (roam6:1:1): expected on, which excepts the prefixes of correspondent, or list, which is for them alone; it is missing`},
+		{"correspondent with host bits", node + " option route_optimization 'on'\n list correspondent '2001:db8:5::1/48'\n", `option 'correspondent' in section 'n' (roam6:7:21): "2001:db8:5::1/48": expected an IPv6 prefix or address, such as 2001:db8:100::/56: bits beyond the length are set; 2001:db8:5::/48?`},
+		{"correspondent link-local", node + " option route_optimization 'on'\n list correspondent 'fe80::1'\n", `option 'correspondent' in section 'n' (roam6:7:21): "fe80::1": expected an IPv6 prefix or address, such as 2001:db8:100::/56: this is a link-local address`},
+
+		// policies, the correspondent
+		{"policy of no mobile", policy, `option 'mobile_node' in section '@policy[0]' (roam6:2:21): "n": expected the name of a mobile_node or mobile_router section; there is none`},
+		{"policy of another mobile", node + strings.Replace(policy, "'n'", "'m'", 1), `option 'mobile_node' in section '@policy[0]' (roam6:7:21): "m": expected the name of a mobile_node or mobile_router section; did you mean 'n'?`},
+		{"policy without mobile", node + "config policy\n option proto 'tcp'\n", `option 'mobile_node' in section '@policy[0]' (roam6:6:1): expected the name of a mobile_node or mobile_router section; it is missing`},
+		{"policy for everything", node + "config policy\n option mobile_node 'n'\n", `section '@policy[0]' (roam6:6:1): "policy": expected a condition: proto, port or mark; all traffic is a matter of default_source`},
+		{"port without protocol", node + "config policy\n option mobile_node 'n'\n option port '53'\n", `option 'port' in section '@policy[0]' (roam6:8:14): "53": expected no port, or proto 'tcp' or 'udp' in the section`},
+		{"unknown protocol", node + strings.Replace(policy, "tcp", "sctp", 1), `option 'proto' in section '@policy[0]' (roam6:8:15): "sctp": expected one of any, tcp, udp: did you mean 'tcp'?`},
+		{"policy port zero", node + policy + " option port '0'\n", `option 'port' in section '@policy[0]' (roam6:9:14): "0": expected a port from 1 to 65535, or two such as 5000-5100`},
+		{"half a range", node + policy + " option port '5000-'\n", `option 'port' in section '@policy[0]' (roam6:9:14): "5000-": expected a port from 1 to 65535, or two such as 5000-5100`},
+		{"range backwards", node + policy + " option port '5100-5000'\n", `option 'port' in section '@policy[0]' (roam6:9:14): "5100-5000": expected a port from 1 to 65535, or two such as 5000-5100: the last is before the first`},
+		{"mark without digits", node + policy + " option mark '0x'\n", `option 'mark' in section '@policy[0]' (roam6:9:14): "0x": expected a mark such as 0x10, or 0x10/0xff with its mask`},
+		{"mark beyond 32 bits", node + policy + " option mark '0x100000000'\n", `option 'mark' in section '@policy[0]' (roam6:9:14): "0x100000000": expected a mark such as 0x10, or 0x10/0xff with its mask`},
+		{"mark with a hole", node + policy + " option mark '0x1_0'\n", `option 'mark' in section '@policy[0]' (roam6:9:14): "0x1_0": expected a mark such as 0x10, or 0x10/0xff with its mask`},
+		{"mark beyond its mask", node + policy + " option mark '0x110/0xff'\n", `option 'mark' in section '@policy[0]' (roam6:9:14): "0x110/0xff": expected a mark such as 0x10, or 0x10/0xff with its mask: bits beyond the mask are set`},
+		{"mask of nothing", node + policy + " option mark '0/0'\n", `option 'mark' in section '@policy[0]' (roam6:9:14): "0/0": expected a mark such as 0x10, or 0x10/0xff with its mask: the mask is zero`},
+		{"mark of roam6", node + policy + " option mark '0/0xff'\n", `option 'mark' in section '@policy[0]' (roam6:9:14): "0/0xff": expected a mark such as 0x10, or 0x10/0xff with its mask: roam6's own packets have the mark 0x62750000, which this covers`},
+		{"second correspondent", "config correspondent\nconfig correspondent\n", `section '@correspondent[1]' (roam6:2:1): "correspondent": expected only one such section; the first is at roam6:1:1`},
+		{"no bindings", "config correspondent\n option max_bindings '0'\n", `option 'max_bindings' in section '@correspondent[0]' (roam6:2:22): "0": expected an integer from 1 to 65535`},
+		{"bindings for too long", "config correspondent\n option max_lifetime '421'\n", `option 'max_lifetime' in section '@correspondent[0]' (roam6:2:22): "421": expected an integer from 8 to 420 (seconds)`},
+
 		// home agents and their mobiles
+		{"second home prefix overlaps", agent + " list prefix '2001:db8:1:0:1::/80'\n", `option 'prefix' in section 'h' (roam6:5:14): "2001:db8:1:0:1::/80": expected a prefix that does not overlap 2001:db8:1::/64 of the same section`},
+		{"deprecated and not", agent + " list deprecated_prefix '2001:db8:1::/64'\n", `option 'deprecated_prefix' in section 'h' (roam6:5:25): "2001:db8:1::/64": expected a prefix that does not overlap 2001:db8:1::/64 of the same section`},
+		{"address in the second prefix", strings.Replace(agent, " option prefix", " list prefix '2001:db8:2::/64'\n list prefix", 1), `option 'address' in section 'h' (roam6:3:17): "2001:db8:1::1": expected an address of the home prefix 2001:db8:2::/64`},
+		{"home address is the home agents' anycast address", strings.Replace(node, "1::2/64", "1:0:fdff:ffff:ffff:fffe/64", 1), `option 'home_address' in section 'n' (roam6:2:22): "2001:db8:1:0:fdff:ffff:ffff:fffe/64": expected an IPv6 address with its prefix length, such as 2001:db8:1::2/64: this is the home agents' anycast address of its prefix`},
+		{"mobile is the home agents' anycast address", agent + strings.Replace(mobile, "1::2", "1:0:fdff:ffff:ffff:fffe", 1), `option 'home_address' in section 'm' (roam6:6:22): "2001:db8:1:0:fdff:ffff:ffff:fffe": expected a single node's address: this is the home agents' anycast address of 2001:db8:1::/64`},
+		{"too many home prefixes", agent + prefixes, `section 'h' (roam6:1:1): "home_agent": expected at most 16 home prefixes, the deprecated ones included; there are 17`},
+		{"intervals in the wrong order", agent + " option prefix_min_interval '86400'\n option prefix_max_interval '86399'\n", `option 'prefix_max_interval' in section 'h' (roam6:6:29): "86399": expected a prefix_min_interval (86400) that is not greater than prefix_max_interval (86399)`},
+		{"interval below the default minimum", agent + " option prefix_max_interval '599'\n", `option 'prefix_max_interval' in section 'h' (roam6:5:29): "599": expected a prefix_min_interval (600) that is not greater than prefix_max_interval (599)`},
+		{"lifetime of nothing", agent + " option deprecated_lifetime '60'\n", `option 'deprecated_lifetime' in section 'h' (roam6:5:29): "60": expected a deprecated_prefix in the section, whose lifetime this is`},
+		{"deprecated and advertised", agent + " list deprecated_prefix '2001:db8:5::/64'\n" + link + "config prefix\n option interface 'eth1'\n list prefix '2001:db8:5::/64'\n", `option 'deprecated_prefix' in section 'h' (roam6:5:25): "2001:db8:5::/64": expected a prefix that this node advertises on the home link, if at all, with AdvPreferredLifetime '0'`},
+		{"mobile outside of all prefixes", agent + " list deprecated_prefix '2001:db8:5::/64'\n" + strings.Replace(mobile, "1::2", "2::2", 1), `option 'home_address' in section 'm' (roam6:7:22): "2001:db8:2::2": expected an address of one of the home prefixes 2001:db8:1::/64, 2001:db8:5::/64`},
+		{"mobile is anycast in the second prefix", agent + " list prefix '2001:db8:5::/64'\n" + strings.Replace(mobile, "1::2", "5::", 1), `option 'home_address' in section 'm' (roam6:7:22): "2001:db8:5::": expected a single node's address: this is the subnet-router anycast address of 2001:db8:5::/64`},
+		{"mobile's prefix covers a home prefix", agent + " list prefix '2001:db8:100:8::/64'\n" + mobile, `option 'prefix' in section 'm' (roam6:9:14): "2001:db8:100::/56": expected a prefix without the home prefix 2001:db8:100:8::/64`},
+		{"replay of a mobile", agent + mobile + " option replay 'timestamps'\n", `option 'replay' in section 'm' (roam6:9:16): "timestamps": expected one of timestamp, sequence: did you mean 'timestamp'?`},
 		{"address outside of the prefix", strings.Replace(agent, "2001:db8:1::1", "2001:db8:2::1", 1), `option 'address' in section 'h' (roam6:3:17): "2001:db8:2::1": expected an address of the home prefix 2001:db8:1::/64`},
 		{"address is anycast", strings.Replace(agent, "2001:db8:1::1", "2001:db8:1::", 1), `option 'address' in section 'h' (roam6:3:17): "2001:db8:1::": expected a single node's address: this is the subnet-router anycast address of 2001:db8:1::/64`},
 		{"home prefixes overlap", agent + strings.NewReplacer("'h'", "'g'", "1::1'", "1:0:8000::1'", "1::/64", "1:0:8000::/65").Replace(agent), `option 'prefix' in section 'g' (roam6:8:16): "2001:db8:1:0:8000::/65": expected a prefix that does not overlap 2001:db8:1::/64 of section 'h' (roam6:1:1)`},
@@ -174,6 +230,11 @@ func TestNoErrors(t *testing.T) {
 		"disabled and in conflict":           router + strings.NewReplacer("'r'", "'q'").Replace(router) + " option enabled 'no'\n",
 		"mobile of a disabled agent":         agent + " option enabled '0'\n" + mobile,
 		"uplink with advertisements off":     node + "config interface\n option interface 'wan'\n",
+		"home agents discovered":             strings.Replace(node, " option home_agent '2001:db8:1::1'\n", "", 1),
+		"no optimisation, and why":           node + " option route_optimization 'off'\n list correspondent '2001:db8:5::/48'\n",
+		"policy":                             node + policy,
+		"policy of a disabled mobile":        "config mobile_node 'n'\n option enabled '0'\n" + policy,
+		"mobile in the deprecated prefix":    agent + " list deprecated_prefix '2001:db8:5::/64'\n" + strings.Replace(mobile, "1::2", "5::2", 1),
 		"shared uplink":                      node + router,
 		"three quarters exactly":             link + " option max_interval_ms '10000'\n option min_interval_ms '7500'\n",
 		"every boolean":                      "config metrics\n option enabled 'enabled'\n",

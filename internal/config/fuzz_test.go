@@ -2,6 +2,8 @@ package config
 
 import (
 	"errors"
+	"net/netip"
+	"slices"
 	"testing"
 	"time"
 )
@@ -9,7 +11,7 @@ import (
 // Whatever the file, the result is a list of errors or a configuration that
 // keeps its promises.
 func FuzzParse(f *testing.F) {
-	for _, name := range []string{"mobile_router.conf", "home_agent.conf", "access_router.conf"} {
+	for _, name := range []string{"mobile_router.conf", "home_agent.conf", "access_router.conf", "mobile_node.conf"} {
 		f.Add(testdata(f, name))
 	}
 	f.Add([]byte(node + router))
@@ -29,20 +31,35 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
+		sources, names := 0, map[string]bool{}
 		for _, m := range c.MobileNodes {
-			if !m.HomeAddress.IsValid() || !m.HomeAgent.IsValid() || len(m.Uplinks) == 0 || m.Router != (len(m.Prefixes) > 0) || m.Lifetime < 8*time.Second {
+			names[m.Name] = true
+			if m.DefaultSource {
+				sources++
+			}
+			if !m.HomeAddress.IsValid() || len(m.HomeAgents) == 0 && !m.Discover || m.RouteOptimisation == ListedRoutes && len(m.Correspondents) == 0 || len(m.Uplinks) == 0 || m.Router != (len(m.Prefixes) > 0) || m.Lifetime < 8*time.Second {
 				t.Fatalf("mobile node %+v", m)
+			}
+		}
+		if sources > 1 {
+			t.Fatalf("%d default sources", sources)
+		}
+		for _, p := range c.Policies {
+			if !names[p.Mobile] || p.Protocol == 0 && p.Mask == 0 || p.Protocol == 0 && p.FirstPort != 0 || p.FirstPort > p.LastPort || p.Mark&^p.Mask != 0 {
+				t.Fatalf("policy %+v", p)
 			}
 		}
 		agents := map[string]HomeAgent{}
 		for _, h := range c.HomeAgents {
-			if h.Interface == "" || !h.Prefix.Contains(h.Address) {
+			if h.Interface == "" || len(h.Prefixes) == 0 || !h.Prefixes[0].Contains(h.Address) || h.PrefixMinInterval > h.PrefixMaxInterval {
 				t.Fatalf("home agent %+v", h)
 			}
 			agents[h.Name] = h
 		}
 		for i, m := range c.Mobiles {
-			if !agents[m.HomeAgent].Prefix.Contains(m.HomeAddress) || len(m.Prefixes) > 0 && !m.Router {
+			at := func(p netip.Prefix) bool { return p.Contains(m.HomeAddress) }
+			h := agents[m.HomeAgent]
+			if !slices.ContainsFunc(slices.Concat(h.Prefixes, h.Deprecated), at) || len(m.Prefixes) > 0 && !m.Router {
 				t.Fatalf("mobile %+v", m)
 			}
 			// The plain way to see what claims.go sees by sorting.

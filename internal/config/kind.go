@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -50,7 +49,7 @@ func boolean() kind[bool] {
 }
 
 // integer is a decimal number from low to high; unit is "" or what it counts.
-func integer[T int16 | uint8 | uint16 | uint32](low, high int64, unit string) kind[T] {
+func integer[T int | int16 | uint8 | uint16 | uint32](low, high int64, unit string) kind[T] {
 	name := fmt.Sprintf("an integer from %d to %d", low, high)
 	if unit != "" {
 		name += " (" + unit + ")"
@@ -136,131 +135,80 @@ func oneOf[T any](choices ...choice[T]) kind[T] {
 	}
 }
 
-// unicastAddress is an address that can be a home address or a home agent's
-// (RFC 6275 §4.6).
-func unicastAddress() kind[netip.Addr] {
-	return kind[netip.Addr]{
-		name: "a routable unicast IPv6 address",
-		parse: func(s string) (netip.Addr, error) {
-			a, err := netip.ParseAddr(s)
-			if err != nil {
-				return a, errMalformed
+// portRange are the ports from first to last.
+type portRange struct{ first, last uint16 }
+
+func ports() kind[portRange] {
+	one := integer[uint16](1, 65535, "")
+	return kind[portRange]{
+		name: "a port from 1 to 65535, or two such as 5000-5100",
+		parse: func(s string) (portRange, error) {
+			first, last, ranged := strings.Cut(s, "-")
+			if !ranged {
+				last = first
 			}
-			return a, routable(a)
+			var r portRange
+			var err error
+			if r.first, err = one.parse(first); err != nil {
+				return r, err
+			}
+			if r.last, err = one.parse(last); err != nil {
+				return r, err
+			}
+			if r.last < r.first {
+				return r, errors.New("the last is before the first")
+			}
+			return r, nil
 		},
 	}
 }
 
-// routable says why an address is not unicast routable, or nothing.
-func routable(a netip.Addr) error {
-	switch {
-	case a.Is4():
-		return errors.New("this is an IPv4 address")
-	case a.Is4In6():
-		return errors.New("this is an IPv4-mapped address")
-	case a.Zone() != "":
-		return errors.New("this has a zone")
-	case a.IsUnspecified():
-		return errors.New("this is the unspecified address")
-	case a.IsLoopback():
-		return errors.New("this is the loopback address")
-	case a.IsMulticast():
-		return errors.New("this is a multicast address")
-	case a.IsLinkLocalUnicast():
-		return errors.New("this is a link-local address")
-	default:
-		return nil
-	}
-}
+// markMask is a firewall mark and the bits of it that count.
+type markMask struct{ mark, mask uint32 }
 
-// listenAddress is an address to listen on, of either family.
-func listenAddress() kind[netip.Addr] {
-	return kind[netip.Addr]{
-		name: "an IPv6 or IPv4 address to listen on",
-		parse: func(s string) (netip.Addr, error) {
-			a, err := netip.ParseAddr(s)
-			if err != nil || a.IsMulticast() || a.Is4In6() {
-				return a, errMalformed
+// ownMark is the mark of the packets that roam6 itself sends.
+const ownMark = 0x62750000
+
+func mark() kind[markMask] {
+	return kind[markMask]{
+		name: "a mark such as 0x10, or 0x10/0xff with its mask",
+		parse: func(s string) (markMask, error) {
+			value, mask, masked := strings.Cut(s, "/")
+			if !masked {
+				mask = "0xffffffff"
 			}
-			return a, nil
+			var m markMask
+			var err error
+			if m.mark, err = word32(value); err != nil {
+				return m, err
+			}
+			if m.mask, err = word32(mask); err != nil {
+				return m, err
+			}
+			switch {
+			case m.mask == 0:
+				return m, errors.New("the mask is zero")
+			case m.mark&^m.mask != 0:
+				return m, errors.New("bits beyond the mask are set")
+			case ownMark&m.mask == m.mark:
+				return m, fmt.Errorf("roam6's own packets have the mark %#x, which this covers", uint32(ownMark))
+			}
+			return m, nil
 		},
 	}
 }
 
-// hostAddress is an address with the length of its prefix.
-func hostAddress() kind[netip.Prefix] {
-	return kind[netip.Prefix]{
-		name: "an IPv6 address with its prefix length, such as 2001:db8:1::2/64",
-		parse: func(s string) (netip.Prefix, error) {
-			p, err := netip.ParsePrefix(s)
-			if err != nil {
-				if _, err := netip.ParseAddr(s); err == nil {
-					return p, errors.New("the length is missing")
-				}
-				return p, errMalformed
-			}
-			if err := routable(p.Addr()); err != nil {
-				return p, err
-			}
-			if p.Bits() == 0 {
-				return p, errors.New("the length is zero")
-			}
-			if routerAnycast(p) {
-				return p, errors.New("this is the subnet-router anycast address of its prefix")
-			}
-			return p, nil
-		},
+// word32 reads a decimal number, or a hexadecimal one after 0x.
+func word32(s string) (uint32, error) {
+	base := 10
+	if digits, ok := strings.CutPrefix(s, "0x"); ok {
+		s, base = digits, 16
 	}
-}
-
-// routerAnycast reports whether a prefix with host bits is the subnet-router
-// anycast address (RFC 4291 §2.6.1), which no single node can have.
-func routerAnycast(p netip.Prefix) bool { return p.Bits() < 127 && p == p.Masked() }
-
-// network is a prefix without host bits.
-func network() kind[netip.Prefix] {
-	return kind[netip.Prefix]{
-		name: "an IPv6 prefix, such as 2001:db8:100::/56",
-		parse: func(s string) (netip.Prefix, error) {
-			p, err := parsePrefix(s)
-			if err == nil && p != p.Masked() {
-				return p, fmt.Errorf("bits beyond the length are set; %v?", p.Masked())
-			}
-			return p, err
-		},
-	}
-}
-
-// advertisedPrefix may carry host bits: a router's whole address.
-func advertisedPrefix() kind[netip.Prefix] {
-	return kind[netip.Prefix]{
-		name:  "an IPv6 prefix, such as 2001:db8:1::/64",
-		parse: parsePrefix,
-	}
-}
-
-func parsePrefix(s string) (netip.Prefix, error) {
-	p, err := netip.ParsePrefix(s)
+	n, err := strconv.ParseUint(s, base, 32)
 	if err != nil {
-		if _, err := netip.ParseAddr(s); err == nil {
-			return p, errors.New("the length is missing")
-		}
-		return p, errMalformed
+		return 0, errMalformed
 	}
-	if p.Addr().Is4() {
-		return p, errors.New("this is an IPv4 prefix")
-	}
-	for _, special := range []struct{ prefix, name string }{
-		{"ff00::/8", "multicast"},
-		{"fe80::/10", "link-local"},
-		{"::ffff:0:0/96", "IPv4-mapped"},
-		{"::/127", "the unspecified and the loopback"},
-	} {
-		if p.Overlaps(netip.MustParsePrefix(special.prefix)) {
-			return p, fmt.Errorf("it includes %s addresses", special.name)
-		}
-	}
-	return p, nil
+	return uint32(n), nil
 }
 
 // interfaceName is what Linux takes as the name of a device.

@@ -18,6 +18,9 @@ type sections struct {
 	mobiles     []entry[mobileDraft]
 	interfaces  []entry[interfaceDraft]
 	prefixes    []entry[prefixDraft]
+	policies    []entry[policyDraft]
+	// correspondents are those of the node itself: at most one.
+	correspondents []entry[Correspondent]
 }
 
 func parse(name string, src []byte, mode fs.FileMode) (*Config, error) {
@@ -36,9 +39,11 @@ func parse(name string, src []byte, mode fs.FileMode) (*Config, error) {
 	c := &Config{}
 	c.Globals, c.Metrics = p.settings(s)
 	c.MobileNodes = mobileNodes(s.mobileNodes)
-	c.HomeAgents = homeAgents(s.homeAgents)
-	c.Mobiles = mobiles(s.mobiles, s.homeAgents)
 	c.Interfaces = interfaces(s.interfaces, s.prefixes)
+	c.HomeAgents = homeAgents(s.homeAgents, c.Interfaces)
+	c.Mobiles = mobiles(s.mobiles, s.homeAgents)
+	c.Correspondent = correspondent(s.correspondents)
+	c.Policies = policies(s.policies, s.mobileNodes)
 	checkLinks(s, c.Globals.TunnelDevice)
 	c.Disabled = s.disabled()
 	if err := p.err(); err != nil {
@@ -83,6 +88,10 @@ func (p *problems) readSections(file *uci.File) sections {
 			s.mobiles = append(s.mobiles, read(p, mobile, src))
 		case "interface":
 			s.interfaces = append(s.interfaces, read(p, link, src))
+		case "policy":
+			s.policies = append(s.policies, read(p, policyTable(), src))
+		case "correspondent":
+			s.correspondents = append(s.correspondents, read(p, correspondentTable(), src))
 		case "prefix":
 			s.prefixes = append(s.prefixes, read(p, prefix, src))
 		default:
@@ -112,6 +121,15 @@ func (p *problems) settings(s sections) (Globals, Metrics) {
 	onlyOne(s.metrics)
 	m := metrics.value
 	return globals.value, Metrics{Enabled: m.enabled, Listen: netip.AddrPortFrom(m.address, m.port)}
+}
+
+// correspondent gives the section, or that there is none.
+func correspondent(entries []entry[Correspondent]) Correspondent {
+	onlyOne(entries)
+	if len(entries) == 0 {
+		return Correspondent{}
+	}
+	return entries[0].value
 }
 
 func onlyOne[S any](entries []entry[S]) {

@@ -14,6 +14,10 @@ const (
 	optionKey      = "key"
 	optionSPI      = "spi"
 	optionInsecure = "insecure"
+
+	optionHomeAgent  = "home_agent"
+	optionPrefix     = "prefix"
+	optionDeprecated = "deprecated_prefix"
 )
 
 // Describe lists all section types, in the order of the documentation.
@@ -23,6 +27,8 @@ func Describe() []SectionDescription {
 		metricsTable().describe(),
 		mobileRouterTable().describe(),
 		mobileNodeTable().describe(),
+		policyTable().describe(),
+		correspondentTable().describe(),
 		homeAgentTable().describe(),
 		mobileTable().describe(),
 		interfaceTable().describe(),
@@ -71,11 +77,11 @@ func metricsTable() schema[metricsDraft] {
 			Help: "Metrics for Prometheus, on `/metrics` over HTTP. The section may be left out.",
 		},
 		options: []option[metricsDraft]{
-			one("enabled", boolean(), func(m *metricsDraft) *bool { return &m.enabled }).fallback("0").
+			one("enabled", boolean(), func(m *metricsDraft) *bool { return &m.enabled }).fallback("0").onReload(EffectDaemon).
 				help("Whether to listen at all."),
-			one("listen_address", listenAddress(), func(m *metricsDraft) *netip.Addr { return &m.address }).fallback("::1").
+			one("listen_address", listenAddress(), func(m *metricsDraft) *netip.Addr { return &m.address }).fallback("::1").onReload(EffectDaemon).
 				help("The address to listen on; `::` is all of them. There is no access control."),
-			one("listen_port", integer[uint16](1, 65535, ""), func(m *metricsDraft) *uint16 { return &m.port }).fallback("9706").
+			one("listen_port", integer[uint16](1, 65535, ""), func(m *metricsDraft) *uint16 { return &m.port }).fallback("9706").onReload(EffectDaemon).
 				help("The TCP port to listen on."),
 		},
 	}
@@ -85,92 +91,6 @@ type metricsDraft struct {
 	enabled bool
 	address netip.Addr
 	port    uint16
-}
-
-// credentials are the options of a security association.
-type credentials struct {
-	spi      uint32
-	key      mip6.SharedKey
-	insecure bool
-}
-
-func credentialOptions[S any](of func(*S) *credentials) []option[S] {
-	return []option[S]{
-		one(optionSPI, integer[uint32](256, 0xffffffff, ""), func(s *S) *uint32 { return &of(s).spi }).
-			dependent("none; required with a key").
-			help("The security parameter index (RFC 4285): the same number on both sides."),
-		one(optionKey, sharedKey(), func(s *S) *mip6.SharedKey { return &of(s).key }).
-			dependent("none; required unless insecure").
-			help("The shared key of mobile and home agent. `hexdump -vn16 -e '16/1 \"%02x\"' /dev/urandom` makes one. A file with keys must have mode 0600."),
-		one(optionInsecure, boolean(), func(s *S) *bool { return &of(s).insecure }).fallback("0").
-			help("Run without authentication: anybody can then redirect this mobile's traffic. For experiments on closed networks only; logged as a warning."),
-	}
-}
-
-type mobileNodeDraft struct {
-	MobileNode
-	credentials
-	enabled bool
-}
-
-func mobileNodeOptions() []option[mobileNodeDraft] {
-	return append([]option[mobileNodeDraft]{
-		one("enabled", boolean(), func(m *mobileNodeDraft) *bool { return &m.enabled }).fallback("1").onReload(EffectSection).
-			help("A section that is not enabled is checked, but need not be complete."),
-		one("home_address", hostAddress(), func(m *mobileNodeDraft) *netip.Prefix { return &m.HomeAddress }).required().onReload(EffectSection).
-			help("The home address, with the length of the home prefix."),
-		one("home_agent", unicastAddress(), func(m *mobileNodeDraft) *netip.Addr { return &m.HomeAgent }).required().onReload(EffectSection).
-			help("The address of the home agent."),
-		many("uplink", interfaceName(), func(m *mobileNodeDraft) *[]string { return &m.Uplinks }).required().
-			help("The interfaces that lead outside, in order of preference. roam6 configures them itself: they are `proto none` for netifd."),
-	}, append(credentialOptions(func(m *mobileNodeDraft) *credentials { return &m.credentials }),
-		one("replay", oneOf(
-			choice[Replay]{"timestamp", ReplayTimestamp},
-			choice[Replay]{"sequence", ReplaySequence},
-		), func(m *mobileNodeDraft) *Replay { return &m.Replay }).fallback("timestamp").
-			help("The protection against replayed messages: timestamps beside the sequence numbers, or sequence numbers alone."),
-		one("lifetime", seconds(8, 262140), func(m *mobileNodeDraft) *time.Duration { return &m.Lifetime }).fallback("600").
-			help("The lifetime to ask for in a binding update; rounded down to 4 seconds."),
-		one("initial_timeout_ms", milliseconds(500, 32000), func(m *mobileNodeDraft) *time.Duration { return &m.InitialTimeout }).fallback("1500").
-			help("How long to wait for the first acknowledgement of a new registration before the update is repeated (InitialBindackTimeoutFirstReg, RFC 6275 §13)."),
-		one("dad", oneOf(
-			choice[DAD]{"optimistic", DADOptimistic},
-			choice[DAD]{"wait", DADWait},
-		), func(m *mobileNodeDraft) *DAD { return &m.DAD }).fallback("optimistic").
-			help("Whether a new care-of address is used while duplicate address detection is under way (RFC 4429), or only a second later."),
-	)...)
-}
-
-func mobileNodeTable() schema[mobileNodeDraft] {
-	return schema[mobileNodeDraft]{
-		SectionDescription: SectionDescription{
-			Type: "mobile_node", Named: true,
-			Help: "A mobile node: one host that keeps its address. Several sections are several home addresses.",
-		},
-		options: mobileNodeOptions(),
-		enabled: func(m *mobileNodeDraft) bool { return m.enabled },
-	}
-}
-
-func mobileRouterTable() schema[mobileNodeDraft] {
-	return schema[mobileNodeDraft]{
-		SectionDescription: SectionDescription{
-			Type: "mobile_router", Named: true,
-			Help: "A mobile router: a mobile node that moves a network with it.",
-		},
-		options: append(mobileNodeOptions(),
-			one("mode", oneOf(
-				choice[PrefixMode]{"explicit", ModeExplicit},
-				choice[PrefixMode]{"implicit", ModeImplicit},
-			), func(m *mobileNodeDraft) *PrefixMode { return &m.Mode }).fallback("explicit").
-				help("Whether binding updates carry the prefixes, or the home agent knows them (RFC 3963 §5.2)."),
-			many("prefix", network(), func(m *mobileNodeDraft) *[]netip.Prefix { return &m.Prefixes }).required().
-				help("The mobile network prefixes. In implicit mode too: only packets from these prefixes enter the tunnel."),
-			many("downstream", interfaceName(), func(m *mobileNodeDraft) *[]string { return &m.Downstreams }).
-				help("The interfaces of the mobile network, on which the prefixes are advertised."),
-		),
-		enabled: func(m *mobileNodeDraft) bool { return m.enabled },
-	}
 }
 
 type homeAgentDraft struct {
@@ -190,9 +110,20 @@ func homeAgentTable() schema[homeAgentDraft] {
 			one("interface", interfaceName(), func(h *homeAgentDraft) *string { return &h.Interface }).required().onReload(EffectSection).
 				help("The interface to the home link, where home addresses are defended."),
 			one("address", unicastAddress(), func(h *homeAgentDraft) *netip.Addr { return &h.Address }).required().onReload(EffectSection).
-				help("The home agent's own address, inside of the prefix."),
-			one("prefix", network(), func(h *homeAgentDraft) *netip.Prefix { return &h.Prefix }).required().onReload(EffectSection).
-				help("The home prefix: all home addresses are inside."),
+				help("The home agent's own address, inside of the first prefix."),
+			many(optionPrefix, network(), func(h *homeAgentDraft) *[]netip.Prefix { return &h.Prefixes }).required().
+				help("The home prefixes, the main one first: all home addresses are inside of one. " +
+					"A mobile has a home address in each, with the same interface identifier."),
+			many(optionDeprecated, network(), func(h *homeAgentDraft) *[]netip.Prefix { return &h.Deprecated }).
+				help("Home prefixes that are being given up: mobiles are told to use one of the others for what is new, and move to it."),
+			one("deprecated_lifetime", seconds(1, 4294967294), func(h *homeAgentDraft) *time.Duration { return &h.DeprecatedLifetime }).fallback("7200").
+				help("How long a deprecated prefix can still be used, from the first time that roam6 reads it there. A reload does not begin anew."),
+			one("prefix_advertisements", boolean(), func(h *homeAgentDraft) *bool { return &h.PrefixAdvertisements }).fallback("1").
+				help("Tell mobiles that are away of the home prefixes (SendMobPfxAdvs, RFC 6275 §13)."),
+			one("prefix_min_interval", seconds(1, 86400), func(h *homeAgentDraft) *time.Duration { return &h.PrefixMinInterval }).fallback("600").
+				help("The least delay before mobiles are told of a change that is not urgent (MinMobPfxAdvInterval)."),
+			one("prefix_max_interval", seconds(1, 604800), func(h *homeAgentDraft) *time.Duration { return &h.PrefixMaxInterval }).fallback("86400").
+				help("The greatest (MaxMobPfxAdvInterval)."),
 			one("max_lifetime", seconds(8, 262140), func(h *homeAgentDraft) *time.Duration { return &h.MaxLifetime }).fallback("3600").
 				help("The longest binding lifetime granted."),
 			one("dad", boolean(), func(h *homeAgentDraft) *bool { return &h.DAD }).fallback("1").
@@ -223,8 +154,13 @@ func mobileTable() schema[mobileDraft] {
 				dependent("the only one there is").onReload(EffectSection).
 				help("The home agent that serves this mobile; required when there are several."),
 			one("home_address", unicastAddress(), func(m *mobileDraft) *netip.Addr { return &m.HomeAddress }).required().onReload(EffectSection).
-				help("The home address, inside of the home agent's prefix."),
+				help("The home address, inside of a prefix of the home agent."),
 		}, credentialOptions(func(m *mobileDraft) *credentials { return &m.credentials })...),
+			one("replay", oneOf(
+				choice[Replay]{"timestamp", ReplayTimestamp},
+				choice[Replay]{"sequence", ReplaySequence},
+			), func(m *mobileDraft) *Replay { return &m.Replay }).fallback("sequence").
+				help("Whether updates without a timestamp are refused, or taken by their sequence number. Timestamps are checked in any case."),
 			many("prefix", network(), func(m *mobileDraft) *[]netip.Prefix { return &m.Prefixes }).
 				help("The mobile network prefixes that the mobile may register. No two mobiles share one."),
 			one("router", boolean(), func(m *mobileDraft) *bool { return &m.Router }).

@@ -4,9 +4,26 @@ import (
 	"net/netip"
 )
 
-// Bindings is the binding cache of the home agents of a daemon.
+// Bindings is the binding cache of a daemon: of its home agents, and of the
+// node as a correspondent.
 type Bindings struct {
 	Bindings []Binding `json:"bindings"`
+	// Correspondent are the mobile nodes that optimised their routes to this node.
+	Correspondent []CorrespondentBinding `json:"correspondent_bindings"`
+}
+
+// CorrespondentBinding is a binding that return routability made (RFC 6275
+// §9.5).
+type CorrespondentBinding struct {
+	HomeAddress netip.Addr `json:"home_address"`
+	// Address is this node's, to which the mobile node talks.
+	Address   netip.Addr   `json:"address"`
+	CareOf    netip.Addr   `json:"care_of"`
+	Sequence  uint16       `json:"sequence"`
+	Granted   Seconds      `json:"granted_seconds"`
+	Remaining Seconds      `json:"remaining_seconds"`
+	Created   Time         `json:"created"`
+	Age       Milliseconds `json:"age_ms"` // since Created
 }
 
 // Binding is a home registration as the home agent keeps it.

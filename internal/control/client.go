@@ -51,6 +51,21 @@ func (c *Client) Updates(ctx context.Context) (Updates, error) {
 	return ask[Updates](ctx, c, TopicUpdates)
 }
 
+// HomeAgents asks for the home agents that are known.
+func (c *Client) HomeAgents(ctx context.Context) (HomeAgents, error) {
+	return ask[HomeAgents](ctx, c, TopicHomeAgents)
+}
+
+// Prefixes asks for the prefixes of home links and mobile networks.
+func (c *Client) Prefixes(ctx context.Context) (Prefixes, error) {
+	return ask[Prefixes](ctx, c, TopicPrefixes)
+}
+
+// Uplinks asks for the interfaces of mobiles.
+func (c *Client) Uplinks(ctx context.Context) (Uplinks, error) {
+	return ask[Uplinks](ctx, c, TopicUplinks)
+}
+
 // Tunnels asks what the data plane carries out.
 func (c *Client) Tunnels(ctx context.Context) (Tunnels, error) {
 	return ask[Tunnels](ctx, c, TopicTunnels)

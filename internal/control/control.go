@@ -26,16 +26,19 @@ type Topic uint8
 
 // Topics.
 const (
-	TopicBindings  Topic = iota + 1 // the binding cache of home agents
-	TopicUpdates                    // the binding update list of mobile nodes and routers
-	TopicTunnels                    // what the data plane carries out
-	TopicHandovers                  // the timeline of the last moves
-	TopicStats                      // counters
+	TopicBindings   Topic = iota + 1 // the binding caches
+	TopicUpdates                     // the binding update lists of mobile nodes and routers
+	TopicHomeAgents                  // home agents of home links
+	TopicPrefixes                    // prefixes of home links and mobile networks
+	TopicUplinks                     // the interfaces of mobile nodes and routers
+	TopicTunnels                     // what the data plane carries out
+	TopicHandovers                   // the timeline of the last moves
+	TopicStats                       // counters
 )
 
 // Topics lists all topics, in the order of the help text.
 func Topics() []Topic {
-	return []Topic{TopicBindings, TopicUpdates, TopicTunnels, TopicHandovers, TopicStats}
+	return []Topic{TopicBindings, TopicUpdates, TopicHomeAgents, TopicPrefixes, TopicUplinks, TopicTunnels, TopicHandovers, TopicStats}
 }
 
 // String returns the word for the topic in requests and on the command line.
@@ -45,6 +48,12 @@ func (t Topic) String() string {
 		return "bindings"
 	case TopicUpdates:
 		return "updates"
+	case TopicHomeAgents:
+		return "home-agents"
+	case TopicPrefixes:
+		return "prefixes"
+	case TopicUplinks:
+		return "uplinks"
 	case TopicTunnels:
 		return "tunnels"
 	case TopicHandovers:
@@ -78,11 +87,14 @@ type Document interface {
 	isDocument()
 }
 
-func (Bindings) isDocument()  {}
-func (Updates) isDocument()   {}
-func (Tunnels) isDocument()   {}
-func (Handovers) isDocument() {}
-func (Stats) isDocument()     {}
+func (Bindings) isDocument()   {}
+func (Updates) isDocument()    {}
+func (HomeAgents) isDocument() {}
+func (Prefixes) isDocument()   {}
+func (Uplinks) isDocument()    {}
+func (Tunnels) isDocument()    {}
+func (Handovers) isDocument()  {}
+func (Stats) isDocument()      {}
 
 // Handler is the daemon as the socket sees it. It is called by several
 // goroutines at a time, with a context that has a deadline.
@@ -102,6 +114,12 @@ func Decode(t Topic, data json.RawMessage) (Document, error) {
 		return decode[Bindings](data)
 	case TopicUpdates:
 		return decode[Updates](data)
+	case TopicHomeAgents:
+		return decode[HomeAgents](data)
+	case TopicPrefixes:
+		return decode[Prefixes](data)
+	case TopicUplinks:
+		return decode[Uplinks](data)
 	case TopicTunnels:
 		return decode[Tunnels](data)
 	case TopicHandovers:

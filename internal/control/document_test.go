@@ -14,6 +14,8 @@ import (
 	"roam6/internal/role"
 	"roam6/mip6"
 	"roam6/mn"
+	"roam6/mn/homelink"
+	"roam6/mn/ro"
 	"roam6/overlay"
 )
 
@@ -29,7 +31,7 @@ func now() time.Time { return time.Date(2026, 5, 4, 3, 2, 1, 234567891, time.UTC
 func ago(d time.Duration) time.Time { return now().Add(-d) }
 
 func sampleBindings() Bindings {
-	return Bindings{[]Binding{
+	return Bindings{Bindings: []Binding{
 		{
 			HomeAgent: "ha", Mobile: "train", HomeAddress: addr("2001:db8:1::2"), State: "active",
 			CareOf:   []CareOf{{Address: addr("2001:db8:a1::7")}},
@@ -54,10 +56,15 @@ func sampleBindings() Bindings {
 			Granted: Seconds(420 * time.Second), Remaining: Seconds(420 * time.Second),
 			Created: Time{now()}, Updated: Time{now()},
 		},
-	}}
+	}, Correspondent: []CorrespondentBinding{{
+		HomeAddress: addr("2001:db8:9::7"), Address: addr("2001:db8:1::1"), CareOf: addr("2001:db8:a9::7"), Sequence: 65535,
+		Granted: Seconds(420 * time.Second), Remaining: Seconds(61 * time.Second),
+		Created: Time{ago(359 * time.Second)}, Age: Milliseconds(359 * time.Second),
+	}}}
 }
 
-func sampleUpdates() Updates {
+// sampleSnapshots are mobiles in all kinds of places.
+func sampleSnapshots() []mn.Snapshot {
 	away := mn.Snapshot{
 		Name: "train", HomeAddress: addr("2001:db8:1::2"), HomeAgent: addr("2001:db8:1::1"),
 		Attachment: role.Attachment{Link: "wan", Router: addr("fe80::a1"), CareOf: addr("2001:db8:a1::7")},
@@ -68,12 +75,20 @@ func sampleUpdates() Updates {
 				{Addr: addr("fe80::a2"), Lifetime: 9000 * time.Second, Age: 3 * time.Second},
 			}},
 			{Name: "wwan", Index: 4},
+			{Name: "lte", Index: 5, Up: true, AvoidedFor: 4 * time.Second},
+			{Name: "eth", Index: 6, Up: true, SteadyIn: 800 * time.Millisecond},
+			{Name: "wlan", Index: 7, Up: true},
 		},
+		Pending: role.Attachment{Link: "wlan"},
 		Update: mn.Update{Sequence: 4711, Registered: true, CareOf: addr("2001:db8:a1::7"), Granted: 600 * time.Second,
 			Remaining: 599123 * time.Millisecond, Pending: true},
 		CareOfs: []mn.CareOf{
 			{Addr: addr("2001:db8:a1::7"), Link: 3, Optimistic: true},
 			{Addr: addr("2001:db8:a0::7"), Link: 3, Retired: true},
+		},
+		Peers: []ro.Peer{
+			{Addr: addr("2001:db8:5::1"), State: ro.StateOptimised, CareOf: addr("2001:db8:a1::7"), Remaining: 400 * time.Second, Idle: 3 * time.Second, Sequence: 99},
+			{Addr: addr("2001:db8:6::1"), State: ro.StateRefused, RetryAfter: time.Hour, Failures: 1},
 		},
 	}
 	home := mn.Snapshot{
@@ -82,13 +97,61 @@ func sampleUpdates() Updates {
 		Uplinks:    []mn.Uplink{{Name: "lan", Index: 2, Up: true, Routers: []mn.Router{{Addr: addr("fe80::1")}}}},
 	}
 	lost := away
-	lost.Name, lost.Lost, lost.Update, lost.Uplinks = "bus", true, mn.Update{Remaining: -time.Second}, nil
+	lost.Name, lost.Lost, lost.Update, lost.Uplinks, lost.Peers = "bus", true, mn.Update{Remaining: -time.Second}, nil, nil
 	refused := mn.Snapshot{Name: "tram", HomeAddress: addr("2001:db8:1::5"), HomeAgent: addr("2001:db8:1::1"),
 		Attachment: away.Attachment, Update: mn.Update{Halted: true}}
 	nowhere := mn.Snapshot{Name: "ship", HomeAddress: addr("2001:db8:1::6"), HomeAgent: addr("2001:db8:1::1")}
+	return []mn.Snapshot{away, home, lost, refused, nowhere}
+}
+
+func sampleUpdates() Updates {
 	var d Updates
-	for _, s := range []mn.Snapshot{away, home, lost, refused, nowhere} {
+	for _, s := range sampleSnapshots() {
 		d.Updates = append(d.Updates, UpdateOf(s))
+	}
+	return d
+}
+
+func sampleHomeAgents() HomeAgents {
+	return HomeAgents{
+		Links: []LinkAgent{
+			{HomeAgent: "ha", Addresses: []netip.Addr{addr("2001:db8:1::1")}, Preference: 10, Remaining: Seconds(1800 * time.Second), MobileRouter: true, Own: true},
+			{HomeAgent: "ha", LinkLocal: addr("fe80::5"), Addresses: []netip.Addr{addr("2001:db8:1::5"), addr("2001:db8:2::5")}, Preference: -3, Remaining: Seconds(28 * time.Second)},
+		},
+		Mobiles: []KnownAgents{
+			KnownAgentsOf("train", addr("2001:db8:1::2"), homelink.Snapshot{Agents: []homelink.Agent{
+				{Addr: addr("2001:db8:1::1"), Origin: homelink.Configured, State: homelink.DidNotAnswer, RetryAfter: 30 * time.Second},
+				{Addr: addr("2001:db8:1::5"), Origin: homelink.Discovered, State: homelink.Registered},
+				{Addr: addr("2001:db8:1::6"), Origin: homelink.Heard, State: homelink.Candidate, Preference: 7},
+			}}),
+			KnownAgentsOf("van", addr("2001:db8:1::3"), homelink.Snapshot{Discovering: true}),
+			KnownAgentsOf("tram", addr("2001:db8:1::4"), homelink.Snapshot{}),
+		},
+	}
+}
+
+func samplePrefixes() Prefixes {
+	d := Prefixes{
+		Home: []HomePrefix{
+			{Side: "agent", Name: "ha", Prefix: prefix("2001:db8:1::/64"), Main: true, Preferred: Remaining(4 * time.Hour), Valid: Remaining(mip6.InfiniteLifetime)},
+			{Side: "agent", Name: "ha", Prefix: prefix("2001:db8:2::/64"), Preferred: Remaining(0), Valid: Remaining(90 * time.Minute)},
+		},
+		Network: []NetworkPrefix{
+			{Side: "agent", Name: "train", HomeAddress: addr("2001:db8:1::2"), Prefix: prefix("2001:db8:100::/64"), State: "registered"},
+			{Side: "mobile", Name: "bus", HomeAddress: addr("2001:db8:3::2"), Prefix: prefix("2001:db8:300::/64"), State: "usable", Downstream: "br-lan"},
+		},
+	}
+	d.Home = append(d.Home, HomePrefixesOf("bus", addr("2001:db8:3::2"), homelink.Snapshot{Prefixes: []homelink.Prefix{
+		{Prefix: prefix("2001:db8:3::/64"), Home: true, Preferred: mip6.InfiniteLifetime, Valid: mip6.InfiniteLifetime},
+		{Prefix: prefix("2001:db8:4::/64"), Preferred: -time.Second, Valid: 3 * time.Hour},
+	}})...)
+	return d
+}
+
+func sampleUplinks() Uplinks {
+	var d Uplinks
+	for _, s := range sampleSnapshots() {
+		d.Uplinks = append(d.Uplinks, UplinksOf(s)...)
 	}
 	return d
 }
@@ -115,6 +178,14 @@ func sampleTunnels() Tunnels {
 			},
 			MTU: 1460, Since: now(),
 		},
+	}, []overlay.RouteStatus{
+		{
+			Route: overlay.Route{Pair: overlay.Pair{Home: addr("2001:db8:1::9"), Peer: addr("2001:db8:5::1"), Side: overlay.MobileSide},
+				CareOf: addr("2001:db8:a1::9"), Link: 3},
+			Since: ago(time.Minute), Counters: overlay.Counters{EncapPackets: 5, EncapBytes: 6000, DecapPackets: 4, DecapBytes: 40},
+		},
+		{Route: overlay.Route{Pair: overlay.Pair{Home: addr("2001:db8:9::9"), Peer: addr("2001:db8:1::9"), Side: overlay.CorrespondentSide},
+			CareOf: addr("2001:db8:a9::9")}, Since: now()},
 	}, map[overlay.DropReason]uint64{overlay.DropNoTunnel: 3, overlay.DropTooBig: 0}, now())
 }
 
@@ -154,15 +225,21 @@ func sampleStats() Stats {
 		MessagesDropped:  MessagesDroppedOf(map[role.DropReason]uint64{role.DropReplay: 2, role.DropChecksum: 0, role.DropMalformed: 17}),
 		PacketsDropped:   map[string]uint64{"no_tunnel": 4},
 		Acknowledgements: AcknowledgementsOf(map[mip6.Status]uint64{0: 7, 135: 1}, map[mip6.Status]uint64{200: 2, 0: 3}),
-		Mobile:           &MobileStats{UpdatesSent: 9, Retransmissions: 1, Handovers: 3},
-		Agent:            &AgentStats{Mobiles: 5, Bindings: 2, Probing: 1, Registrations: 4, Moves: 3},
-		Daemon:           DaemonStats{RouterAdvertisementsSent: 123456, Reloads: 1},
+		Messages: []Messages{
+			{Role: "mobile", Type: "home_test_init", Sent: 12},
+			{Role: "correspondent", Type: "home_test_init", Received: 3},
+		},
+		Correspondent: &CorrespondentStats{Enabled: true, Bindings: 2},
+		Mobile:        &MobileStats{UpdatesSent: 9, Retransmissions: 1, Handovers: 3},
+		Agent:         &AgentStats{Mobiles: 5, Bindings: 2, Probing: 1, Registrations: 4, Moves: 3},
+		Daemon:        DaemonStats{RouterAdvertisementsSent: 123456, Reloads: 1},
 	}
 }
 
 func samples() map[Topic]Document {
 	return map[Topic]Document{
 		TopicBindings: sampleBindings(), TopicUpdates: sampleUpdates(), TopicTunnels: sampleTunnels(),
+		TopicHomeAgents: sampleHomeAgents(), TopicPrefixes: samplePrefixes(), TopicUplinks: sampleUplinks(),
 		TopicHandovers: sampleHandovers(), TopicStats: sampleStats(),
 	}
 }
@@ -217,6 +294,9 @@ func TestEmptyDocuments(t *testing.T) {
 	}{
 		{Bindings{}, "no bindings\n"},
 		{Updates{}, "no mobile nodes or routers\n"},
+		{HomeAgents{}, "no home agents known\n"},
+		{Prefixes{}, "no prefixes\n"},
+		{Uplinks{}, "no mobile nodes or routers\n"},
 		{Tunnels{Plane: "tun"}, "plane: tun\n\nno tunnels\n"},
 		{Tunnels{}, "no tunnels\n"},
 		{Handovers{}, "no handovers\n"},
@@ -306,7 +386,7 @@ func TestTopics(t *testing.T) {
 		}
 	}
 	_, err := ParseTopic("weather")
-	if want := `unknown topic "weather": one of bindings, updates, tunnels, handovers, stats`; err == nil || err.Error() != want {
+	if want := `unknown topic "weather": one of bindings, updates, home-agents, prefixes, uplinks, tunnels, handovers, stats`; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }

@@ -23,7 +23,12 @@ func (d Bindings) Render(w io.Writer) error {
 		t.row(b.HomeAgent, mobile, address(b.HomeAddress), strings.Join(careOf, "\n"), lines(b.Prefixes), b.State,
 			strconv.Itoa(int(b.Sequence)), span(time.Duration(b.Granted)), span(time.Duration(b.Remaining)), span(time.Duration(b.UpdateAge))+" ago")
 	}
-	return t.write(w, "no bindings")
+	own := newTable("CORRESPONDENT", "HOME ADDRESS", "CARE-OF ADDRESS", "SEQUENCE", "GRANTED", "REMAINING", "CREATED")
+	for _, b := range d.Correspondent {
+		own.row(address(b.Address), address(b.HomeAddress), address(b.CareOf), strconv.Itoa(int(b.Sequence)),
+			span(time.Duration(b.Granted)), span(time.Duration(b.Remaining)), span(time.Duration(b.Age))+" ago")
+	}
+	return writeTables(w, "no bindings", t, own)
 }
 
 // String returns the address with what else is needed to reach it.
@@ -38,11 +43,11 @@ func (c CareOf) String() string {
 	return s
 }
 
-// Render writes a row for each mobile and then one for each router that it
-// hears.
+// Render writes a row for each mobile and then one for each correspondent of
+// its binding update list.
 func (d Updates) Render(w io.Writer) error {
 	t := newTable("MOBILE", "HOME ADDRESS", "HOME AGENT", "ATTACHED TO", "CARE-OF ADDRESS", "STATE", "SEQUENCE", "GRANTED", "REMAINING")
-	uplinks := newTable("MOBILE", "UPLINK", "CARRIER", "ROUTER", "LIFETIME", "INTERVAL", "HEARD", "PREFIXES")
+	peers := newTable("MOBILE", "CORRESPONDENT", "STATE", "CARE-OF ADDRESS", "REMAINING", "RETRY IN")
 	for _, u := range d.Updates {
 		careOf, granted, remaining := address(u.CareOf), "", ""
 		if u.Registered {
@@ -52,31 +57,19 @@ func (d Updates) Render(w io.Writer) error {
 		}
 		t.row(u.Mobile, address(u.HomeAddress), address(u.HomeAgent), u.Attachment.String(), careOf, u.state(),
 			strconv.Itoa(int(u.Sequence)), granted, remaining)
-		for _, l := range u.Uplinks {
-			carrier := "down"
-			if l.Up {
-				carrier = "up"
-			}
-			if len(l.Routers) == 0 {
-				uplinks.row(u.Mobile, l.Name, carrier, "", "", "", "", "")
-			}
-			for _, r := range l.Routers {
-				interval := ""
-				if r.Interval != 0 {
-					interval = span(time.Duration(r.Interval))
-				}
-				uplinks.row(u.Mobile, l.Name, carrier, address(r.Address), span(time.Duration(r.Lifetime)), interval,
-					span(time.Duration(r.Age))+" ago", lines(r.Prefixes))
-			}
+		for _, p := range u.Peers {
+			peers.row(u.Mobile, address(p.Address), p.State, address(p.CareOf), spanOrNone(p.Remaining), spanOrNone(p.RetryAfter))
 		}
 	}
-	if err := t.write(w, "no mobile nodes or routers"); err != nil || len(uplinks.rows) == 0 {
-		return err
+	return writeTables(w, "no mobile nodes or routers", t, peers)
+}
+
+// spanOrNone leaves out a time that has not begun.
+func spanOrNone(s Seconds) string {
+	if s == 0 {
+		return ""
 	}
-	if _, err := fmt.Fprintln(w); err != nil {
-		return err
-	}
-	return uplinks.write(w, "")
+	return span(time.Duration(s))
 }
 
 // state tells the most important thing about a registration in words.
@@ -136,7 +129,12 @@ func (d Tunnels) Render(w io.Writer) error {
 			strconv.Itoa(v.MTU), span(time.Duration(v.Age))+" ago",
 			traffic(v.EncapsulatedPackets, v.EncapsulatedBytes), traffic(v.DecapsulatedPackets, v.DecapsulatedBytes))
 	}
-	if err := t.write(w, "no tunnels"); err != nil {
+	routes := newTable("HOME ADDRESS", "PEER", "SIDE", "CARE-OF ADDRESS", "SINCE", "ENCAPSULATED", "DECAPSULATED")
+	for _, r := range d.Routes {
+		routes.row(address(r.HomeAddress), address(r.Peer), r.Side, address(r.CareOf), span(time.Duration(r.Age))+" ago",
+			traffic(r.EncapsulatedPackets, r.EncapsulatedBytes), traffic(r.DecapsulatedPackets, r.DecapsulatedBytes))
+	}
+	if err := writeTables(w, "no tunnels", t, routes); err != nil {
 		return err
 	}
 	return renderDrops(w, "PACKETS DROPPED", d.Drops)
@@ -212,10 +210,17 @@ func (d Stats) Render(w io.Writer) error {
 			return err
 		}
 	}
-	if len(d.Acknowledgements) > 0 {
-		t := newTable("BINDING ACKNOWLEDGEMENTS", "SENT", "RECEIVED")
-		for _, a := range d.Acknowledgements {
-			t.row(a.Meaning, strconv.FormatUint(a.Sent, 10), strconv.FormatUint(a.Received, 10))
+	messages := newTable("MESSAGES", "ROLE", "SENT", "RECEIVED")
+	for _, m := range d.Messages {
+		messages.row(m.Type, m.Role, strconv.FormatUint(m.Sent, 10), strconv.FormatUint(m.Received, 10))
+	}
+	acknowledgements := newTable("BINDING ACKNOWLEDGEMENTS", "SENT", "RECEIVED")
+	for _, a := range d.Acknowledgements {
+		acknowledgements.row(a.Meaning, strconv.FormatUint(a.Sent, 10), strconv.FormatUint(a.Received, 10))
+	}
+	for _, t := range []*table{messages, acknowledgements} {
+		if len(t.rows) == 0 {
+			continue
 		}
 		if _, err := fmt.Fprintln(w); err != nil {
 			return err
@@ -266,6 +271,9 @@ func (d Stats) parts() []part {
 			{"home addresses found taken", a.Duplicates},
 			{"conflicts with neighbours", a.Conflicts},
 		}})
+	}
+	if c := d.Correspondent; c != nil && c.Enabled {
+		parts = append(parts, part{"CORRESPONDENT", []counter{{"bindings", uint64(c.Bindings)}}})
 	}
 	return append(parts, part{"DAEMON", []counter{
 		{"router advertisements sent", d.Daemon.RouterAdvertisementsSent},

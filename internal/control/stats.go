@@ -18,9 +18,14 @@ type Stats struct {
 	PacketsDropped map[string]uint64 `json:"packets_dropped"`
 	// Acknowledgements are in the order of their status.
 	Acknowledgements []Acknowledgements `json:"acknowledgements"`
-	Mobile           *MobileStats       `json:"mobile,omitempty"` // of all mobile nodes and routers; none: absent
-	Agent            *AgentStats        `json:"agent,omitempty"`  // of all home agents; none: absent
-	Daemon           DaemonStats        `json:"daemon"`
+	// Messages are those that were given to a role, accepted or not, and those
+	// that one sent, in the order of roles and types.
+	Messages []Messages   `json:"messages"`
+	Mobile   *MobileStats `json:"mobile,omitempty"` // of all mobile nodes and routers; none: absent
+	Agent    *AgentStats  `json:"agent,omitempty"`  // of all home agents; none: absent
+	// Correspondent is absent where Mobile IPv6 is not done at all.
+	Correspondent *CorrespondentStats `json:"correspondent,omitempty"`
+	Daemon        DaemonStats         `json:"daemon"`
 }
 
 // Acknowledgements counts binding acknowledgements of one status.
@@ -29,6 +34,20 @@ type Acknowledgements struct {
 	Meaning  string `json:"meaning"`
 	Sent     uint64 `json:"sent"`
 	Received uint64 `json:"received"`
+}
+
+// Messages counts the messages of a type that a role sent and received.
+type Messages struct {
+	Role     string `json:"role"` // "mobile", "agent", "correspondent" or "node"
+	Type     string `json:"type"`
+	Sent     uint64 `json:"sent"`
+	Received uint64 `json:"received"`
+}
+
+// CorrespondentStats are the numbers of the node as a correspondent.
+type CorrespondentStats struct {
+	Enabled  bool `json:"enabled"` // mobile nodes may optimise their routes to it
+	Bindings int  `json:"bindings"`
 }
 
 // MobileStats are the counters of mobile nodes and routers.

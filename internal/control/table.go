@@ -63,6 +63,38 @@ func (t *table) write(w io.Writer, empty string) error {
 	return nil
 }
 
+// writeTables writes the tables that have rows, with a blank line between; when
+// none has, it says so in words.
+func writeTables(w io.Writer, empty string, tables ...*table) error {
+	written := false
+	for _, t := range tables {
+		if len(t.rows) == 0 {
+			continue
+		}
+		if written {
+			if _, err := fmt.Fprintln(w); err != nil {
+				return err
+			}
+		}
+		if err := t.write(w, empty); err != nil {
+			return err
+		}
+		written = true
+	}
+	if written {
+		return nil
+	}
+	_, err := fmt.Fprintln(w, empty)
+	return err
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
 // lines puts each element of a list on a line of its own.
 func lines[T fmt.Stringer](list []T) string {
 	s := make([]string, len(list))

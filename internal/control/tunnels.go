@@ -11,6 +11,7 @@ import (
 type Tunnels struct {
 	Plane   string   `json:"plane"` // the engine's name; empty: none runs
 	Tunnels []Tunnel `json:"tunnels"`
+	Routes  []Route  `json:"routes"` // optimised ones
 	// Drops counts the packets dropped since start by reason.
 	Drops map[string]uint64 `json:"drops"`
 }
@@ -31,6 +32,24 @@ type Tunnel struct {
 	DecapsulatedBytes   uint64 `json:"decapsulated_bytes"`
 }
 
+// Route is an optimised route: its packets go straight to the other end, with a
+// Home Address option or a type 2 routing header. Encapsulated are those sent
+// with it, decapsulated those received.
+type Route struct {
+	HomeAddress netip.Addr   `json:"home_address"`
+	Peer        netip.Addr   `json:"peer"`
+	Side        string       `json:"side"` // "mobile" or "correspondent": the end that this node is
+	CareOf      netip.Addr   `json:"care_of"`
+	Link        int          `json:"link,omitempty"` // interface index; 0: by the routing table
+	Since       Time         `json:"since"`
+	Age         Milliseconds `json:"age_ms"`
+
+	EncapsulatedPackets uint64 `json:"encapsulated_packets"`
+	EncapsulatedBytes   uint64 `json:"encapsulated_bytes"`
+	DecapsulatedPackets uint64 `json:"decapsulated_packets"`
+	DecapsulatedBytes   uint64 `json:"decapsulated_bytes"`
+}
+
 // Path is one way to the other end.
 type Path struct {
 	Local  netip.Addr `json:"local"`
@@ -41,8 +60,11 @@ type Path struct {
 }
 
 // TunnelsOf converts what a plane tells of itself at a moment.
-func TunnelsOf(plane string, status []overlay.Status, drops map[overlay.DropReason]uint64, now time.Time) Tunnels {
-	d := Tunnels{Plane: plane, Tunnels: make([]Tunnel, 0, len(status)), Drops: make(map[string]uint64, len(drops))}
+func TunnelsOf(plane string, status []overlay.Status, routes []overlay.RouteStatus, drops map[overlay.DropReason]uint64, now time.Time) Tunnels {
+	d := Tunnels{
+		Plane: plane, Tunnels: make([]Tunnel, 0, len(status)), Routes: make([]Route, 0, len(routes)),
+		Drops: make(map[string]uint64, len(drops)),
+	}
 	for _, s := range status {
 		t := Tunnel{
 			HomeAddress: s.Home, Side: sideName(s.Side), Inner: orEmpty(s.Inner), Paths: make([]Path, 0, len(s.Paths)),
@@ -55,18 +77,35 @@ func TunnelsOf(plane string, status []overlay.Status, drops map[overlay.DropReas
 		}
 		d.Tunnels = append(d.Tunnels, t)
 	}
+	for _, r := range routes {
+		d.Routes = append(d.Routes, Route{
+			HomeAddress: r.Home, Peer: r.Peer, Side: sideName(r.Side), CareOf: r.CareOf, Link: r.Link,
+			Since: Time{r.Since}, Age: ageOf(now, r.Since),
+			EncapsulatedPackets: r.EncapPackets, EncapsulatedBytes: r.EncapBytes,
+			DecapsulatedPackets: r.DecapPackets, DecapsulatedBytes: r.DecapBytes,
+		})
+	}
 	for reason, n := range drops {
 		d.Drops[reason.String()] += n
 	}
 	return d
 }
 
+// Words for what this node is: the end of a tunnel or of an optimised route.
+const (
+	SideMobile        = "mobile"
+	SideAgent         = "agent"
+	SideCorrespondent = "correspondent"
+)
+
 func sideName(s overlay.Side) string {
 	switch s {
 	case overlay.MobileSide:
-		return "mobile"
+		return SideMobile
 	case overlay.AgentSide:
-		return "agent"
+		return SideAgent
+	case overlay.CorrespondentSide:
+		return SideCorrespondent
 	default:
 		return "unknown"
 	}

@@ -6,6 +6,7 @@ import (
 
 	"roam6/internal/role"
 	"roam6/mn"
+	"roam6/mn/ro"
 )
 
 // Updates is the binding update list of the mobile nodes and routers of a
@@ -35,6 +36,34 @@ type Update struct {
 	// CareOfs are the care-of addresses there are, registered or not.
 	CareOfs []CareOfCandidate `json:"care_of_addresses"`
 	Uplinks []Uplink          `json:"uplinks"`
+	// Peers are the correspondents with which routes are, or could be, optimised.
+	Peers []Peer `json:"peers"`
+}
+
+// Peer is a correspondent in a binding update list (RFC 6275 §11.1).
+type Peer struct {
+	Address netip.Addr `json:"address"`
+	// State is "testing" (the return routability procedure runs), "registering",
+	// "optimised", "deregistering", "unanswered" or "refused".
+	State     string     `json:"state"`
+	CareOf    netip.Addr `json:"care_of,omitzero"` // of the optimised route
+	Remaining Seconds    `json:"remaining_seconds"`
+	// RetryAfter is how long a peer that cannot or will not is left alone.
+	RetryAfter Seconds      `json:"retry_after_seconds"`
+	Idle       Milliseconds `json:"idle_ms"`  // since traffic was seen last
+	Sequence   uint16       `json:"sequence"` // of the last update sent
+	Failures   int          `json:"failures"` // in a row
+}
+
+func peersOf(peers []ro.Peer) []Peer {
+	list := make([]Peer, 0, len(peers))
+	for _, p := range peers {
+		list = append(list, Peer{
+			Address: p.Addr, State: p.State.String(), CareOf: p.CareOf, Remaining: Seconds(p.Remaining),
+			RetryAfter: Seconds(p.RetryAfter), Idle: Milliseconds(p.Idle), Sequence: uint16(p.Sequence), Failures: p.Failures,
+		})
+	}
+	return list
 }
 
 // Attachment is where a mobile is attached.
@@ -79,19 +108,13 @@ func UpdateOf(s mn.Snapshot) Update {
 		Pending: s.Update.Pending, Halted: s.Update.Halted,
 		CareOfs: make([]CareOfCandidate, 0, len(s.CareOfs)),
 		Uplinks: make([]Uplink, 0, len(s.Uplinks)),
+		Peers:   peersOf(s.Peers),
 	}
 	for _, c := range s.CareOfs {
-		u.CareOfs = append(u.CareOfs, CareOfCandidate{Address: c.Addr, Optimistic: c.Optimistic, Retired: c.Retired})
+		u.CareOfs = append(u.CareOfs, careOfCandidate(c))
 	}
 	for _, l := range s.Uplinks {
-		uplink := Uplink{Name: l.Name, Index: l.Index, Up: l.Up, Routers: make([]Router, 0, len(l.Routers))}
-		for _, r := range l.Routers {
-			uplink.Routers = append(uplink.Routers, Router{
-				Address: r.Addr, Prefixes: orEmpty(r.Prefixes), Lifetime: Seconds(r.Lifetime),
-				Interval: Milliseconds(r.Interval), Age: Milliseconds(r.Age),
-			})
-		}
-		u.Uplinks = append(u.Uplinks, uplink)
+		u.Uplinks = append(u.Uplinks, uplinkOf(l))
 	}
 	return u
 }

@@ -39,6 +39,8 @@ type events struct {
 	ackSent       [256]atomic.Uint64 // by mip6.Status
 	ackReceived   [256]atomic.Uint64
 	handovers     [256]atomic.Uint64 // by role.Trigger
+	sent          exchanged
+	received      exchanged
 	advertised    atomic.Uint64
 	reloads       atomic.Uint64
 	reloadsFailed atomic.Uint64
@@ -144,7 +146,7 @@ func counted[K ~uint8](counters *[256]atomic.Uint64) map[K]uint64 {
 type eventCollector struct {
 	events *events
 
-	dropped, acks, handovers, advertised, reloads *prometheus.Desc
+	dropped, exchanged, acks, handovers, advertised, reloads *prometheus.Desc
 	// Label values that are there from the start.
 	reasons  []role.DropReason
 	statuses []mip6.Status
@@ -158,6 +160,7 @@ func newEventCollector(e *events) *eventCollector {
 	return &eventCollector{
 		events:     e,
 		dropped:    desc("roam6_messages_dropped_total", "Signalling messages that were not accepted.", "reason"),
+		exchanged:  desc("roam6_messages_total", "Mobile IPv6 messages that a role sent, and those that it was given, accepted or not.", "role", "direction", "type"),
 		acks:       desc("roam6_binding_acknowledgements_total", "Binding acknowledgements; a status of 128 or more is a refusal.", "direction", "status"),
 		handovers:  desc("roam6_handovers_total", "Completed handovers, by what made the mobile move.", "trigger"),
 		advertised: desc("roam6_router_advertisements_sent_total", "Router advertisements sent."),
@@ -192,7 +195,7 @@ func statuses() []mip6.Status {
 }
 
 func (c *eventCollector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range [...]*prometheus.Desc{c.dropped, c.acks, c.handovers, c.advertised, c.reloads} {
+	for _, d := range [...]*prometheus.Desc{c.dropped, c.exchanged, c.acks, c.handovers, c.advertised, c.reloads} {
 		to <- d
 	}
 }
@@ -203,6 +206,7 @@ func (c *eventCollector) Collect(to chan<- prometheus.Metric) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 	}
 	each(&e.dropped, c.reasons, func(r role.DropReason, n uint64) { count(c.dropped, n, r.String()) })
+	c.messages(to)
 	status := func(direction string) func(mip6.Status, uint64) {
 		return func(s mip6.Status, n uint64) { count(c.acks, n, direction, strconv.Itoa(int(s))) }
 	}

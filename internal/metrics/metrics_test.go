@@ -61,6 +61,21 @@ func TestFirstScrape(t *testing.T) {
 	for r := role.DropMalformed; r <= role.DropProhibited; r++ {
 		want[fmt.Sprintf("roam6_messages_dropped_total{reason=%q}", r)] = "0"
 	}
+	for _, message := range []string{
+		"mobile,sent: binding_update home_test_init care_of_test_init home_agent_address_discovery_request mobile_prefix_solicitation",
+		"mobile,received: binding_acknowledgement binding_refresh_request home_test care_of_test binding_error home_agent_address_discovery_reply mobile_prefix_advertisement",
+		"agent,sent: binding_acknowledgement binding_refresh_request home_agent_address_discovery_reply mobile_prefix_advertisement",
+		"agent,received: binding_update home_agent_address_discovery_request mobile_prefix_solicitation",
+		"correspondent,sent: home_test care_of_test binding_acknowledgement binding_refresh_request binding_error",
+		"correspondent,received: home_test_init care_of_test_init binding_update",
+		"node,sent: binding_error",
+	} {
+		head, types, _ := strings.Cut(message, ": ")
+		who, direction, _ := strings.Cut(head, ",")
+		for _, kind := range strings.Fields(types) {
+			want[fmt.Sprintf("roam6_messages_total{direction=%q,role=%q,type=%q}", direction, who, kind)] = "0"
+		}
+	}
 	for tr := role.TriggerStart; tr <= role.TriggerExpiry; tr++ {
 		want[fmt.Sprintf("roam6_handovers_total{trigger=%q}", tr)] = "0"
 	}
@@ -74,6 +89,15 @@ func TestFirstScrape(t *testing.T) {
 		want[fmt.Sprintf("roam6_handover_phase_seconds_count{phase=%q}", phase)] = "0"
 	}
 	expect(t, s, want)
+	messages := 0
+	for name := range s {
+		if strings.HasPrefix(name, "roam6_messages_total{") {
+			messages++
+		}
+	}
+	if messages != 28 {
+		t.Errorf("%d kinds of messages from the start, want 28", messages)
+	}
 	if s["process_start_time_seconds"] == "" || s["process_resident_memory_bytes"] == "" {
 		t.Error("process metrics are missing")
 	}
@@ -85,20 +109,40 @@ func TestEvents(t *testing.T) {
 	m.Dropped(role.DropReplay)
 	m.Acknowledged(role.Acknowledged{Status: mip6.StatusSequenceOutOfWindow, Sent: true})
 	m.Acknowledged(role.Acknowledged{Status: 200})
+	m.Sent(RoleMobile, mip6.TypeHomeTestInit)
+	m.Sent(RoleMobile, mip6.TypeHomeTestInit)
+	m.Received(RoleCorrespondent, mip6.TypeHomeTestInit)
+	m.Received(RoleMobile, mip6.TypeBindingUpdate) // not its business, and yet counted
+	m.Received(RoleNode, 200)                      // of no type that is known
+	m.SentICMP(RoleMobile, mip6.ICMPHomeAgentRequest)
+	m.ReceivedICMP(RoleAgent, mip6.ICMPPrefixSolicitation)
+	m.ReceivedICMP(RoleAgent, 128)
 	m.AdvertisementSent()
 	m.Reloaded(nil)
 	m.Reloaded(errors.New("line 3"))
 	m.Reloaded(errors.New("line 4"))
 	expect(t, samples(t, m), map[string]string{
-		`roam6_messages_dropped_total{reason="replay"}`:                           "2",
-		`roam6_messages_dropped_total{reason="checksum"}`:                         "0",
-		`roam6_binding_acknowledgements_total{direction="sent",status="135"}`:     "1",
-		`roam6_binding_acknowledgements_total{direction="received",status="135"}`: "0",
-		`roam6_binding_acknowledgements_total{direction="received",status="200"}`: "1",
-		`roam6_router_advertisements_sent_total`:                                  "1",
-		`roam6_reloads_total{result="success"}`:                                   "1",
-		`roam6_reloads_total{result="failure"}`:                                   "2",
+		`roam6_messages_dropped_total{reason="replay"}`:                                                    "2",
+		`roam6_messages_dropped_total{reason="checksum"}`:                                                  "0",
+		`roam6_binding_acknowledgements_total{direction="sent",status="135"}`:                              "1",
+		`roam6_binding_acknowledgements_total{direction="received",status="135"}`:                          "0",
+		`roam6_binding_acknowledgements_total{direction="received",status="200"}`:                          "1",
+		`roam6_messages_total{direction="sent",role="mobile",type="home_test_init"}`:                       "2",
+		`roam6_messages_total{direction="received",role="correspondent",type="home_test_init"}`:            "1",
+		`roam6_messages_total{direction="received",role="mobile",type="binding_update"}`:                   "1",
+		`roam6_messages_total{direction="sent",role="mobile",type="home_agent_address_discovery_request"}`: "1",
+		`roam6_messages_total{direction="received",role="agent",type="mobile_prefix_solicitation"}`:        "1",
+		`roam6_router_advertisements_sent_total`:                                                           "1",
+		`roam6_reloads_total{result="success"}`:                                                            "1",
+		`roam6_reloads_total{result="failure"}`:                                                            "2",
 	})
+	want := []MessageCount{
+		{RoleMobile, "home_test_init", 2, 0}, {RoleMobile, "binding_update", 0, 1}, {RoleMobile, "home_agent_address_discovery_request", 1, 0},
+		{RoleAgent, "mobile_prefix_solicitation", 0, 1}, {RoleCorrespondent, "home_test_init", 0, 1},
+	}
+	if got := m.Messages(); !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
 	// The same for people.
 	sent, received := m.Acknowledgements()
 	succeeded, failed := m.Reloads()
@@ -188,8 +232,15 @@ func TestState(t *testing.T) {
 			{Tunnel: overlay.Tunnel{Key: overlay.Key{Home: one.HomeAddress, Side: overlay.AgentSide}},
 				Counters: overlay.Counters{EncapPackets: 10, EncapBytes: 1000, DecapPackets: 20, DecapBytes: 2000}},
 		},
-		Drops:           map[overlay.DropReason]uint64{overlay.DropNoTunnel: 4, overlay.DropTooBig: 0},
-		NetlinkOverruns: 6,
+		Routes: []overlay.RouteStatus{
+			{Route: overlay.Route{Pair: overlay.Pair{Home: one.HomeAddress, Side: overlay.MobileSide}},
+				Counters: overlay.Counters{EncapPackets: 5, EncapBytes: 500, DecapPackets: 6, DecapBytes: 600}},
+			{Route: overlay.Route{Pair: overlay.Pair{Home: one.HomeAddress, Side: overlay.CorrespondentSide}},
+				Counters: overlay.Counters{EncapPackets: 50, EncapBytes: 5000, DecapPackets: 60, DecapBytes: 6000}},
+		},
+		CorrespondentBindings: 4,
+		Drops:                 map[overlay.DropReason]uint64{overlay.DropNoTunnel: 4, overlay.DropTooBig: 0},
+		NetlinkOverruns:       6,
 	}
 	want := map[string]string{
 		"roam6_mobiles": "3", "roam6_registered": "2", "roam6_at_home": "1", "roam6_uplinks_up": "1",
@@ -199,6 +250,9 @@ func TestState(t *testing.T) {
 		`roam6_tunnels{plane="tun"}`:                  "2",
 		`roam6_tunnel_packets_total{direction="out"}`: "11", `roam6_tunnel_packets_total{direction="in"}`: "22",
 		`roam6_tunnel_bytes_total{direction="out"}`: "1100", `roam6_tunnel_bytes_total{direction="in"}`: "2200",
+		"roam6_correspondent_bindings": "4", `roam6_optimised_routes{side="mobile"}`: "1", `roam6_optimised_routes{side="correspondent"}`: "1",
+		`roam6_optimised_packets_total{direction="out"}`: "55", `roam6_optimised_packets_total{direction="in"}`: "66",
+		`roam6_optimised_bytes_total{direction="out"}`: "5500", `roam6_optimised_bytes_total{direction="in"}`: "6600",
 		`roam6_packets_dropped_total{plane="tun",reason="no_tunnel"}`: "4", `roam6_packets_dropped_total{plane="tun",reason="too_big"}`: "0",
 	}
 	expect(t, samples(t, m), want)
@@ -210,11 +264,13 @@ func TestState(t *testing.T) {
 	src.state.Mobiles = []mn.Snapshot{one}
 	src.state.Agents = src.state.Agents[1:]
 	src.state.Tunnels = slices.Clone(src.state.Tunnels[1:])
+	src.state.Routes = src.state.Routes[1:]
 	src.state.Tunnels[0].Counters = overlay.Counters{EncapPackets: 12, EncapBytes: 1, DecapPackets: 20, DecapBytes: 2000}
 	expect(t, samples(t, m), map[string]string{
 		"roam6_binding_updates_sent_total": "18", "roam6_registered": "1", "roam6_bindings": "1",
 		`roam6_duplicate_addresses_total{address="home"}`: "3",
-		`roam6_tunnel_packets_total{direction="out"}`:     "13", `roam6_tunnel_bytes_total{direction="out"}`: "1101",
+		`roam6_optimised_routes{side="mobile"}`:           "0", `roam6_optimised_packets_total{direction="out"}`: "55",
+		`roam6_tunnel_packets_total{direction="out"}`: "13", `roam6_tunnel_bytes_total{direction="out"}`: "1101",
 		`roam6_tunnel_packets_total{direction="in"}`: "22", `roam6_tunnel_bytes_total{direction="in"}`: "2200",
 	})
 	src.state.Mobiles = []mn.Snapshot{one, two}

@@ -25,10 +25,14 @@ type Source interface {
 type State struct {
 	Mobiles []mn.Snapshot
 	Agents  []Agent
-	// Plane is the data plane engine's name; empty when none runs, and the two
-	// fields after it are then not used.
+	// CorrespondentBindings is the number of mobile nodes that have a binding with
+	// this node as a correspondent.
+	CorrespondentBindings int
+	// Plane is the data plane engine's name; empty when none runs, and the
+	// three fields after it are then not used.
 	Plane   string
 	Tunnels []overlay.Status
+	Routes  []overlay.RouteStatus
 	Drops   map[overlay.DropReason]uint64
 	// NetlinkOverruns counts the times that notifications of the kernel were
 	// lost.
@@ -59,6 +63,8 @@ type stateCollector struct {
 	agentDuplicates                            sum[string]
 	encapPackets, encapBytes                   sum[overlay.Key]
 	decapPackets, decapBytes                   sum[overlay.Key]
+	routedOut, routedOutBytes                  sum[overlay.Pair]
+	routedIn, routedInBytes                    sum[overlay.Pair]
 
 	desc stateDescriptions
 }
@@ -66,9 +72,10 @@ type stateCollector struct {
 type stateDescriptions struct {
 	mobiles, atHome, registered, remaining, uplinksUp   *prometheus.Desc
 	updates, retransmissions                            *prometheus.Desc
-	bindings, bindingsLimit                             *prometheus.Desc
+	bindings, bindingsLimit, correspondent              *prometheus.Desc
 	duplicates, overruns                                *prometheus.Desc
 	tunnels, tunnelPackets, tunnelBytes, packetsDropped *prometheus.Desc
+	routes, routePackets, routeBytes                    *prometheus.Desc
 	resident                                            *prometheus.Desc
 }
 
@@ -86,11 +93,15 @@ func newStateCollector() *stateCollector {
 		retransmissions: desc("roam6_binding_update_retransmissions_total", "Binding updates sent again for want of an acknowledgement."),
 		bindings:        desc("roam6_bindings", "Bindings of mobiles that are registered with this daemon's home agents."),
 		bindingsLimit:   desc("roam6_bindings_limit", "Most bindings that this daemon's home agents accept; absent without a limit."),
+		correspondent:   desc("roam6_correspondent_bindings", "Bindings of mobile nodes that optimised their routes to this node."),
 		duplicates:      desc("roam6_duplicate_addresses_total", "Addresses that duplicate address detection found taken.", "address"),
 		overruns:        desc("roam6_netlink_overruns_total", "Times that notifications of the kernel were lost and its state was read anew."),
 		tunnels:         desc("roam6_tunnels", "Tunnels that the data plane carries out.", "plane"),
 		tunnelPackets:   desc("roam6_tunnel_packets_total", "Inner packets of all tunnels; out is encapsulated, in is decapsulated.", "direction"),
 		tunnelBytes:     desc("roam6_tunnel_bytes_total", "Octets of the inner packets of all tunnels.", "direction"),
+		routes:          desc("roam6_optimised_routes", "Optimised routes that the data plane carries out; side is what this node is.", "side"),
+		routePackets:    desc("roam6_optimised_packets_total", "Packets that took an optimised route, not the home agent.", "direction"),
+		routeBytes:      desc("roam6_optimised_bytes_total", "Octets of the packets that took an optimised route, without its headers.", "direction"),
 		packetsDropped:  desc("roam6_packets_dropped_total", "Packets that the data plane dropped.", "plane", "reason"),
 		resident:        desc("process_resident_memory_bytes", "Resident memory of the daemon."),
 	}}
@@ -108,6 +119,7 @@ func (c *stateCollector) Describe(to chan<- *prometheus.Desc) {
 	d := c.desc
 	for _, d := range [...]*prometheus.Desc{
 		d.mobiles, d.atHome, d.registered, d.remaining, d.uplinksUp, d.updates, d.retransmissions, d.bindings, d.bindingsLimit,
+		d.correspondent, d.routes, d.routePackets, d.routeBytes,
 		d.duplicates, d.overruns, d.tunnels, d.tunnelPackets, d.tunnelBytes, d.packetsDropped, d.resident,
 	} {
 		to <- d
@@ -133,6 +145,7 @@ func (c *stateCollector) Collect(to chan<- prometheus.Metric) {
 	out := emitter{to}
 	c.mobiles(out, s.Mobiles)
 	c.agents(out, s.Agents)
+	out.gauge(c.desc.correspondent, float64(s.CorrespondentBindings))
 	out.counter(c.desc.overruns, s.NetlinkOverruns)
 	if s.Plane != "" {
 		c.plane(out, s)
@@ -201,9 +214,31 @@ func (c *stateCollector) plane(out emitter, s State) {
 	out.counter(c.desc.tunnelPackets, c.decapPackets.take(), "in")
 	out.counter(c.desc.tunnelBytes, c.encapBytes.take(), "out")
 	out.counter(c.desc.tunnelBytes, c.decapBytes.take(), "in")
+	c.routes(out, s.Routes)
 	for reason, n := range s.Drops {
 		out.counter(c.desc.packetsDropped, n, s.Plane, reason.String())
 	}
+}
+
+func (c *stateCollector) routes(out emitter, routes []overlay.RouteStatus) {
+	var mobile, correspondent int
+	for _, r := range routes {
+		if r.Side == overlay.MobileSide {
+			mobile++
+		} else {
+			correspondent++
+		}
+		c.routedOut.add(r.Pair, r.EncapPackets)
+		c.routedOutBytes.add(r.Pair, r.EncapBytes)
+		c.routedIn.add(r.Pair, r.DecapPackets)
+		c.routedInBytes.add(r.Pair, r.DecapBytes)
+	}
+	out.gauge(c.desc.routes, float64(mobile), RoleMobile.String())
+	out.gauge(c.desc.routes, float64(correspondent), RoleCorrespondent.String())
+	out.counter(c.desc.routePackets, c.routedOut.take(), "out")
+	out.counter(c.desc.routePackets, c.routedIn.take(), "in")
+	out.counter(c.desc.routeBytes, c.routedOutBytes.take(), "out")
+	out.counter(c.desc.routeBytes, c.routedInBytes.take(), "in")
 }
 
 // emitter makes metrics of values.

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"log/slog"
 
+	"roam6/cn"
+	"roam6/ha"
 	"roam6/internal/logging"
+	"roam6/internal/metrics"
 	"roam6/internal/role"
 	"roam6/internal/rtnl"
 	"roam6/nd/ndconn"
@@ -15,9 +18,15 @@ import (
 // ends anything: the role's own timers repeat what matters.
 func (s *Shell) carryOut(by role.Machine, actions []role.Action) {
 	for _, a := range actions {
-		if err := s.perform(by, a); err != nil && !errors.Is(err, rtnl.ErrDeferred) {
-			s.log.LogAttrs(context.Background(), slog.LevelWarn, "action failed", slog.String("reason", err.Error()))
-		}
+		s.tell(s.perform(by, a))
+	}
+}
+
+// tell logs what the kernel or the data plane refused. What it will do later is
+// no failure.
+func (s *Shell) tell(err error) {
+	if err != nil && !errors.Is(err, rtnl.ErrDeferred) {
+		s.log.LogAttrs(context.Background(), slog.LevelWarn, "action failed", slog.String("reason", err.Error()))
 	}
 }
 
@@ -25,7 +34,15 @@ func (s *Shell) carryOut(by role.Machine, actions []role.Action) {
 func (s *Shell) perform(by role.Machine, a role.Action) error {
 	switch a := a.(type) {
 	case role.Send:
-		return s.send(a)
+		return s.send(by, a)
+	case role.SendICMP:
+		return s.sendICMP(by, a)
+	case role.JoinAnycast:
+		return s.signalling.JoinAnycast(a.Link, a.Addr)
+	case role.LeaveAnycast:
+		return s.signalling.LeaveAnycast(a.Link, a.Addr)
+	case role.HomeAddressFormed:
+		s.homeAddressFormed(a)
 	case role.SolicitRouter:
 		return s.onLink(a.Link, (*ndconn.Conn).SendRS)
 	case role.ProbeAddress:
@@ -40,13 +57,18 @@ func (s *Shell) perform(by role.Machine, a role.Action) error {
 		return s.onLink(a.Link, func(c *ndconn.Conn) error { c.Undefend(a.Addr); return nil })
 	case role.AssignAddress:
 		s.holders.hold(heldAddress(a.Link, a.Prefix), by)
+		if a.Home {
+			s.homeAssigned(by, a.Link)
+		}
 		return s.state.AssignAddress(a)
 	case role.UnassignAddress:
+		s.homeUnassigned(by, a.Link, a.Prefix.Addr())
 		if s.holders.release(heldAddress(a.Link, a.Prefix), by) {
 			return s.state.UnassignAddress(a)
 		}
 	case role.AddRoute:
 		s.holders.hold(heldRoute(a.Route), by)
+		s.steerDue = true // the router may be another
 		return s.state.AddRoute(a)
 	case role.RemoveRoute:
 		if s.holders.release(heldRoute(a.Route), by) {
@@ -55,7 +77,7 @@ func (s *Shell) perform(by role.Machine, a role.Action) error {
 	case role.LearnNeighbor:
 		return s.state.LearnNeighbor(a)
 	case role.Forward:
-		return s.plane.Apply(a.Changes)
+		return s.plane.Apply(s.inner.change(a.Changes))
 	case role.AdvertisePrefix:
 		s.advertisePrefix(a)
 	case role.Dropped:
@@ -64,6 +86,7 @@ func (s *Shell) perform(by role.Machine, a role.Action) error {
 		logging.Write(context.Background(), s.log, a)
 	case role.HandoverDone:
 		s.handovers.add(a.Handover)
+		s.settled(a.Handover.Home)
 		s.metrics.Handover(a.Handover)
 		s.logHandover(a.Handover)
 	case role.Acknowledged:
@@ -73,13 +96,39 @@ func (s *Shell) perform(by role.Machine, a role.Action) error {
 }
 
 // send encodes a Mobility Header message and gives it to the kernel to route.
-func (s *Shell) send(a role.Send) error {
+func (s *Shell) send(by role.Machine, a role.Send) error {
 	b, err := a.Packet.Append(s.buffer[:0])
 	if err != nil {
 		return err
 	}
 	s.buffer = b
+	s.metrics.Sent(metricsRole(by), a.Packet.Message.Type())
 	return s.signalling.Send(b, a.Link, a.Packet.Source)
+}
+
+// sendICMP is send for ICMPv6 messages.
+func (s *Shell) sendICMP(by role.Machine, a role.SendICMP) error {
+	b, err := a.Packet.Append(s.buffer[:0])
+	if err != nil {
+		return err
+	}
+	s.buffer = b
+	s.metrics.SentICMP(metricsRole(by), a.Packet.Message.ICMPType())
+	return s.signalling.Send(b, a.Link, a.Packet.Source)
+}
+
+// metricsRole is the label of a role in the metrics; nil is the node itself.
+func metricsRole(m role.Machine) metrics.Role {
+	switch m.(type) {
+	case nil:
+		return metrics.RoleNode
+	case *ha.Agent:
+		return metrics.RoleAgent
+	case *cn.Correspondent:
+		return metrics.RoleCorrespondent
+	default:
+		return metrics.RoleMobile
+	}
 }
 
 // dropped counts a message that was not accepted.

@@ -136,10 +136,10 @@ func advertisements(c *config.Config) map[string]advertisement {
 	}
 	for _, m := range c.MobileNodes {
 		for i, p := range m.Prefixes {
-			if len(m.Downstreams) == 0 {
+			name := downstreamOf(m, i)
+			if name == "" {
 				break
 			}
-			name := m.Downstreams[min(i, len(m.Downstreams)-1)]
 			a := all[name]
 			a.networks = append(a.networks, p)
 			all[name] = a

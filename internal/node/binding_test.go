@@ -31,31 +31,21 @@ var (
 	agentAddr = netip.MustParseAddr("2001:db8:10::1")
 	visiting  = netip.MustParseAddr("2001:db8:a1::2")
 	homeAddr  = netip.MustParseAddr("2001:db8:10::100")
-	visitorSA = mip6.SecurityAssociation{SPI: 256, Key: mip6.SharedKey{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}}
+	// visitorHome is a home address elsewhere: the node is a correspondent of it.
+	visitorHome = netip.MustParseAddr("2001:db8:a1::99")
+	visitorSA   = mip6.SecurityAssociation{SPI: 256, Key: mip6.SharedKey{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}}
 )
 
-func newVisitor(t *testing.T) *visitor {
-	assign := func(s *nstest.Space, link, address string) {
-		a, err := netlink.ParseAddr(address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		l, err := s.Handle.LinkByName(link)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := s.Handle.AddrAdd(l, a); err != nil {
-			t.Fatal(err)
-		}
-	}
+func newVisitor(t *testing.T, sections ...string) *visitor {
 	away := nstest.New(t)
 	text := strings.Replace(agentFile, "option prefix '2001:db8:10::/64'", "option prefix '2001:db8:10::/64'\n\toption dad '0'", 1)
-	r := start(t, text, func(here *nstest.Space) {
+	r := start(t, text+strings.Join(sections, ""), func(here *nstest.Space) {
 		nstest.Veth(here, "wan0", away, "up0")
-		assign(here, "home0", "2001:db8:10::1/64")
-		assign(here, "wan0", "2001:db8:a1::1/64")
+		assign(t, here, "home0", "2001:db8:10::1/64")
+		assign(t, here, "wan0", "2001:db8:a1::1/64")
 	})
-	assign(away, "up0", "2001:db8:a1::2/64")
+	assign(t, away, "up0", "2001:db8:a1::2/64")
+	assign(t, away, "up0", visitorHome.String()+"/128")
 	// A binding update before the home agent has its link is refused, and one
 	// packet is not sent twice here.
 	r.until("the home link is known", func() bool { return strings.Contains(r.log.String(), "router advertisements started") })
@@ -69,7 +59,7 @@ func newVisitor(t *testing.T) *visitor {
 	v := &visitor{running: r, answers: make(chan mip6.Packet, 64)}
 	away.Do(func() (err error) {
 		v.conn, err = mhsock.Open(mhsock.Options{
-			Local: func(a netip.Addr) bool { return a == visiting },
+			Local: func(a netip.Addr) bool { return a == visiting || a == visitorHome },
 			Deliver: func(b []byte, _ int) {
 				if p, err := mip6.ParsePacket(b); err == nil {
 					v.answers <- p
@@ -103,7 +93,7 @@ func (v *visitor) update(sa *mip6.SecurityAssociation) mip6.Packet {
 
 func (v *visitor) send(b []byte) {
 	v.Helper()
-	if err := v.conn.Send(b, 0, visiting); err != nil {
+	if err := v.conn.Send(b, 0, netip.AddrFrom16([16]byte(b[8:24]))); err != nil {
 		v.Fatal(err)
 	}
 }
@@ -195,6 +185,7 @@ func TestBadInput(t *testing.T) {
 	for _, b := range [][]byte{
 		v.encode(v.update(nil)), v.encode(v.update(&wrong)), v.encode(stranger), damaged, cut,
 		v.encode(mip6.Packet{Source: visiting, Destination: agentAddr, Message: mip6.HomeTestInit{}}),
+		v.encode(mip6.Packet{Source: visiting, Destination: agentAddr, Message: mip6.HomeTest{}}),
 		v.encode(mip6.Packet{Source: visiting, Destination: agentAddr, Message: mip6.UnknownMessage{MessageType: 77, Body: make([]byte, 2)}}),
 	} {
 		v.send(b)
@@ -209,7 +200,7 @@ func TestBadInput(t *testing.T) {
 		}
 		return s.MessagesDropped
 	}
-	for _, reason := range []string{"unauthenticated", "bad_authenticator", "unknown_mobile", "checksum", "malformed", "unexpected", "unknown_type"} {
+	for _, reason := range []string{"unauthenticated", "bad_authenticator", "unknown_mobile", "checksum", "malformed", "prohibited", "unexpected", "unknown_type"} {
 		v.until("it is counted as "+reason, func() bool { return counted()[reason] == 1 })
 	}
 	if b := v.bindings(); len(b) != 0 {

@@ -17,6 +17,7 @@ type holders struct {
 type held struct {
 	link   int
 	prefix netip.Prefix
+	from   netip.Prefix
 	via    netip.Addr
 	route  bool
 }
@@ -24,7 +25,7 @@ type held struct {
 func heldAddress(link int, p netip.Prefix) held { return held{link: link, prefix: p} }
 
 func heldRoute(r role.Route) held {
-	return held{link: r.Link, prefix: r.Destination, via: r.Via, route: true}
+	return held{link: r.Link, prefix: r.Destination, from: r.From, via: r.Via, route: true}
 }
 
 // hold notes that a role wants h.

@@ -1,7 +1,9 @@
 package node
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"roam6/ha"
@@ -17,6 +19,10 @@ type mobileMachine interface {
 	role.Machine
 	Done() bool
 	Snapshot(now time.Time) mn.Snapshot
+	// Takes reports whether a Mobility Header message is for this mobile, HasCareOf
+	// whether an address is a care-of address of it.
+	Takes(p mip6.Packet) bool
+	HasCareOf(a netip.Addr) bool
 }
 
 // mobileHost is a mobile node or router that the shell hosts.
@@ -25,6 +31,9 @@ type mobileHost struct {
 	config  config.MobileNode
 	seed    uint64
 	ending  bool // Stop was delivered
+	// homeLinks are the interfaces that have the home address, 0 being the data
+	// plane's; the last one counts.
+	homeLinks []int
 }
 
 func newMobileHost(c config.MobileNode, seed uint64) *mobileHost {
@@ -38,10 +47,10 @@ func newMobileHost(c config.MobileNode, seed uint64) *mobileHost {
 }
 
 // reconfigure applies c in place where the role can; ok is false where it has
-// to be ended in order and begun anew: another home address or home agent, or
-// a node made a router.
+// to be ended in order and begun anew: another home address, the home agent in
+// use taken away, or a node made a router.
 func (h *mobileHost) reconfigure(now time.Time, c config.MobileNode) (actions []role.Action, ok bool) {
-	if h.ending || h.config.HomeAddress != c.HomeAddress || h.config.HomeAgent != c.HomeAgent || h.config.Router != c.Router {
+	if h.ending || h.config.HomeAddress != c.HomeAddress || h.config.Router != c.Router || !h.keepsAgent(now, c) {
 		return nil, false
 	}
 	h.config = c
@@ -54,14 +63,18 @@ func (h *mobileHost) reconfigure(now time.Time, c config.MobileNode) (actions []
 	return nil, false
 }
 
-// takes reports whether a Mobility Header message is for this mobile.
-func (h *mobileHost) takes(p mip6.Packet) bool {
-	if p.To() == h.config.HomeAddress.Addr() {
-		return true
-	}
-	// A binding error goes to the address that the offending packet came from.
-	_, isError := p.Message.(mip6.BindingError)
-	return isError && p.Source == h.config.HomeAgent
+// keepsAgent reports whether the home agent in use may stay in use: it is
+// configured, or it was found and finding is still allowed.
+func (h *mobileHost) keepsAgent(now time.Time, c config.MobileNode) bool {
+	agent := h.machine.Snapshot(now).HomeAgent
+	return !agent.IsValid() || slices.Contains(c.HomeAgents, agent) ||
+		c.Discover && !slices.Contains(h.config.HomeAgents, agent)
+}
+
+// at reports whether an address is the mobile's home address or a care-of
+// address of it.
+func (h *mobileHost) at(a netip.Addr) bool {
+	return a == homeOf(h.config) || h.machine.HasCareOf(a)
 }
 
 // agentHost is a home agent that the shell hosts.
@@ -72,5 +85,43 @@ type agentHost struct {
 
 func (h *agentHost) takes(p mip6.Packet) bool { return p.Destination == h.config.Address }
 
+// anycast reports whether an address is the home agents' anycast address of a
+// home prefix (RFC 6275 §6.5).
+func (h *agentHost) anycast(a netip.Addr) bool {
+	is := func(p netip.Prefix) bool { return a == mip6.HomeAgentsAnycast(p) }
+	return slices.ContainsFunc(h.config.Prefixes, is) || slices.ContainsFunc(h.config.Deprecated, is)
+}
+
 // homeOf is the identity of a configured mobile.
 func homeOf(c config.MobileNode) netip.Addr { return c.HomeAddress.Addr() }
+
+func (s *Shell) newAgentHost(now time.Time, c config.HomeAgent, mobiles []config.Mobile) *agentHost {
+	return &agentHost{machine: ha.New(agentConfig(c, mobiles, s.deprecatedSince(now, c.Name))), config: c}
+}
+
+// deprecatedPrefix is a home prefix that a home agent's section gives up.
+type deprecatedPrefix struct {
+	agent  string
+	prefix netip.Prefix
+}
+
+// deprecatedSince tells from when on a home prefix is deprecated: the first time
+// that it is asked for, so that reloads do not prolong its life.
+func (s *Shell) deprecatedSince(now time.Time, agent string) func(netip.Prefix) time.Time {
+	return func(p netip.Prefix) time.Time {
+		key := deprecatedPrefix{agent, p}
+		if _, known := s.deprecated[key]; !known {
+			s.deprecated[key] = now
+		}
+		return s.deprecated[key]
+	}
+}
+
+// forgetDeprecated forgets the prefixes that are not deprecated any more.
+func (s *Shell) forgetDeprecated(c *config.Config) {
+	maps.DeleteFunc(s.deprecated, func(k deprecatedPrefix, _ time.Time) bool {
+		return !slices.ContainsFunc(c.HomeAgents, func(h config.HomeAgent) bool {
+			return h.Name == k.agent && slices.Contains(h.Deprecated, k.prefix)
+		})
+	})
+}

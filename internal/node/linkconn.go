@@ -68,6 +68,10 @@ func (s *Shell) linkChanged(l role.Link) {
 func (s *Shell) linkGone(index int) {
 	delete(s.links, index)
 	s.holders.linkGone(index)
+	for _, h := range s.mobiles {
+		h.homeLinks = slices.DeleteFunc(h.homeLinks, func(l int) bool { return l == index })
+	}
+	s.steerDue = true
 	s.closeLink(index)
 }
 

@@ -9,7 +9,6 @@ import (
 	"roam6/internal/config"
 	"roam6/internal/control"
 	"roam6/internal/role"
-	"roam6/mip6"
 )
 
 // request is a question from the control socket or the configuration watcher,
@@ -103,6 +102,9 @@ func (s *Shell) machines(do func(role.Machine)) {
 	for _, h := range s.agents {
 		do(h.machine)
 	}
+	if s.correspondent != nil {
+		do(s.correspondent)
+	}
 }
 
 // timeouts wakes the roles whose time has come.
@@ -114,72 +116,20 @@ func (s *Shell) timeouts(now time.Time) {
 	})
 }
 
-// dispatch gives an event to the roles it concerns.
-func (s *Shell) dispatch(now time.Time, e role.Event) {
-	switch e := e.(type) {
-	case role.LinkChanged:
-		s.linkChanged(e.Link)
-		s.broadcast(now, e)
-	case role.LinkGone:
-		s.linkGone(e.Index)
-		s.broadcast(now, e)
-	case role.RouterHeard:
-		for _, h := range s.mobiles {
-			s.carryOut(h.machine, h.machine.Handle(now, e))
-		}
-	case role.NeighborHeard:
-		s.broadcast(now, e)
-	case role.MessageReceived:
-		s.message(now, e)
-	case role.TunnelRefused:
-		for _, h := range s.mobiles {
-			s.carryOut(h.machine, h.machine.Handle(now, e))
-		}
-	case role.Timeout, role.Stop:
-		s.broadcast(now, e)
-	}
-}
-
-func (s *Shell) broadcast(now time.Time, e role.Event) {
-	s.machines(func(m role.Machine) { s.carryOut(m, m.Handle(now, e)) })
-}
-
-// message gives a Mobility Header message to the role it is addressed to.
-func (s *Shell) message(now time.Time, e role.MessageReceived) {
-	if _, unknown := e.Packet.Message.(mip6.UnknownMessage); unknown {
-		s.carryOut(nil, s.refusals.unknownType(now, e.Packet))
-		return
-	}
-	taken := false
-	for _, h := range s.agents {
-		if h.takes(e.Packet) {
-			taken = true
-			s.carryOut(h.machine, h.machine.Handle(now, e))
-		}
-	}
-	for _, h := range s.mobiles {
-		if h.takes(e.Packet) {
-			taken = true
-			s.carryOut(h.machine, h.machine.Handle(now, e))
-		}
-	}
-	if !taken {
-		s.dropped(role.Dropped{Reason: role.DropUnexpected, From: e.Packet.From()})
-	}
-}
-
-// stopRoles asks every mobile to de-register.
+// stopRoles asks every mobile to de-register, and the others to end.
 func (s *Shell) stopRoles(now time.Time) {
-	s.successors = nil
+	s.successors, s.formed = nil, nil
 	for _, h := range s.mobiles {
 		h.ending = true
-		s.carryOut(h.machine, h.machine.Handle(now, role.Stop{}))
 	}
+	s.broadcast(now, role.Stop{})
 }
 
-// reap forgets mobiles that have ended, and begins those that waited for the
-// end of their predecessor with the same home address.
+// reap follows up every event: it forgets mobiles that have ended, begins those
+// that waited for the end of their predecessor with the same home address, and
+// changes what depends on which mobiles there are and where.
 func (s *Shell) reap(now time.Time) {
+	s.handOverHomes(now)
 	kept := s.mobiles[:0]
 	for _, h := range s.mobiles {
 		if !h.ending || !h.machine.Done() {
@@ -194,12 +144,11 @@ func (s *Shell) reap(now time.Time) {
 		}
 	}
 	s.successors = slices.DeleteFunc(s.successors, func(c config.MobileNode) bool { return s.lives(homeOf(c)) })
+	s.steer(now)
 }
 
 // hosts reports whether a mobile with a home address is here, ending or not.
-func (s *Shell) hosts(home netip.Addr) bool {
-	return slices.ContainsFunc(s.mobiles, func(h *mobileHost) bool { return homeOf(h.config) == home })
-}
+func (s *Shell) hosts(home netip.Addr) bool { return s.mobileAt(home) != nil }
 
 // lives reports whether one is here that is not ending.
 func (s *Shell) lives(home netip.Addr) bool {

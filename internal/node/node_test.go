@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,6 +94,12 @@ func start(t *testing.T, text string, prepare ...func(*nstest.Space)) *running {
 	for _, p := range prepare {
 		p(here)
 	}
+	return startIn(t, here, there, text)
+}
+
+// startIn is start in a namespace that is there.
+func startIn(t *testing.T, here, there *nstest.Space, text string) *running {
+	t.Helper()
 	dir := t.TempDir()
 	r := &running{T: t, space: here, peer: there, file: filepath.Join(dir, "roam6"), log: new(buffer), ended: make(chan error, 1)}
 	socket := filepath.Join(dir, "s")
@@ -209,18 +213,7 @@ func TestStartAndStop(t *testing.T) {
 	if during := leftovers(t, r.space); !strings.Contains(during, "link roam6") {
 		t.Errorf("no tunnel device while it runs:\n%s", during)
 	}
-	var page string
-	r.space.Do(func() error {
-		c, err := net.Dial("tcp", "[::1]:9706")
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		fmt.Fprint(c, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
-		b, err := io.ReadAll(c)
-		page = string(b)
-		return err
-	})
+	page := r.scrape()
 	for _, want := range []string{"HTTP/1.1 200", `roam6_build_info{version="test"} 1`, "roam6_bindings 0", "roam6_router_advertisements_sent_total"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the metrics lack %q:\n%s", want, page)

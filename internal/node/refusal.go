@@ -16,7 +16,7 @@ import (
 // headers that are wrong (§9.2). A node has one, because the rate is the
 // node's. It is pure; the zero value is ready.
 type refusals struct {
-	bindingErrors, parameterProblems limit.Limiter
+	bindingErrors, parameterProblems, registrations limit.Limiter
 }
 
 // refusalRate is that of ICMPv6 errors as RFC 4443 §2.4 (f) recommends for a
@@ -47,6 +47,28 @@ func (r *refusals) unknownType(now time.Time, p mip6.Packet) []role.Action {
 		Destination: p.Source,
 		Message:     mip6.BindingError{Status: mip6.BindingErrorUnknownMHType, Home: home},
 	}})
+}
+
+// homeRegistration answers a binding update that takes this node for a home
+// agent, which it is not (RFC 6275 §10.3.1: status 131). Nothing in it is
+// authenticated, and nothing comes of it.
+func (r *refusals) homeRegistration(now time.Time, p mip6.Packet, u mip6.BindingUpdate) []role.Action {
+	dropped := role.Dropped{Reason: role.DropUnexpected, From: p.From()}
+	if !answerable(p.Source, p.Destination) || p.HomeAddress.IsValid() && !p.HomeAddress.IsGlobalUnicast() {
+		return []role.Action{dropped}
+	}
+	if !r.registrations.Allow(now, refusalRate) {
+		return []role.Action{role.Dropped{Reason: role.DropRateLimited, From: p.From()}}
+	}
+	const status = mip6.StatusHomeRegistrationNotSupported
+	return []role.Action{
+		dropped,
+		role.Acknowledged{Status: status, Sent: true},
+		role.Send{Packet: mip6.Packet{
+			Source: p.Destination, Destination: p.Source, RouteHome: p.HomeAddress,
+			Message: mip6.BindingAcknowledgement{Status: status, Sequence: u.Sequence},
+		}},
+	}
 }
 
 // Sizes for an ICMPv6 error (RFC 4443 §2.4 (c), §3.4).

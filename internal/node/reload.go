@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"roam6/ha"
 	"roam6/internal/config"
 	"roam6/internal/role"
 )
@@ -47,6 +46,10 @@ func (s *Shell) apply(now time.Time, c *config.Config) {
 	s.tellRestarts(old, c)
 	s.applyMobiles(now, c)
 	s.applyAgents(now, c)
+	if s.correspondent != nil {
+		s.carryOut(s.correspondent, s.correspondent.Reconfigure(now, correspondentConfig(c.Correspondent)))
+	}
+	s.steerDue = true
 	s.applyAdvertisements(c)
 	s.forwarding()
 	s.log.Info("configuration reloaded", "mobiles", len(s.mobiles), "home_agents", len(s.agents), "advertised", len(s.advertised))
@@ -56,7 +59,7 @@ func (s *Shell) apply(now time.Time, c *config.Config) {
 func (s *Shell) tellRestarts(old, c *config.Config) {
 	a, b := old.Globals, c.Globals
 	a.LogLevel, b.LogLevel = 0, 0
-	needsPlane := len(c.MobileNodes)+len(c.HomeAgents) > 0 && s.plane == nil
+	needsPlane := mobility(c) && s.plane == nil
 	if a != b || old.Metrics != c.Metrics || needsPlane {
 		s.log.Warn("a change of the configuration takes effect when roam6 is restarted", "section", "globals or metrics")
 	}
@@ -65,10 +68,11 @@ func (s *Shell) tellRestarts(old, c *config.Config) {
 // applyMobiles ends the mobile nodes that are gone, changes those that stay,
 // and begins those that are new. Their home address tells which is which.
 func (s *Shell) applyMobiles(now time.Time, c *config.Config) {
+	mobiles := s.wantedMobiles(c)
 	for _, h := range s.mobiles {
-		i := slices.IndexFunc(c.MobileNodes, func(m config.MobileNode) bool { return homeOf(m) == homeOf(h.config) })
+		i := slices.IndexFunc(mobiles, func(m config.MobileNode) bool { return homeOf(m) == homeOf(h.config) })
 		if i >= 0 {
-			if actions, ok := h.reconfigure(now, c.MobileNodes[i]); ok {
+			if actions, ok := h.reconfigure(now, mobiles[i]); ok {
 				s.carryOut(h.machine, actions)
 				continue
 			}
@@ -82,7 +86,7 @@ func (s *Shell) applyMobiles(now time.Time, c *config.Config) {
 	if s.plane == nil {
 		return
 	}
-	for _, m := range c.MobileNodes {
+	for _, m := range mobiles {
 		if !s.lives(homeOf(m)) {
 			s.successors = append(s.successors, m) // begins when its predecessor has ended, or now
 		}
@@ -100,16 +104,17 @@ func (s *Shell) begin(now time.Time, c config.MobileNode) {
 // applyAgents does the same for home agents, which their section's name tells
 // apart; their bindings survive.
 func (s *Shell) applyAgents(now time.Time, c *config.Config) {
+	s.forgetDeprecated(c)
 	kept := s.agents[:0]
 	for _, h := range s.agents {
 		i := slices.IndexFunc(c.HomeAgents, func(a config.HomeAgent) bool { return a.Name == h.config.Name })
 		if i < 0 {
-			empty := agentConfig(h.config, nil)
+			empty := agentConfig(h.config, nil, s.deprecatedSince(now, h.config.Name))
 			s.carryOut(h.machine, h.machine.Reconfigure(now, empty)) // ends every binding
 			continue
 		}
 		h.config = c.HomeAgents[i]
-		s.carryOut(h.machine, h.machine.Reconfigure(now, agentConfig(h.config, c.Mobiles)))
+		s.carryOut(h.machine, h.machine.Reconfigure(now, agentConfig(h.config, c.Mobiles, s.deprecatedSince(now, h.config.Name))))
 		kept = append(kept, h)
 	}
 	clear(s.agents[len(kept):])
@@ -121,7 +126,7 @@ func (s *Shell) applyAgents(now time.Time, c *config.Config) {
 		if slices.ContainsFunc(s.agents, func(h *agentHost) bool { return h.config.Name == a.Name }) {
 			continue
 		}
-		h := &agentHost{machine: ha.New(agentConfig(a, c.Mobiles)), config: a}
+		h := s.newAgentHost(now, a, c.Mobiles)
 		s.agents = append(s.agents, h)
 		s.introduce(now, h.machine)
 	}

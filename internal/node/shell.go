@@ -6,7 +6,8 @@
 // One goroutine, eventRunLoop, owns the roles and all maps of the Shell that
 // are not said to be guarded otherwise. Around it:
 //
-//	the packet socket of signalling     decodes, posts MessageReceived
+//	the packet socket of signalling     decodes, posts MessageReceived, ICMPReceived, PeerRefused
+//	the data plane's                    post TrafficSeen, TunnelSilent and the like
 //	one per link of neighbour discovery decodes, posts; solicitations go to the advertiser
 //	one per advertised link             owns an nd.Advertiser and sends
 //	the watcher of links                posts LinkChanged and LinkGone
@@ -28,14 +29,13 @@ import (
 	"syscall"
 	"time"
 
-	"roam6/ha"
+	"roam6/cn"
 	"roam6/internal/config"
 	"roam6/internal/control"
 	"roam6/internal/metrics"
 	"roam6/internal/mhsock"
 	"roam6/internal/role"
 	"roam6/internal/rtnl"
-	"roam6/mip6"
 	"roam6/overlay"
 	"roam6/overlay/tun"
 )
@@ -64,14 +64,22 @@ type Shell struct {
 	successors []config.MobileNode // wait until one with their home address has ended
 	holders    holders
 	agents     []*agentHost
-	links      map[int]role.Link
-	conns      map[int]*linkConn
-	advertised map[string]advertisement
-	refused    map[netip.Prefix]bool // mobile network prefixes that the home agent does not take
-	leaving    []*advertiser         // sending their final advertisements
-	handovers  handovers
-	refusals   refusals
-	buffer     []byte
+	// correspondent is nil where nothing has to do with Mobile IPv6.
+	correspondent *cn.Correspondent
+	formed        []formed
+	handOver      bool // a formed home address has settled: see handOverHomes
+	inner         innerShares
+	steered       []rtnl.Steering
+	steerDue      bool                           // steered may not be right any more
+	deprecated    map[deprecatedPrefix]time.Time // when it was first seen
+	links         map[int]role.Link
+	conns         map[int]*linkConn
+	advertised    map[string]advertisement
+	refused       map[netip.Prefix]bool // mobile network prefixes that the home agent does not take
+	leaving       []*advertiser         // sending their final advertisements
+	handovers     handovers
+	refusals      refusals
+	buffer        []byte
 
 	advertisersMu sync.Mutex
 	advertisers   map[int]*advertiser // by link
@@ -80,10 +88,18 @@ type Shell struct {
 	state      *rtnl.State
 	sysctls    *rtnl.Sysctls
 	watcher    *rtnl.Watcher
-	signalling *mhsock.Conn
+	signalling signalling
 	plane      overlay.Plane
 	control    *control.Server
 	scrape     net.Listener
+}
+
+// signalling is where messages go out; see mhsock.Conn.
+type signalling interface {
+	Send(packet []byte, link int, source netip.Addr) error
+	JoinAnycast(link int, a netip.Addr) error
+	LeaveAnycast(link int, a netip.Addr) error
+	Close() error
 }
 
 // Options are what the command line decides.
@@ -112,7 +128,7 @@ func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (
 		links: make(map[int]role.Link), conns: make(map[int]*linkConn),
 		refused:     make(map[netip.Prefix]bool),
 		advertisers: make(map[int]*advertiser), advertised: advertisements(c),
-		local: new(rtnl.LocalAddresses),
+		local: new(rtnl.LocalAddresses), deprecated: make(map[deprecatedPrefix]time.Time),
 	}
 	defer func() {
 		if err != nil {
@@ -135,7 +151,7 @@ func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (
 	if s.state, err = rtnl.NewState(rtnl.StateOptions{Log: log, Local: s.local}); err != nil {
 		return nil, err
 	}
-	if len(c.MobileNodes)+len(c.HomeAgents) > 0 {
+	if mobility(c) {
 		if err := s.openMobility(); err != nil {
 			return nil, err
 		}
@@ -148,27 +164,43 @@ func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (
 		s.mobiles = append(s.mobiles, newMobileHost(m, rand.Uint64()))
 	}
 	for _, h := range c.HomeAgents {
-		s.agents = append(s.agents, &agentHost{machine: ha.New(agentConfig(h, c.Mobiles)), config: h})
+		s.agents = append(s.agents, s.newAgentHost(s.started, h, c.Mobiles))
 	}
 	s.forwarding()
 	return s, nil
 }
 
-// openMobility opens what only mobile nodes and home agents need.
-func (s *Shell) openMobility() (err error) {
+// openMobility opens what only the roles of Mobile IPv6 need.
+func (s *Shell) openMobility() error {
 	plane, err := tun.Open(tun.Config{
 		Device: s.config.Globals.TunnelDevice, Log: s.log, Refuse: len(s.config.HomeAgents) > 0,
+		Local:   s.local.Contains,
 		Refused: func(home netip.Addr) { s.post(role.TunnelRefused{Home: home}) },
+		Silent:  func(home netip.Addr) { s.post(role.TunnelSilent{Home: home}) },
+		TrafficSeen: func(home, peer netip.Addr, side overlay.Side) {
+			s.post(role.TrafficSeen{Home: home, Peer: peer, Side: side})
+		},
+		UnknownHomeAddress: func(source, destination, home netip.Addr) {
+			s.post(role.UnknownHomeAddress{Source: source, Destination: destination, Home: home})
+		},
 	})
 	if err != nil {
 		return err
 	}
 	s.plane = plane
+	s.correspondent = cn.New(correspondentConfig(s.config.Correspondent))
 	if err := s.state.SetHomeLink(plane.Link()); err != nil {
 		return err
 	}
-	s.signalling, err = mhsock.Open(mhsock.Options{Log: s.log, Local: s.local.Contains, Deliver: s.deliver})
-	return err
+	conn, err := mhsock.Open(mhsock.Options{
+		Log: s.log, Mark: tun.DefaultMark, Local: s.local.Contains, Deliver: s.deliver, ICMP: s.deliverICMP,
+		Refused: func(local, peer netip.Addr) { s.post(role.PeerRefused{Local: local, Peer: peer}) },
+	})
+	if err != nil {
+		return err
+	}
+	s.signalling = conn
+	return nil
 }
 
 // forwarding switches IPv6 forwarding on where a role forwards.
@@ -265,41 +297,6 @@ func (s *Shell) managedUplink() func(string) bool {
 		}
 	}
 	return func(name string) bool { return names[name] }
-}
-
-// deliver decodes a captured packet and posts it. It runs in the signalling
-// socket's goroutine.
-func (s *Shell) deliver(packet []byte, link int) {
-	p, err := mip6.ParsePacket(packet)
-	if err != nil {
-		s.metrics.Dropped(malformed(err))
-		s.log.LogAttrs(context.Background(), slog.LevelDebug, "message dropped", slog.String("reason", err.Error()))
-		s.refuse(packet, err)
-		return
-	}
-	s.post(role.MessageReceived{Link: link, Packet: p})
-}
-
-// refuse answers a packet with a wrong header, if that is due (RFC 6275 §9.2).
-func (s *Shell) refuse(packet []byte, err error) {
-	var p *mip6.ParseError
-	if !errors.As(err, &p) {
-		return
-	}
-	if code, pointer, ok := p.ParameterProblem(); ok {
-		if b := s.refusals.parameterProblem(time.Now(), packet, code, pointer); b != nil {
-			_ = s.signalling.Send(b, 0, netip.Addr{}) // counted there
-		}
-	}
-}
-
-// malformed tells a bad checksum from other damage.
-func malformed(err error) role.DropReason {
-	var p *mip6.ParseError
-	if errors.As(err, &p) && p.Reason == mip6.ReasonChecksum {
-		return role.DropChecksum
-	}
-	return role.DropMalformed
 }
 
 // close takes everything back, in the reverse order of open. It serves a Shell

@@ -2,13 +2,10 @@ package node
 
 import (
 	"context"
-	"net/netip"
 	"time"
 
-	"roam6/internal/binding"
 	"roam6/internal/control"
 	"roam6/internal/metrics"
-	"roam6/mip6"
 	"roam6/mn"
 )
 
@@ -30,11 +27,21 @@ func (s *Shell) document(now time.Time, t control.Topic) control.Document {
 			d.Updates = append(d.Updates, control.UpdateOf(h.machine.Snapshot(now)))
 		}
 		return d
+	case control.TopicHomeAgents:
+		return s.homeAgents(now)
+	case control.TopicPrefixes:
+		return s.prefixes(now)
+	case control.TopicUplinks:
+		d := control.Uplinks{Uplinks: []control.MobileUplink{}}
+		for _, h := range s.mobiles {
+			d.Uplinks = append(d.Uplinks, control.UplinksOf(h.machine.Snapshot(now))...)
+		}
+		return d
 	case control.TopicTunnels:
 		if s.plane == nil {
-			return control.TunnelsOf("", nil, nil, now)
+			return control.TunnelsOf("", nil, nil, nil, now)
 		}
-		return control.TunnelsOf(s.plane.Name(), s.plane.Tunnels(), s.plane.Drops(), now)
+		return control.TunnelsOf(s.plane.Name(), s.plane.Tunnels(), s.plane.Routes(), s.plane.Drops(), now)
 	case control.TopicHandovers:
 		d := control.Handovers{Handovers: []control.Handover{}}
 		for _, h := range s.handovers.last {
@@ -47,36 +54,6 @@ func (s *Shell) document(now time.Time, t control.Topic) control.Document {
 	return nil
 }
 
-func (s *Shell) bindings(now time.Time) control.Bindings {
-	d := control.Bindings{Bindings: []control.Binding{}}
-	for _, h := range s.agents {
-		for _, b := range h.machine.Bindings() {
-			x := control.Binding{
-				HomeAgent: h.config.Name, Mobile: b.Mobile, HomeAddress: b.Home, State: b.State.String(),
-				CareOf: []control.CareOf{}, Prefixes: append([]netip.Prefix{}, b.Prefixes...), Router: b.Flags&mip6.UpdateMobileRouter != 0,
-				Sequence: uint16(b.Sequence), Granted: control.Seconds(b.Lifetime.Duration()),
-				Created: control.Time{Time: b.Created}, Age: age(now, b.Created),
-				Updated: control.Time{Time: b.Updated}, UpdateAge: age(now, b.Updated),
-			}
-			if b.State == binding.Active {
-				x.Remaining = control.Seconds(max(b.Expires.Sub(now), 0))
-			}
-			for _, p := range b.Paths {
-				x.CareOf = append(x.CareOf, control.CareOf{Address: p.Remote, BID: p.BID, Port: p.RemotePort})
-			}
-			d.Bindings = append(d.Bindings, x)
-		}
-	}
-	return d
-}
-
-func age(now, t time.Time) control.Milliseconds {
-	if t.IsZero() {
-		return 0
-	}
-	return control.Milliseconds(max(now.Sub(t), 0))
-}
-
 func (s *Shell) stats(now time.Time) control.Stats {
 	sent, received := s.metrics.Acknowledgements()
 	d := control.Stats{
@@ -84,6 +61,7 @@ func (s *Shell) stats(now time.Time) control.Stats {
 		MessagesDropped:  control.MessagesDroppedOf(s.metrics.MessagesDropped()),
 		PacketsDropped:   map[string]uint64{},
 		Acknowledgements: control.AcknowledgementsOf(sent, received),
+		Messages:         []control.Messages{},
 		Daemon: control.DaemonStats{
 			RouterAdvertisementsSent: s.metrics.Advertisements(),
 			NetlinkOverruns:          s.watcher.Counters().Resubscribed,
@@ -95,6 +73,12 @@ func (s *Shell) stats(now time.Time) control.Stats {
 		for r, n := range s.plane.Drops() {
 			d.PacketsDropped[r.String()] = n
 		}
+	}
+	for _, m := range s.metrics.Messages() {
+		d.Messages = append(d.Messages, control.Messages{Role: m.Role.String(), Type: m.Type, Sent: m.Sent, Received: m.Received})
+	}
+	if s.correspondent != nil {
+		d.Correspondent = &control.CorrespondentStats{Enabled: s.config.Correspondent.Enabled, Bindings: s.correspondent.Stats().Bindings}
 	}
 	for _, h := range s.mobiles {
 		if d.Mobile == nil {
@@ -143,9 +127,12 @@ func (m metricsSource) State(ctx context.Context) (metrics.State, error) {
 			x := h.machine.Stats()
 			state.Agents = append(state.Agents, metrics.Agent{Name: h.config.Name, Bindings: x.Bindings, Duplicates: x.Duplicates})
 		}
+		if m.s.correspondent != nil {
+			state.CorrespondentBindings = m.s.correspondent.Stats().Bindings
+		}
 		if m.s.plane != nil {
 			state.Plane = m.s.plane.Name()
-			state.Tunnels, state.Drops = m.s.plane.Tunnels(), m.s.plane.Drops()
+			state.Tunnels, state.Routes, state.Drops = m.s.plane.Tunnels(), m.s.plane.Routes(), m.s.plane.Drops()
 		}
 	})
 	return state, err

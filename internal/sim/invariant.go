@@ -42,9 +42,14 @@ func (w *World) checkAlways() {
 	for _, m := range w.mobiles {
 		defaults := 0
 		for r := range m.kernel.routes {
-			if r.destination.Bits() == 0 {
+			if r.destination.Bits() == 0 && !r.from.IsValid() {
 				defaults++
 			}
+		}
+		home := m.config.HomeAddress
+		_, tunnel := m.kernel.tunnels[overlay.Key{Home: home, Side: overlay.MobileSide}]
+		if defaults > 0 && !tunnel && !m.kernel.has(1, home) && !m.kernel.has(2, home) {
+			w.fail("%s has a default route and neither a tunnel nor its home address: its network's packets leave beside", m.config.Name)
 		}
 		if defaults > 1 {
 			w.fail("%s has %d default routes", m.config.Name, defaults)
@@ -57,30 +62,31 @@ func (w *World) checkAlways() {
 // nothing else is left.
 func (w *World) CheckConverged() {
 	for _, m := range w.mobiles {
-		if m.stopped || m.at == nil || !m.up {
+		p := m.best()
+		if m.stopped || p == nil {
 			continue
 		}
 		home := m.config.HomeAddress
 		up, down := m.kernel.tunnels[overlay.Key{Home: home, Side: overlay.MobileSide}], w.agent.kernel.tunnels[overlay.Key{Home: home, Side: overlay.AgentSide}]
-		if m.at.home {
+		if p.at.home {
 			if len(up.Paths)+len(down.Paths) != 0 {
 				w.fail("%s is at home and has tunnels %v and %v", m.config.Name, up.Paths, down.Paths)
 			}
-			w.checkAddresses(m, map[netip.Addr]int{home: uplink})
+			w.checkAddresses(m, map[netip.Addr]int{home: p.index})
 			continue
 		}
 		if len(up.Paths) == 0 || len(down.Paths) == 0 {
-			w.fail("%s at %s has no tunnel: mobile side %v, agent side %v", m.config.Name, m.at.name, up.Paths, down.Paths)
+			w.fail("%s at %s has no tunnel: mobile side %v, agent side %v", m.config.Name, p.at.name, up.Paths, down.Paths)
 			continue
 		}
 		careOf := up.Paths[0].Local
-		if careOf != down.Paths[0].Remote || !m.at.prefix.Contains(careOf) {
-			w.fail("%s at %s: mobile sends from %v, home agent sends to %v", m.config.Name, m.at.name, careOf, down.Paths[0].Remote)
+		if careOf != down.Paths[0].Remote || !p.at.prefix.Contains(careOf) {
+			w.fail("%s at %s: mobile sends from %v, home agent sends to %v", m.config.Name, p.at.name, careOf, down.Paths[0].Remote)
 		}
 		if s := m.role.Snapshot(w.now); !s.Update.Registered || s.Update.CareOf != careOf || s.Lost {
-			w.fail("%s at %s believes: %+v", m.config.Name, m.at.name, s.Update)
+			w.fail("%s at %s believes: %+v", m.config.Name, p.at.name, s.Update)
 		}
-		w.checkAddresses(m, map[netip.Addr]int{home: 0, careOf: uplink})
+		w.checkAddresses(m, map[netip.Addr]int{home: 0, careOf: p.index})
 	}
 }
 
@@ -94,6 +100,25 @@ func (w *World) checkAddresses(m *mobile, want map[netip.Addr]int) {
 	}
 	for a, link := range want {
 		w.fail("%s has no %v on link %d", m.config.Name, a, link)
+	}
+}
+
+// CheckStopped asserts that the end of the mobiles leaves nothing in their
+// kernels.
+func (w *World) CheckStopped() {
+	for _, m := range w.mobiles {
+		if !m.role.Done() {
+			w.fail("%s does not end", m.config.Name)
+		}
+		for a := range m.kernel.addresses {
+			w.fail("%s leaves %v on link %d", m.config.Name, a.prefix, a.link)
+		}
+		for r := range m.kernel.routes {
+			w.fail("%s leaves the route %+v", m.config.Name, r)
+		}
+		for key := range m.kernel.tunnels {
+			w.fail("%s leaves the tunnel of %v", m.config.Name, key.Home)
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ type address struct {
 
 type route struct {
 	destination netip.Prefix
+	from        netip.Prefix
 	link        int
 	via         netip.Addr
 }
@@ -64,7 +65,7 @@ func (k *kernel) carryOut(a role.Action) bool {
 	return true
 }
 
-func routeKey(r role.Route) route { return route{r.Destination, r.Link, r.Via} }
+func routeKey(r role.Route) route { return route{r.Destination, r.From, r.Link, r.Via} }
 
 // has reports whether an address is assigned to a link; link 0 is the data
 // plane's device.

@@ -16,21 +16,21 @@ func (w *World) fromMobile(m *mobile, actions []role.Action) {
 		}
 		switch a := a.(type) {
 		case role.Send:
-			w.sendFromMobile(m, a.Packet)
+			w.sendFromMobile(m, a)
 		case role.SolicitRouter:
-			if r := m.at; r != nil && !r.silent {
-				w.overAir(r, m, func() { w.advertise(r, m) })
+			if r := m.port(a.Link).at; r != nil && !r.silent {
+				w.overAir(r, m, func(*port) { w.advertise(r, m) })
 			}
 		case role.ProbeNeighbor:
-			if r := m.at; r != nil && r.addr == a.Target && !r.silent {
-				w.overAir(r, m, func() {
-					w.overAir(r, m, func() {
-						w.toMobile(m, role.NeighborHeard{Link: uplink, From: r.addr, Target: r.addr, Solicited: true})
+			if r := m.port(a.Link).at; r != nil && (r.addr == a.Target || r.global == a.Target) && !r.silent {
+				w.overAir(r, m, func(*port) {
+					w.overAir(r, m, func(p *port) {
+						w.toMobile(m, role.NeighborHeard{Link: p.index, From: a.Target, Target: a.Target, Solicited: true})
 					})
 				})
 			}
 		case role.ProbeAddress:
-			w.probeFromMobile(m, a.Addr)
+			w.probeFromMobile(m, a)
 		case role.HandoverDone:
 			m.done++
 			w.Trace("%v %s handover %v -> %v (%v)", w.since(), m.config.Name, a.Handover.From.CareOf, a.Handover.To.CareOf, a.Handover.Trigger)
@@ -43,19 +43,19 @@ func (w *World) fromMobile(m *mobile, actions []role.Action) {
 }
 
 // probeFromMobile asks the cell whether an address is taken.
-func (w *World) probeFromMobile(m *mobile, addr netip.Addr) {
-	cell := m.at
+func (w *World) probeFromMobile(m *mobile, a role.ProbeAddress) {
+	cell, addr := m.port(a.Link).at, a.Addr
 	if cell == nil {
 		return
 	}
 	answer := func(from netip.Addr) {
-		w.overAir(cell, m, func() { w.toMobile(m, role.NeighborHeard{Link: uplink, From: from, Target: addr}) })
+		w.overAir(cell, m, func(p *port) { w.toMobile(m, role.NeighborHeard{Link: p.index, From: from, Target: addr}) })
 	}
 	if cell.home && w.agent.kernel.defended[addr] {
 		answer(agentLocal)
 	}
 	for _, other := range w.mobiles {
-		if other != m && other.at == cell && other.kernel.has(uplink, addr) {
+		if p := other.on(cell); other != m && p != nil && other.kernel.has(p.index, addr) {
 			answer(addr)
 		}
 	}
@@ -63,16 +63,17 @@ func (w *World) probeFromMobile(m *mobile, addr netip.Addr) {
 
 // sendFromMobile takes a packet from a mobile to the home agent, if the access
 // network lets its source pass (ingress filtering).
-func (w *World) sendFromMobile(m *mobile, p mip6.Packet) {
-	cell := m.at
-	if cell == nil || !m.up {
+func (w *World) sendFromMobile(m *mobile, s role.Send) {
+	p, port := s.Packet, m.port(s.Link)
+	cell := port.at
+	if cell == nil || !port.up {
 		return
 	}
 	if !cell.prefix.Contains(p.Source) {
 		return // it does not know yet that it moved: ingress filtering
 	}
-	if !m.kernel.has(uplink, p.Source) {
-		w.fail("%s sent from %v, which is not assigned", m.config.Name, p.Source)
+	if !m.kernel.has(s.Link, p.Source) {
+		w.fail("%s sent from %v, which is not on link %d", m.config.Name, p.Source, s.Link)
 		return
 	}
 	q, ok := w.overWire(p)
@@ -104,7 +105,7 @@ func (w *World) fromAgent(actions []role.Action) {
 			w.sendFromAgent(a.Packet)
 		case role.ProbeAddress:
 			for _, m := range w.mobiles {
-				if m.at != nil && m.at.home && m.up && m.kernel.has(uplink, a.Addr) {
+				if p := m.on(w.access[0]); p != nil && p.up && m.kernel.has(p.index, a.Addr) {
 					w.after(time.Millisecond, func() {
 						w.toAgent(role.NeighborHeard{Link: homeLink, From: a.Addr, Target: a.Addr})
 					})
@@ -130,10 +131,12 @@ func (w *World) sendFromAgent(p mip6.Packet) {
 	}
 	w.transmit(homePrefix.Contains(q.Destination), func() {
 		for _, m := range w.mobiles {
-			if m.at == nil || !m.up || !m.at.prefix.Contains(q.Destination) || !m.kernel.has(uplink, q.Destination) {
-				continue
+			for _, p := range m.ports {
+				if p.at == nil || !p.up || !p.at.prefix.Contains(q.Destination) || !m.kernel.has(p.index, q.Destination) {
+					continue
+				}
+				w.overAir(p.at, m, func(p *port) { w.toMobile(m, role.MessageReceived{Link: p.index, Packet: q}) })
 			}
-			w.overAir(m.at, m, func() { w.toMobile(m, role.MessageReceived{Link: uplink, Packet: q}) })
 		}
 	})
 }

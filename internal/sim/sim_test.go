@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"roam6/internal/role"
 )
 
 // run plays one random world: mobiles ride between cells while the network has
@@ -24,10 +26,14 @@ func run(t *testing.T, seed uint64, trace bool) *World {
 		m := w.mobiles[r.IntN(len(w.mobiles))]
 		switch p := r.Float64(); {
 		case p < 0.80:
-			w.Move(m, w.access[r.IntN(len(w.access))], time.Duration(r.IntN(500))*time.Millisecond, r.IntN(4) > 0)
-		case p < 0.85:
+			w.Move(m, m.ports[r.IntN(len(m.ports))], w.access[r.IntN(len(w.access))], time.Duration(r.IntN(500))*time.Millisecond, r.IntN(4) > 0)
+		case p < 0.82:
+			w.toMobile(m, role.TunnelSilent{Home: m.config.HomeAddress})
+		case p < 0.84:
+			w.toMobile(m, role.TunnelRefused{Home: m.config.HomeAddress})
+		case p < 0.87:
 			w.partitioned = !w.partitioned
-		case p < 0.90:
+		case p < 0.91:
 			w.Trace("%v home agent restarts", w.since())
 			w.startAgent()
 		case p < 0.95:
@@ -46,15 +52,24 @@ func run(t *testing.T, seed uint64, trace bool) *World {
 		a.silent = false
 	}
 	for _, m := range w.mobiles {
-		w.Move(m, w.access[r.IntN(len(w.access))], 10*time.Millisecond, true)
+		for _, p := range m.ports {
+			w.Move(m, p, w.access[r.IntN(len(w.access))], 10*time.Millisecond, true)
+		}
 	}
 	w.Run(settle)
 	w.CheckConverged()
+	for _, m := range w.mobiles {
+		w.toMobile(m, role.Stop{})
+	}
+	w.Run(5 * time.Second)
+	w.CheckStopped()
 	return w
 }
 
-// Thousands of random rides hold the invariants (see invariant.go). A failing
-// seed is run again with its trace.
+// Thousands of random rides hold the invariants (see invariant.go), and their end
+// leaves nothing. A failing seed is run again with its trace.
+//
+// Covers: B2, B3, B9.
 func TestRandomRides(t *testing.T) {
 	seeds := uint64(2000)
 	if testing.Short() {
@@ -85,7 +100,8 @@ func TestDeterministic(t *testing.T) {
 		w := NewWorld(42, 3, 3, Faults{Loss: 0.1, Delay: 20 * time.Millisecond, Jitter: 5 * time.Millisecond})
 		w.Trace = r.trace
 		for i := range 10 {
-			w.Move(w.mobiles[i%3], w.access[i%4], 50*time.Millisecond, true)
+			m := w.mobiles[i%3]
+			w.Move(m, m.ports[i%len(m.ports)], w.access[i%4], 50*time.Millisecond, true)
 			w.Run(3 * time.Second)
 		}
 		*into = r.lines
@@ -105,7 +121,7 @@ func TestDeterministic(t *testing.T) {
 func TestInvariantsNotice(t *testing.T) {
 	w := NewWorld(7, 2, 1, Faults{Delay: 10 * time.Millisecond})
 	m := w.mobiles[0]
-	w.Move(m, w.access[1], 0, true)
+	w.Move(m, m.ports[0], w.access[1], 0, true)
 	w.Run(10 * time.Second)
 	w.CheckConverged()
 	if f := w.Failures(); len(f) > 0 {

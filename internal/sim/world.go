@@ -64,27 +64,59 @@ type accessRouter struct {
 	name     string
 	prefix   netip.Prefix
 	addr     netip.Addr // link-local
+	global   netip.Addr // told by the R bit; invalid: not told
 	ethernet [6]byte
 	interval time.Duration
 	silent   bool
 	home     bool
 }
 
-// mobile is a mobile router's node with one uplink, index 1.
+// mobile is a mobile router's node with one uplink or two, of which the first is
+// preferred.
 type mobile struct {
-	role     *mr.Router
-	config   mr.Config
-	kernel   kernel
-	wake     time.Time
+	role    *mr.Router
+	config  mr.Config
+	kernel  kernel
+	wake    time.Time
+	ports   []*port
+	stopped bool
+	done    int // handovers completed
+}
+
+// port is an uplink of a mobile.
+type port struct {
+	index    int
+	name     string
 	at       *accessRouter // nil: out of reach
 	up       bool          // carrier
 	ethernet [6]byte
-	stopped  bool
 	moves    int
-	done     int // handovers completed
 }
 
-const uplink = 1
+// port returns the uplink with an index.
+func (m *mobile) port(index int) *port { return m.ports[index-1] }
+
+// on returns the uplink by which a mobile is in a cell, or nil. The home link and
+// the access networks are cells.
+func (m *mobile) on(a *accessRouter) *port {
+	for _, p := range m.ports {
+		if p.at == a {
+			return p
+		}
+	}
+	return nil
+}
+
+// best is the preferred uplink that works, or nil.
+func (m *mobile) best() *port {
+	for _, p := range m.ports {
+		if p.up && p.at != nil {
+			return p
+		}
+	}
+	return nil
+}
+
 const homeLink = 1
 
 var (
@@ -106,6 +138,9 @@ func NewWorld(seed uint64, routers, mobiles int, faults Faults) *World {
 			ethernet: [6]byte{2, 0, 0, 0, 0xa, byte(i)},
 			interval: time.Second,
 		}
+		if i%2 == 1 {
+			a.global = a.prefix.Addr().Next()
+		}
 		if i == 0 {
 			a.name, a.prefix, a.addr, a.home = "home", homePrefix, agentLocal, true
 		}
@@ -118,12 +153,15 @@ func NewWorld(seed uint64, routers, mobiles int, faults Faults) *World {
 		prefix := netip.MustParsePrefix(fmt.Sprintf("2001:db8:%x::/64", 0x100+i))
 		sa := mip6.SecurityAssociation{SPI: 256 + uint32(i), Key: mip6.SharedKey{byte(i), 1, 2, 3}}
 		config.Mobiles = append(config.Mobiles, ha.Mobile{Name: fmt.Sprintf("m%d", i), HomeAddress: home, SA: &sa, Prefixes: []netip.Prefix{prefix}, Router: true})
-		m := &mobile{kernel: newKernel(), ethernet: [6]byte{2, 0, 0, 0, 1, byte(i)}}
+		m := &mobile{kernel: newKernel()}
+		for j := range 1 + i%2 {
+			m.ports = append(m.ports, &port{index: j + 1, name: fmt.Sprintf("up%d", j), ethernet: [6]byte{2, 0, 0, 0, byte(1 + j), byte(i)}})
+			m.config.Uplinks = append(m.config.Uplinks, fmt.Sprintf("up%d", j))
+		}
 		m.config.Name = fmt.Sprintf("m%d", i)
 		m.config.HomeAddress, m.config.HomePrefix, m.config.HomeAgents = home, homePrefix, []netip.Addr{agentAddr}
 		m.config.SA, m.config.Timestamps = &sa, i%2 == 0
 		m.config.Lifetime = 120 * time.Second
-		m.config.Uplinks = []string{"up0"}
 		m.config.Seed = seed + uint64(i)
 		m.config.Mode, m.config.Prefixes = mr.Explicit, []netip.Prefix{prefix}
 		if i%3 == 2 {
@@ -151,34 +189,37 @@ func (w *World) startAgent() {
 // crash, when what its kernel held is swept as the shell does.
 func (w *World) startMobile(m *mobile) {
 	m.role, m.kernel, m.wake, m.stopped = mr.New(m.config), newKernel(), time.Time{}, false
-	w.link(m)
+	for _, p := range m.ports {
+		w.link(m, p)
+	}
 }
 
-// link tells a mobile the state of its uplink.
-func (w *World) link(m *mobile) {
-	local := netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 15: m.ethernet[5] + 2})
-	w.toMobile(m, role.LinkChanged{Link: role.Link{Index: uplink, Name: "up0", Up: m.up, MTU: 1500, Ethernet: m.ethernet, LinkLocal: local}})
+// link tells a mobile the state of an uplink.
+func (w *World) link(m *mobile, p *port) {
+	local := netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 14: byte(p.index), 15: p.ethernet[5] + 2})
+	w.toMobile(m, role.LinkChanged{Link: role.Link{Index: p.index, Name: p.name, Up: p.up, MTU: 1500, Ethernet: p.ethernet, LinkLocal: local}})
 }
 
-// Move takes a mobile to an access router: the carrier goes, and comes back
-// after gap. Without events the link stays up all the time.
-func (w *World) Move(m *mobile, to *accessRouter, gap time.Duration, events bool) {
-	w.Trace("%v %s moves to %s", w.since(), m.config.Name, to.name)
-	m.moves++
-	move := m.moves
-	m.at = nil
-	if events && m.up {
-		m.up = false
-		w.link(m)
+// Move takes an uplink of a mobile to an access router: the carrier goes, and
+// comes back after gap. Without events the link stays up all the time. A mobile
+// is not in one cell twice.
+func (w *World) Move(m *mobile, p *port, to *accessRouter, gap time.Duration, events bool) {
+	w.Trace("%v %s moves %s to %s", w.since(), m.config.Name, p.name, to.name)
+	p.moves++
+	move := p.moves
+	p.at = nil
+	if events && p.up {
+		p.up = false
+		w.link(m, p)
 	}
 	w.after(gap, func() {
-		if m.moves != move {
+		if p.moves != move || m.on(to) != nil {
 			return // it moved on meanwhile
 		}
-		m.at = to
-		if events || !m.up {
-			m.up = true
-			w.link(m)
+		p.at = to
+		if events || !p.up {
+			p.up = true
+			w.link(m, p)
 		}
 	})
 }
@@ -198,7 +239,7 @@ func (w *World) advertiseLater(a *accessRouter) {
 	w.after(a.interval/2+time.Duration(w.random.Int64N(int64(a.interval/2))), func() {
 		if !a.silent {
 			for _, m := range w.mobiles {
-				if m.at == a {
+				if m.on(a) != nil {
 					w.advertise(a, m)
 				}
 			}
@@ -215,20 +256,22 @@ func (w *World) advertise(a *accessRouter, m *mobile) {
 	}
 	if a.home {
 		ra.Prefixes[0].Prefix, ra.Prefixes[0].RouterAddress = netip.PrefixFrom(agentAddr, 64), true
+	} else if a.global.IsValid() {
+		ra.Prefixes[0].Prefix, ra.Prefixes[0].RouterAddress = netip.PrefixFrom(a.global, 64), true
 	}
-	w.overAir(a, m, func() {
-		w.toMobile(m, role.RouterHeard{Link: uplink, Router: a.addr, RA: ra})
+	w.overAir(a, m, func(p *port) {
+		w.toMobile(m, role.RouterHeard{Link: p.index, Router: a.addr, RA: ra})
 	})
 }
 
 // overAir carries something between a router and a mobile in its cell.
-func (w *World) overAir(a *accessRouter, m *mobile, deliver func()) {
+func (w *World) overAir(a *accessRouter, m *mobile, deliver func(*port)) {
 	if w.random.Float64() < w.faults.Loss {
 		return
 	}
 	w.after(time.Millisecond, func() {
-		if m.at == a && m.up {
-			deliver()
+		if p := m.on(a); p != nil && p.up {
+			deliver(p)
 		}
 	})
 }

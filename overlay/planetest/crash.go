@@ -31,16 +31,21 @@ func Main(m *testing.M, open Open) {
 
 // victim opens an engine with a tunnel, says so, and waits to be killed.
 func victim(side string, open Open) error {
-	e, err := open(slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	e, err := open(Options{Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 	if err != nil {
 		return err
 	}
 	w := &world{}
-	t := w.tunnel(overlay.AgentSide, 0)
-	if side == "mobile" {
-		t = w.tunnel(overlay.MobileSide, 0)
+	changes := map[string][]overlay.Change{
+		"agent": {{Set: w.tunnel(overlay.AgentSide, 0)}},
+		"mobile": {{Set: w.tunnel(overlay.MobileSide, 0)}, {Optimise: &overlay.Route{
+			Pair: overlay.Pair{Home: homeAddress, Peer: correspondentAddress, Side: overlay.MobileSide}, CareOf: firstCareOf,
+		}}},
+		"correspondent": {{Optimise: &overlay.Route{
+			Pair: overlay.Pair{Home: homeAddress, Peer: correspondentAddress, Side: overlay.CorrespondentSide}, CareOf: firstCareOf,
+		}}},
 	}
-	if err := e.Apply([]overlay.Change{{Set: t}}); err != nil {
+	if err := e.Apply(changes[side]); err != nil {
 		return err
 	}
 	fmt.Println("ready")
@@ -52,19 +57,20 @@ func victim(side string, open Open) error {
 // left: nothing is there twice, everything works, and nothing remains at the end.
 func crash(t *testing.T, open Open) {
 	w := newWorld(t)
-	before := map[*nstest.Space]string{w.agent: Snapshot(w.agent), w.mobile: Snapshot(w.mobile)}
+	before := map[*nstest.Space]string{w.agent: Snapshot(w.agent), w.mobile: Snapshot(w.mobile), w.correspondent: Snapshot(w.correspondent)}
 	for _, c := range []struct {
 		s    *nstest.Space
 		side string
-	}{{w.agent, "agent"}, {w.mobile, "mobile"}} {
+	}{{w.agent, "agent"}, {w.mobile, "mobile"}, {w.correspondent, "correspondent"}} {
 		killed(t, c.s, c.side, open)
 	}
 	w.openBoth(open)
+	correspondentEngine := w.open(w.correspondent, open)
 	w.attach(0)
 	correspondent, node := w.udp(w.correspondent, correspondentAddress), w.udp(w.node, nodeAddress)
 	w.passes(correspondent, node)
 	w.passes(node, correspondent)
-	for s, e := range map[*nstest.Space]Engine{w.agent: w.agentEngine, w.mobile: w.mobileEngine} {
+	for s, e := range map[*nstest.Space]Engine{w.agent: w.agentEngine, w.mobile: w.mobileEngine, w.correspondent: correspondentEngine} {
 		if err := e.Close(); err != nil {
 			t.Errorf("close: %v", err)
 		}
@@ -102,7 +108,7 @@ func killed(t *testing.T, s *nstest.Space, side string, open Open) {
 	if line == "ready\n" {
 		alive := Snapshot(s)
 		err := s.Try(func() error {
-			second, err := open(slog.New(slog.DiscardHandler))
+			second, err := open(Options{Log: slog.New(slog.DiscardHandler)})
 			if err == nil {
 				second.Close()
 			}

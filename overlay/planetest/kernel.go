@@ -81,6 +81,18 @@ func routeInto(s *nstest.Space, destination string, link int) error {
 	return s.Handle.RouteAdd(&netlink.Route{Dst: d, LinkIndex: link})
 }
 
+// routeAway undoes routeInto.
+func (w *world) routeAway(s *nstest.Space, destination string, link int) {
+	w.t.Helper()
+	d, err := netlink.ParseIPNet(destination)
+	if err == nil {
+		err = s.Handle.RouteDel(&netlink.Route{Dst: d, LinkIndex: link})
+	}
+	if err != nil {
+		w.t.Fatalf("remove route to %s: %v", destination, err)
+	}
+}
+
 func setSocketOption(c *net.UDPConn, level, option, value int) error {
 	raw, err := c.SyscallConn()
 	if err != nil {
@@ -99,7 +111,7 @@ func (w *world) discover(s *nstest.Space, from, to *net.UDPConn, limit int) (mtu
 	w.t.Helper()
 	var c *net.UDPConn
 	s.Do(func() (err error) {
-		c, err = net.DialUDP("udp6", nil, net.UDPAddrFromAddrPort(addrPort(to)))
+		c, err = net.DialUDP("udp6", net.UDPAddrFromAddrPort(netip.AddrPortFrom(addrPort(from).Addr(), 0)), net.UDPAddrFromAddrPort(addrPort(to)))
 		return err
 	})
 	defer c.Close()

@@ -34,6 +34,17 @@ func Run(t *testing.T, open Open) {
 		{"Failures", failures},
 		{"Close", closing},
 		{"Crash", crash},
+		{"Optimised", optimisedRoute},
+		{"OptimisedMobiles", mobiles},
+		{"OptimisedMTU", optimisedMTU},
+		{"OptimisedUnreachable", optimisedUnreachable},
+		{"OptimisedSwap", optimisedSwap},
+		{"OptimisedHostile", hostile},
+		{"OptimisedMany", manyRoutes},
+		{"OptimisedFailures", optimisedFailures},
+		{"OptimisedClose", optimisedClose},
+		{"Watch", watching},
+		{"Silence", silent},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open) })
 	}
@@ -281,49 +292,8 @@ func swap(t *testing.T, open Open) {
 	w.passes(node, correspondent)
 
 	const packets, moves = 6000, 30
-	type result struct {
-		name string
-		lost int
-	}
-	results := make(chan result, 2)
 	sent := make(chan struct{}, 2*packets)
-	stream := func(name string, from, to *net.UDPConn) {
-		go func() {
-			b := make([]byte, 8)
-			for i := range packets {
-				binary.BigEndian.PutUint64(b, uint64(i))
-				if _, err := from.WriteToUDPAddrPort(b, addrPort(to)); err != nil {
-					t.Errorf("%s: %v", name, err)
-				}
-				sent <- struct{}{}
-				time.Sleep(20 * time.Microsecond)
-			}
-		}()
-		go func() {
-			seen := make([]bool, packets)
-			b := make([]byte, 64)
-			for n := 0; n < packets; {
-				_ = to.SetReadDeadline(time.Now().Add(2 * time.Second))
-				if m, err := to.Read(b); err != nil {
-					break
-				} else if m == 8 {
-					if i := binary.BigEndian.Uint64(b); i < packets && !seen[i] {
-						seen[i] = true
-						n++
-					}
-				}
-			}
-			lost := 0
-			for _, ok := range seen {
-				if !ok {
-					lost++
-				}
-			}
-			results <- result{name, lost}
-		}()
-	}
-	stream("down", correspondent, node)
-	stream("up", node, correspondent)
+	down, up := stream(t, correspondent, node, packets, sent), stream(t, node, correspondent, packets, sent)
 	for i := range moves {
 		for range 2 * packets / (moves + 1) {
 			<-sent
@@ -339,12 +309,46 @@ func swap(t *testing.T, open Open) {
 			}
 		}
 	}
-	for range 2 {
-		if r := <-results; r.lost != 0 {
+	for name, lost := range map[string]<-chan int{"down": down, "up": up} {
+		if n := <-lost; n != 0 {
 			t.Errorf("%s: %d of %d packets lost over %d swaps; drops: agent %v, mobile %v",
-				r.name, r.lost, packets, moves, w.agentEngine.Drops(), w.mobileEngine.Drops())
+				name, n, packets, moves, w.agentEngine.Drops(), w.mobileEngine.Drops())
 		}
 	}
+}
+
+// stream sends numbered datagrams and tells how many did not arrive.
+func stream(t *testing.T, from, to *net.UDPConn, packets int, sent chan<- struct{}) (lost <-chan int) {
+	go func() {
+		b := make([]byte, 8)
+		for i := range packets {
+			binary.BigEndian.PutUint64(b, uint64(i))
+			if _, err := from.WriteToUDPAddrPort(b, addrPort(to)); err != nil {
+				t.Errorf("from %v: %v", from.LocalAddr(), err)
+			}
+			sent <- struct{}{}
+			time.Sleep(20 * time.Microsecond)
+		}
+	}()
+	result := make(chan int, 1)
+	go func() {
+		seen := make([]bool, packets)
+		missing := packets
+		b := make([]byte, 64)
+		for missing > 0 {
+			_ = to.SetReadDeadline(time.Now().Add(2 * time.Second))
+			m, err := to.Read(b)
+			if err != nil {
+				break
+			}
+			if i := binary.BigEndian.Uint64(b); m == 8 && i < uint64(packets) && !seen[i] {
+				seen[i] = true
+				missing--
+			}
+		}
+		result <- missing
+	}()
+	return result
 }
 
 // Many bindings are installed and removed in one batch each, and the kernel

@@ -70,53 +70,70 @@ func transfer(t *testing.T, open Open) {
 // connect makes a TCP connection between two namespaces.
 func (w *world) connect(from, to *nstest.Space, at netip.Addr) (sender, receiver *net.TCPConn) {
 	w.t.Helper()
-	var l *net.TCPListener
-	to.Do(func() (err error) {
-		l, err = net.ListenTCP("tcp6", net.TCPAddrFromAddrPort(netip.AddrPortFrom(at, 0)))
-		return err
-	})
-	defer l.Close()
-	from.Do(func() error {
-		c, err := net.DialTCP("tcp6", nil, l.Addr().(*net.TCPAddr))
-		sender = c
-		return err
-	})
-	_ = l.SetDeadline(time.Now().Add(patience))
-	receiver, err := l.AcceptTCP()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.t.Cleanup(func() { sender.Close(); receiver.Close() })
-	return sender, receiver
+	return w.connectFrom(from, netip.Addr{}, to, at)
 }
 
 // Throughput measures TCP through the tunnel, from the correspondent to a node
 // in the mobile network and back, against plain routing along the same nodes in
 // the same run, and reports the ratio: over links that pass aggregates of 64 KB
-// on as they are, which is plain routing's best case, and over plain wires.
+// on as they are, which is plain routing's best case, and over plain wires. The
+// same for an optimised route, between the correspondent and the home address,
+// against the care-of address, and for the tunnel that it spares.
 func Throughput(b *testing.B, open Open) {
 	b.Run("Aggregates", func(b *testing.B) { throughput(b, open, true) })
 	b.Run("Wires", func(b *testing.B) { throughput(b, open, false) })
+	b.Run("OptimisedAggregates", func(b *testing.B) { optimisedThroughput(b, open, true) })
+	b.Run("OptimisedWires", func(b *testing.B) { optimisedThroughput(b, open, false) })
+}
+
+// wires makes the links of a world plain ones.
+func (w *world) wires() {
+	w.t.Helper()
+	for _, l := range []struct {
+		space *nstest.Space
+		name  string
+	}{{w.correspondent, "up"}, {w.agent, "cn"}, {w.agent, "mr1"}, {w.mobile, "wan1"}, {w.mobile, "lan"}, {w.node, "up"}} {
+		if err := withoutOffloads(l.space, l.name); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// period is how long each rate is measured.
+const period = 500 * time.Millisecond
+
+func optimisedThroughput(b *testing.B, open Open, offloads bool) {
+	w := optimise(makeWorld(b, false), open)
+	if !offloads {
+		w.wires()
+	}
+	var plain, optimised, tunnel [2]float64
+	rates := func(into *[2]float64, at netip.Addr) {
+		into[0] += w.rate(w.correspondent, netip.Addr{}, w.mobile, at, period)
+		into[1] += w.rate(w.mobile, at, w.correspondent, correspondentAddress, period)
+	}
+	for b.Loop() {
+		rates(&plain, firstCareOf)
+		rates(&tunnel, homeAddress)
+		w.bind(0)
+		rates(&optimised, homeAddress)
+		w.unbind()
+	}
+	compare(b, "tunnel", plain, tunnel)
+	compare(b, "optimised", plain, optimised)
+	logDrops(b, w.correspondentEngine, w.mobileEngine)
 }
 
 func throughput(b *testing.B, open Open, offloads bool) {
 	w := makeWorld(b, false)
 	w.openBoth(open)
 	if !offloads {
-		for _, l := range []struct {
-			space *nstest.Space
-			name  string
-		}{{w.correspondent, "up"}, {w.agent, "cn"}, {w.agent, "mr1"}, {w.mobile, "wan1"}, {w.mobile, "lan"}, {w.node, "up"}} {
-			if err := withoutOffloads(l.space, l.name); err != nil {
-				b.Fatal(err)
-			}
-		}
+		w.wires()
 	}
-	const period = 500 * time.Millisecond
 	var plain, tunnel [2]float64
 	rates := func(into *[2]float64) {
-		into[0] += w.rate(w.correspondent, w.node, nodeAddress, period)
-		into[1] += w.rate(w.node, w.correspondent, correspondentAddress, period)
+		into[0] += w.rate(w.correspondent, netip.Addr{}, w.node, nodeAddress, period)
+		into[1] += w.rate(w.node, netip.Addr{}, w.correspondent, correspondentAddress, period)
 	}
 	w.agent.Route(networkPrefix.String(), "2001:db8:1::2", "mr1") // behind the tunnel's route
 	for b.Loop() {
@@ -125,14 +142,23 @@ func throughput(b *testing.B, open Open, offloads bool) {
 		rates(&tunnel)
 		w.detach()
 	}
+	compare(b, "tunnel", plain, tunnel)
+	logDrops(b, w.agentEngine, w.mobileEngine)
+}
+
+// compare reports sums of rates, down and up, against those of plain routing.
+func compare(b *testing.B, name string, plain, measured [2]float64) {
 	n := float64(b.N)
 	for i, direction := range []string{"down", "up"} {
 		b.ReportMetric(plain[i]/n*8/1e9, "plain-"+direction+"-Gbit/s")
-		b.ReportMetric(tunnel[i]/n*8/1e9, "tunnel-"+direction+"-Gbit/s")
-		b.ReportMetric(tunnel[i]/plain[i], direction+"-ratio")
+		b.ReportMetric(measured[i]/n*8/1e9, name+"-"+direction+"-Gbit/s")
+		b.ReportMetric(measured[i]/plain[i], name+"-"+direction+"-ratio")
 	}
 	b.ReportMetric(0, "ns/op") // says nothing here
-	for _, e := range []Engine{w.agentEngine, w.mobileEngine} {
+}
+
+func logDrops(b *testing.B, engines ...Engine) {
+	for _, e := range engines {
 		drops := e.Drops()
 		for _, r := range overlay.DropReasons() {
 			if drops[r] > 0 {
@@ -142,9 +168,9 @@ func throughput(b *testing.B, open Open, offloads bool) {
 	}
 }
 
-// rate returns octets per second of one TCP connection.
-func (w *world) rate(from, to *nstest.Space, at netip.Addr, period time.Duration) float64 {
-	sender, receiver := w.connect(from, to, at)
+// rate returns octets per second of one TCP connection. source may be invalid.
+func (w *world) rate(from *nstest.Space, source netip.Addr, to *nstest.Space, at netip.Addr, period time.Duration) float64 {
+	sender, receiver := w.connectFrom(from, source, to, at)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -30,8 +30,19 @@ type Engine interface {
 	Link() int
 }
 
+// Options are what an engine is opened with.
+type Options struct {
+	Log *slog.Logger
+	// Local reports whether an address is this node's.
+	Local func(netip.Addr) bool
+	// Reports of the engine, called from its goroutines.
+	TrafficSeen        func(home, peer netip.Addr, side overlay.Side)
+	Silent             func(home netip.Addr)
+	UnknownHomeAddress func(source, destination, home netip.Addr)
+}
+
 // Open opens an engine in the calling thread's network namespace.
-type Open func(*slog.Logger) (Engine, error)
+type Open func(Options) (Engine, error)
 
 // Addresses of the world.
 var (
@@ -109,11 +120,15 @@ func makeWorld(t testing.TB, core bool) *world {
 }
 
 // open opens an engine in a namespace.
-func (w *world) open(s *nstest.Space, open Open) Engine {
+func (w *world) open(s *nstest.Space, open Open) Engine { return w.openWith(s, open, Options{}) }
+
+// openWith opens an engine with options but for the log.
+func (w *world) openWith(s *nstest.Space, open Open, o Options) Engine {
 	w.t.Helper()
+	o.Log = slog.New(slog.NewTextHandler(testWriter{w.t}, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var e Engine
 	s.Do(func() (err error) {
-		e, err = open(slog.New(slog.NewTextHandler(testWriter{w.t}, &slog.HandlerOptions{Level: slog.LevelDebug})))
+		e, err = open(o)
 		return err
 	})
 	return e

@@ -21,13 +21,24 @@ func (e *Engine) Apply(changes []overlay.Change) error {
 	}
 	var failures []error
 	var plan plan
+	e.forgetDeparted(e.now())
 	for _, c := range changes {
-		if c.Set == nil {
+		switch {
+		case c.Set != nil:
+			if err := e.set(c.Set, &plan); err != nil {
+				failures = append(failures, fmt.Errorf("tunnel of %v: %w", c.Set.Home, err))
+			}
+		case c.Optimise != nil:
+			if err := e.optimise(c.Optimise, &plan); err != nil {
+				failures = append(failures, fmt.Errorf("optimised route between %v and %v: %w", c.Optimise.Home, c.Optimise.Peer, err))
+			}
+		case c.Deoptimise != nil:
+			e.deoptimise(*c.Deoptimise, &plan)
+		default:
 			e.remove(c.Remove, &plan)
-		} else if err := e.set(c.Set, &plan); err != nil {
-			failures = append(failures, fmt.Errorf("tunnel of %v: %w", c.Set.Home, err))
 		}
 	}
+	e.steer(&plan)
 	failures = append(failures, plan.carryOut(e.netlink)...)
 	return errors.Join(failures...)
 }
@@ -41,19 +52,15 @@ func (e *Engine) set(s *overlay.Tunnel, plan *plan) error {
 	}
 	paths := make([]*path, 0, len(s.Paths))
 	for _, p := range s.Paths {
-		mtu := e.config.PathMTU
-		if p.Link != 0 {
-			if m, err := linkMTU(e.socket(), p.Link); err == nil {
-				mtu = min(mtu, m)
-			}
-		}
-		paths = append(paths, newPath(p, mtu))
+		paths = append(paths, newPath(p, e.firstMTU(p.Link)))
 	}
 	t, ok := e.tunnels[s.Key]
 	if !ok {
-		t = &tunnel{key: s.Key, since: time.Now()}
+		t = &tunnel{key: s.Key, home: addressOf(s.Home), since: time.Now()}
 		e.tunnels[s.Key] = t
 	}
+	t.watch.Store(s.Watch)
+	t.silence.heard() // another path may have more to say
 	t.paths.Store(t.paths.Load().swap(paths, e.now(), e.config.Grace))
 	trie := e.table.side(s.Side)
 	for _, p := range inner {
@@ -151,20 +158,23 @@ type plan struct {
 	steps    []step // for each request
 }
 
+// step is what a request is part of.
 type step struct {
-	tunnel *tunnel
+	tunnel *tunnel    // nil: an optimised route
+	home   netip.Addr // of that; invalid: the rule of all
 	prefix netip.Prefix
 	adds   bool
+	done   *bool // to be undone, so that it is tried again
 }
 
 func (p *plan) install(k *kernel, t *tunnel, prefix netip.Prefix) {
 	t.installed = append(t.installed, prefix)
-	p.add(k.install(t.key.Side, prefix), step{t, prefix, true})
+	p.add(k.install(t.key.Side, prefix), step{tunnel: t, home: t.key.Home, prefix: prefix, adds: true})
 }
 
 func (p *plan) uninstall(k *kernel, t *tunnel, prefix netip.Prefix) {
 	t.installed = slices.DeleteFunc(t.installed, func(q netip.Prefix) bool { return q == prefix })
-	p.add(k.uninstall(t.key.Side, prefix), step{t, prefix, false})
+	p.add(k.uninstall(t.key.Side, prefix), step{tunnel: t, home: t.key.Home, prefix: prefix})
 }
 
 func (p *plan) add(requests []request, s step) {
@@ -176,18 +186,41 @@ func (p *plan) add(requests []request, s step) {
 func (p *plan) carryOut(n *netlink) (failures []error) {
 	n.commit(p.requests, func(i int, err error) {
 		s := p.steps[i]
-		verb := "remove"
-		if s.adds {
-			verb = "install"
-			if errors.Is(err, unix.EEXIST) {
-				err = fmt.Errorf("%w: somebody else's is in the way", err)
-			}
-			// To be tried again with the next Set.
-			s.tunnel.installed = slices.DeleteFunc(s.tunnel.installed, func(q netip.Prefix) bool { return q == s.prefix })
-		} else if gone(err) {
+		if !s.adds && gone(err) {
 			return
 		}
-		failures = append(failures, fmt.Errorf("tunnel of %v: %s route or rule of %v: %w", s.tunnel.key.Home, verb, s.prefix, err))
+		if s.adds && errors.Is(err, unix.EEXIST) {
+			err = fmt.Errorf("%w: somebody else's is in the way", err)
+		}
+		s.failed()
+		failures = append(failures, fmt.Errorf("%v: %w", s, err))
 	})
 	return failures
+}
+
+// failed notes that what the step adds is to be tried again with the next Set or
+// Optimise.
+func (s step) failed() {
+	switch {
+	case !s.adds:
+	case s.tunnel != nil:
+		s.tunnel.installed = slices.DeleteFunc(s.tunnel.installed, func(q netip.Prefix) bool { return q == s.prefix })
+	default:
+		*s.done = false
+	}
+}
+
+func (s step) String() string {
+	verb := "remove"
+	if s.adds {
+		verb = "install"
+	}
+	switch {
+	case s.tunnel != nil:
+		return fmt.Sprintf("tunnel of %v: %s route or rule of %v", s.home, verb, s.prefix)
+	case s.home.IsValid():
+		return fmt.Sprintf("optimised routes of %v: %s route to %v", s.home, verb, s.prefix)
+	default:
+		return "optimised routes: " + verb + " rule"
+	}
 }

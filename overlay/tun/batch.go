@@ -4,7 +4,7 @@ const (
 	// maximumInnerHeaders bounds the headers of an aggregate that are copied into
 	// each of its packets: IPv6, some extension headers, TCP with all its options.
 	maximumInnerHeaders = 192
-	maximumHeaders      = headerLength + fragmentLength + limitLength + maximumInnerHeaders
+	maximumHeaders      = headerLength + fragmentLength + limitLength + maximumInnerHeaders + routeHeaderLength + homeHeaderLength
 )
 
 // datagram is one outer packet: headers built here, and the payload where it

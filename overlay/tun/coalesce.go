@@ -23,6 +23,8 @@ type item struct {
 	more   [][]byte // payloads of the packets joined to it
 	flow   bool     // may be joined
 	closed bool     // nothing more may be joined
+	given  bool     // virtio is what is left to do for the packet
+	virtio virtioHeader
 	// of a flow:
 	payload int // where the payload begins in the packet
 	segment int // payload of the first packet
@@ -55,9 +57,17 @@ const (
 
 // add takes a packet, behind receiveHeadroom free octets. It must stay where it
 // is until reset. There is room for as many as the coalescer was made for.
-func (c *coalescer) add(buffer []byte) {
+func (c *coalescer) add(buffer []byte) { c.addItem(buffer, virtioHeader{}, false) }
+
+// addGiven is add for a packet that came with a virtio header.
+func (c *coalescer) addGiven(buffer []byte, h virtioHeader) { c.addItem(buffer, h, true) }
+
+func (c *coalescer) addItem(buffer []byte, h virtioHeader, given bool) {
 	packet := buffer[receiveHeadroom:]
-	payload, ok := flowPacket(packet)
+	ok, payload := h.gso == gsoNone && h.flags&virtioNeedsChecksum == 0, 0
+	if ok {
+		payload, ok = flowPacket(packet)
+	}
 	if ok && c.join(packet, payload) {
 		return
 	}
@@ -66,7 +76,7 @@ func (c *coalescer) add(buffer []byte) {
 	}
 	it := &c.items[c.n]
 	c.n++
-	it.head, it.flow, it.closed = buffer, ok, false
+	it.head, it.flow, it.closed, it.given, it.virtio = buffer, ok, false, given, h
 	if ok {
 		it.payload, it.segment, it.total = payload, len(packet)-payload, len(packet)
 		it.next = sequence(packet) + uint32(it.segment)
@@ -161,6 +171,8 @@ func (c *coalescer) finish(it *item) (head []byte, ok bool) {
 		binary.BigEndian.PutUint16(packet[offsetPayloadLength:], uint16(it.total-headerLength))
 		binary.NativeEndian.PutUint16(packet[headerLength+offsetTCPChecksum:],
 			fold(pseudoSum(packet[offsetSource:], it.total-headerLength, protocolTCP)))
+	} else if it.given {
+		h = it.virtio
 	} else if !it.flow {
 		if h, ok = c.received(packet); !ok {
 			return nil, false

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"roam6/overlay"
 )
 
 // Defaults of Config.
@@ -26,6 +28,10 @@ const (
 	DefaultRouteMetric = 64
 	// DefaultPathMTU is assumed until a link or a router on the way says less.
 	DefaultPathMTU = 1500
+	// DefaultMark and DefaultMarkMask tell the engine's packets from others, whose
+	// marks use the lower bits.
+	DefaultMark     = 0x62750000
+	DefaultMarkMask = 0xffff0000
 	// DefaultGrace is how long packets from a former care-of address are accepted.
 	DefaultGrace = 2 * time.Second
 )
@@ -35,8 +41,8 @@ type Config struct {
 	Device        string       // name of the TUN device
 	Log           *slog.Logger // nil: silent
 	RouteProtocol int          // 5–255; one engine at a time may use it in a namespace
-	RulePriority  int          // of the first of two priorities in a row
-	Table         int          // routing table
+	RulePriority  int          // of the first of three priorities in a row
+	Table         int          // routing table; the next one belongs to the engine, too
 	RouteMetric   int          // of routes to inner prefixes on the agent's side
 	PathMTU       int          // octets, at least 1280
 	Grace         time.Duration
@@ -48,9 +54,31 @@ type Config struct {
 	// Refuse tells the senders of packets that belong to no tunnel so: for home
 	// agents, whose mobiles register again then.
 	Refuse bool
-	// Refused is called when the other end of a mobile's tunnel refused a packet,
-	// from a goroutine of the engine. Anybody can forge that.
+	// Mark is the firewall mark (SO_MARK) of all packets the engine sends, and
+	// MarkMask its bits. The kernel's part of optimised routes on the correspondent's
+	// side does not apply to packets with the highest of these bits.
+	Mark, MarkMask uint32
+	// Local reports whether an address is this node's; several goroutines call it.
+	// Without it no packet is taken for one to this node that no binding or tunnel
+	// is about.
+	Local func(netip.Addr) bool
+
+	// What the engine reports. The functions are called from its goroutines, must
+	// be quick and must not call the engine; nil: not reported. Anybody can forge
+	// what causes them, so that they are called at a limited rate.
+
+	// Refused: the other end of a mobile's tunnel refused a packet.
 	Refused func(home netip.Addr)
+	// TrafficSeen: a packet passed between a home address and a peer, through a
+	// tunnel with Watch (MobileSide) or along an optimised route. Once for a pair in
+	// overlay.TrafficInterval; where very many talk at a time, perhaps more often.
+	TrafficSeen func(home, peer netip.Addr, side overlay.Side)
+	// Silent: a mobile's tunnel has taken packets for overlay.SilenceInterval, and
+	// nothing came back to the home address by any way.
+	Silent func(home netip.Addr)
+	// UnknownHomeAddress: a packet to this node carried a Home Address option that
+	// no binding permits (RFC 6275 §9.3.1).
+	UnknownHomeAddress func(source, destination, home netip.Addr)
 }
 
 func (c *Config) complete() error {
@@ -64,6 +92,8 @@ func (c *Config) complete() error {
 	c.RouteMetric = cmp.Or(c.RouteMetric, DefaultRouteMetric)
 	c.PathMTU = cmp.Or(c.PathMTU, DefaultPathMTU)
 	c.Grace = cmp.Or(c.Grace, DefaultGrace)
+	c.Mark = cmp.Or(c.Mark, DefaultMark)
+	c.MarkMask = cmp.Or(c.MarkMask, DefaultMarkMask)
 	c.Batch = cmp.Or(c.Batch, 32)
 	c.SocketBuffer = cmp.Or(c.SocketBuffer, 4<<20)
 	for _, check := range []struct {
@@ -71,8 +101,8 @@ func (c *Config) complete() error {
 		v, least, most int
 	}{
 		{"route protocol", c.RouteProtocol, unix.RTPROT_STATIC + 1, 255},
-		{"rule priority", c.RulePriority, 1, 32764},
-		{"table", c.Table, 1, 1<<31 - 1},
+		{"rule priority", c.RulePriority, 1, 32763},
+		{"table", c.Table, 1, 1<<31 - 2},
 		{"route metric", c.RouteMetric, 1, 1<<31 - 1},
 		{"path MTU", c.PathMTU, minimumMTU, 65535},
 		{"batch", c.Batch, 1, 1024},
@@ -82,9 +112,14 @@ func (c *Config) complete() error {
 			return fmt.Errorf("tun data plane: %s %d is not between %d and %d", check.name, check.v, check.least, check.most)
 		}
 	}
-	switch c.Table {
-	case unix.RT_TABLE_MAIN, unix.RT_TABLE_LOCAL, unix.RT_TABLE_DEFAULT:
-		return fmt.Errorf("tun data plane: table %d is the system's: choose another", c.Table)
+	for _, table := range []int{c.Table, c.Table + 1} {
+		switch table {
+		case unix.RT_TABLE_MAIN, unix.RT_TABLE_LOCAL, unix.RT_TABLE_DEFAULT:
+			return fmt.Errorf("tun data plane: table %d is the system's: choose another", table)
+		}
+	}
+	if c.Mark&^c.MarkMask != 0 {
+		return fmt.Errorf("tun data plane: mark %#x has bits that are not in its mask %#x", c.Mark, c.MarkMask)
 	}
 	return nil
 }

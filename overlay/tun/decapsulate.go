@@ -9,7 +9,7 @@ import (
 // decapsulator turns received tunnel packets into packets for the device
 // (RFC 2473 §3.3). Of one goroutine.
 type decapsulator struct {
-	*table
+	arrivals
 	joined *coalescer
 }
 
@@ -32,6 +32,19 @@ func (d *decapsulator) packet(buffer []byte, o outer, now time.Duration) overlay
 		return overlay.DropCongestion
 	}
 	t.decapsulated.add(1, len(packet))
-	d.joined.add(buffer[:receiveHeadroom+len(packet)])
+	if t.key.Side == overlay.MobileSide {
+		d.watch.received(t, packet, now)
+	}
+	buffer = buffer[:receiveHeadroom+len(packet)]
+	switch packet[offsetNextHeader] {
+	case protocolDestinationOptions, protocolRouting, protocolHopByHop:
+		// From a mobile that has bound itself to a home address which the tunnel is of.
+		removed, _, reason := d.take(packet, now)
+		if reason != 0 {
+			return reason
+		}
+		buffer = buffer[removed:]
+	}
+	d.joined.add(buffer)
 	return 0
 }

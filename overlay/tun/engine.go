@@ -1,14 +1,18 @@
 // Package tun is the data plane engine in user space: a TUN device, raw sockets
-// and two goroutines that carry packets between them, IPv6 in IPv6 (RFC 2473).
-// It runs wherever there is a TUN device.
+// and goroutines that carry packets between them, IPv6 in IPv6 (RFC 2473) or with
+// the headers of route optimisation (RFC 6275 §9.3, §11.3). It runs wherever there
+// is a TUN device, on a kernel without Mobile IPv6.
 //
-// The kernel routes inner packets into the device (kernel.go). From there
-// sendRunLoop reads them, aggregates of TCP among them, finds their tunnel
-// (table.go), puts a tunnel header before each (encapsulate.go) and sends them
-// in batches (send.go). receiveRunLoop reads tunnel packets from a raw socket,
-// checks where they come from, and writes the inner packets to the device,
-// joined into aggregates again (decapsulate.go, coalesce.go). errorRunLoop hears
-// ICMPv6 errors about tunnel packets (icmp.go).
+// The kernel routes packets into the device (kernel.go). From there sendRunLoop
+// reads them, aggregates of TCP among them, finds their course (course.go,
+// table.go), puts a tunnel header before each (encapsulate.go) or the headers of
+// an optimised route into it (insert.go, direct.go) and sends them in batches
+// (send.go). receiveRunLoop reads tunnel packets from a raw socket, checks where
+// they come from, and writes the inner packets to the device, joined into
+// aggregates again (decapsulate.go, coalesce.go). captureRunLoop does the same
+// with packets of optimised routes from a packet socket (capture.go, arrive.go,
+// strip.go): the kernel sees nothing but home addresses. errorRunLoop hears
+// ICMPv6 errors about what was sent (icmp.go, quoted.go).
 //
 // What decides about packets is free of I/O and does not allocate. A tunnel is
 // found through tries whose nodes do not change and its paths through one
@@ -35,17 +39,26 @@ type Engine struct {
 	netlink *netlink
 	device  *device
 	sender  *sender
-	receive *receiver
-	icmp    int // socket, -1 if there is none
-	stop    int // eventfd that ends the loops
+	receive *receiver // of tunnel packets
+	capture *receiver // of packets of optimised routes
+	lookups *netlink  // of the sending goroutine
+	icmp    int       // socket, -1 if there is none
+	stop    int       // eventfd that ends the loops
 	errors  *bucket
 	start   time.Time
 	loops   sync.WaitGroup
 	table   table
+	reports *reporter
+	marks   bool // the engine's packets carry a mark
 
-	mu      sync.Mutex // held by one who changes tunnels
-	tunnels map[overlay.Key]*tunnel
-	closed  bool
+	mu       sync.Mutex // held by one who changes tunnels or routes
+	tunnels  map[overlay.Key]*tunnel
+	routes   map[overlay.Pair]*optimised
+	leads    map[led]*lead
+	bound    int         // leads of the correspondent side
+	steered  bool        // the rule for them is there
+	departed []departure // in the order of time
+	closed   bool
 }
 
 var _ overlay.Plane = (*Engine)(nil)
@@ -58,7 +71,11 @@ func Open(c Config) (_ *Engine, err error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	e := &Engine{config: c, tunnels: make(map[overlay.Key]*tunnel), start: time.Now(), errors: newBucket(200, 100), icmp: -1, stop: -1}
+	e := &Engine{
+		config: c, start: time.Now(), errors: newBucket(200, 100), reports: newReporter(c), icmp: -1, stop: -1,
+		tunnels: make(map[overlay.Key]*tunnel), routes: make(map[overlay.Pair]*optimised), leads: make(map[led]*lead),
+	}
+	e.table.local = c.Local
 	defer func() {
 		if err != nil {
 			e.release()
@@ -67,21 +84,27 @@ func Open(c Config) (_ *Engine, err error) {
 	if e.stop, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("tun data plane: eventfd: %w", err)
 	}
-	if e.netlink, err = openNetlink(); err != nil {
-		return nil, err
+	for _, n := range []**netlink{&e.netlink, &e.lookups} {
+		if *n, err = openNetlink(); err != nil {
+			return nil, err
+		}
 	}
 	if e.sender, err = openSender(sendBatch, c.SocketBuffer, &e.table.drops, e.firstHopTooSmall); err != nil {
 		return nil, err
 	}
-	if e.receive, err = openReceiver(c.Batch, c.SocketBuffer); err != nil {
+	if e.receive, err = openTunnelReceiver(c.Batch, c.SocketBuffer); err != nil {
 		return nil, err
 	}
 	if e.icmp, err = openICMP(); err != nil {
 		return nil, err
 	}
+	e.mark()
 	// The device comes first of what others can see: it tells whether another
 	// instance is alive, whose state must not be taken for a predecessor's.
 	if e.device, err = openDevice(c.Device, e.socket()); err != nil {
+		return nil, err
+	}
+	if e.capture, err = openCapture(c.Batch, c.SocketBuffer, e.device.index); err != nil {
 		return nil, err
 	}
 	e.kernel = kernel{config: c, index: e.device.index}
@@ -103,9 +126,30 @@ func Open(c Config) (_ *Engine, err error) {
 	}
 	e.loops.Go(e.sendRunLoop)
 	e.loops.Go(e.receiveRunLoop)
+	e.loops.Go(e.captureRunLoop)
 	e.loops.Go(e.errorRunLoop)
 	c.Log.Info("data plane is up", "engine", e.Name(), "device", e.device.name, "index", e.device.index)
 	return e, nil
+}
+
+// mark puts the mark on what the engine sends. Without it packets to a bound home
+// address would come back to the engine, so that they are left to the home agent.
+func (e *Engine) mark() {
+	for _, fd := range []int{e.sender.fd, e.icmp} {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(e.config.Mark)); err != nil {
+			e.config.Log.Warn("packets cannot be marked (CAP_NET_ADMIN): those to mobile nodes that are bound here go by their home agents",
+				"engine", e.Name(), "reason", err)
+			return
+		}
+	}
+	e.marks = true
+}
+
+// wayOut is the interface that the engine's packets between two addresses leave
+// by; ok is false if there is none but the device.
+func (e *Engine) wayOut(from, to address) (link int, ok bool) {
+	link, err := firstHop(e.lookups, from.netip(), to.netip(), e.config.Mark)
+	return link, err == nil && link != e.device.index
 }
 
 // socket is a socket for requests about interfaces.
@@ -163,7 +207,7 @@ func (e *Engine) Tunnels() []overlay.Status {
 	now := e.now()
 	for _, t := range e.tunnels {
 		s := overlay.Status{
-			Tunnel: overlay.Tunnel{Key: t.key, Inner: slices.Clone(t.inner)},
+			Tunnel: overlay.Tunnel{Key: t.key, Inner: slices.Clone(t.inner), Watch: t.watch.Load()},
 			Since:  t.since,
 			Counters: overlay.Counters{
 				EncapPackets: t.encapsulated.packets.Load(), EncapBytes: t.encapsulated.bytes.Load(),
@@ -191,7 +235,7 @@ func (e *Engine) firstHopTooSmall(p *path) {
 	index := p.Link
 	if index == 0 {
 		var err error
-		if index, err = firstHop(e.netlink, p.Local, p.Remote); err != nil {
+		if index, err = firstHop(e.lookups, p.Local, p.Remote, e.config.Mark); err != nil {
 			return
 		}
 	}
@@ -212,6 +256,10 @@ func (e *Engine) Close() error {
 	for k := range e.tunnels {
 		e.remove(k, &plan)
 	}
+	for pair := range e.routes {
+		e.deoptimise(pair, &plan)
+	}
+	e.steer(&plan)
 	failures := plan.carryOut(e.netlink)
 	var routes []request
 	for _, r := range e.kernel.tunnelTable() {
@@ -239,18 +287,19 @@ func (e *Engine) release() {
 	if e.sender != nil {
 		open = append(open, e.sender.fd)
 	}
-	if e.receive != nil {
-		open = append(open, e.receive.fd)
+	for _, r := range []*receiver{e.receive, e.capture} {
+		if r != nil {
+			open = append(open, r.fd)
+		}
 	}
 	for _, fd := range open {
 		if fd >= 0 {
 			unix.Close(fd)
 		}
 	}
-	if e.netlink != nil {
-		e.netlink.close()
+	for _, n := range []*netlink{e.netlink, e.lookups} {
+		if n != nil {
+			n.close()
+		}
 	}
 }
-
-// Routes returns a snapshot, in the order of home addresses and peers.
-func (e *Engine) Routes() []overlay.RouteStatus { return nil }

@@ -17,8 +17,10 @@ import (
 func TestConfig(t *testing.T) {
 	for name, c := range map[string]Config{
 		"protocol":      {RouteProtocol: 4},
-		"priority":      {RulePriority: 32765},
+		"priority":      {RulePriority: 32764},
 		"main table":    {Table: unix.RT_TABLE_MAIN},
+		"table before":  {Table: unix.RT_TABLE_COMPAT},
+		"mark":          {Mark: 0x10001},
 		"metric":        {RouteMetric: -1},
 		"path MTU":      {PathMTU: 1279},
 		"batch":         {Batch: 2000},

@@ -19,12 +19,14 @@ var (
 	ErrNoIPv6 = errors.New("no IPv6 in this kernel or namespace: enable it (on OpenWrt: install kmod-ipv6)")
 )
 
-// Errors of Apply. They come wrapped with the tunnel they concern.
+// Errors of Apply. They come wrapped with the tunnel or route they concern.
 var (
 	// ErrClosed: the engine was closed.
 	ErrClosed = errors.New("data plane is closed")
 	// ErrInvalid: the tunnel as given makes no sense.
 	ErrInvalid = errors.New("invalid tunnel")
+	// ErrInvalidRoute: the optimised route as given makes no sense.
+	ErrInvalidRoute = errors.New("invalid optimised route")
 	// ErrLoop: packets to the other end would enter the tunnel themselves
 	// (RFC 2473 §4.1.2).
 	ErrLoop = errors.New("tunnel would carry its own packets")

@@ -68,7 +68,7 @@ func FuzzDecapsulate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, first, second []byte, class uint8) {
 		b := newBench(t, overlay.MobileSide)
 		c := newCoalescer(2, 1460)
-		d := decapsulator{&b.table, c}
+		d := decapsulator{b.arrivals(), c}
 		o := outer{source: addressOf(agent), destination: addressOf(careOf), class: class}
 		accepted := 0
 		for _, p := range [][]byte{first, second} {
@@ -111,7 +111,7 @@ func FuzzTunnelError(f *testing.F) {
 		if !ok {
 			return
 		}
-		u, _, r, ok := b.table.received(e, 0)
+		u, _, r, ok := b.table.received(&e, 0)
 		if p.mtu(0) < minimumMTU || p.mtu(0) > DefaultPathMTU {
 			t.Fatalf("path MTU %d", p.mtu(0))
 		}

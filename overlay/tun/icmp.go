@@ -15,6 +15,7 @@ const (
 
 	icmpCodeAddressUnreachable = 3
 	icmpCodePortUnreachable    = 4
+	icmpCodeNextHeader         = 1 // of a Parameter Problem: unrecognized
 
 	icmpHeaderLength = 8
 	icmpFirstInfo    = 128 // types from here on are no errors
@@ -168,9 +169,9 @@ type relay struct {
 }
 
 // received acts on an error about a tunnel packet: it lowers the path MTU, and
-// returns what to tell the source of the inner packet, if that is to be told.
-// An error that quotes no packet of a present path is not believed.
-func (t *table) received(e tunnelError, now time.Duration) (u *tunnel, p *path, r relay, ok bool) {
+// returns what to tell the source of the inner packet, if that is to be told;
+// e.inner is as that source sent it afterwards. An error that quotes no packet of a present path is not believed.
+func (t *table) received(e *tunnelError, now time.Duration) (u *tunnel, p *path, r relay, ok bool) {
 	if u = t.agent.lookup(destination(e.inner)); u != nil {
 		p = u.paths.Load().between(e.local, e.remote)
 	}
@@ -182,10 +183,12 @@ func (t *table) received(e tunnelError, now time.Duration) (u *tunnel, p *path, 
 	if p == nil {
 		return nil, nil, r, false
 	}
+	inner, routing := t.withoutRoute(e.inner)
+	e.inner = inner
 	switch e.kind {
 	case icmpPacketTooBig:
 		p.tooBig(int(min(e.parameter, 1<<16)), now)
-		overhead := headerLength
+		overhead := headerLength + routing
 		if nestingOf(e.inner).tunnelled {
 			overhead += limitLength
 		}

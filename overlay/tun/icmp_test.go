@@ -108,7 +108,7 @@ func TestTunnelErrors(t *testing.T) {
 		message = append(message, test.quoted[:min(len(test.quoted), 1232)]...)
 		var got *relay
 		if e, ok := parseTunnelError(message); ok {
-			if u, _, r, ok := b.table.received(e, 0); ok {
+			if u, _, r, ok := b.table.received(&e, 0); ok {
 				got = &r
 				reply := b.encapsulator.errors.reply(e.inner, u.errorSource(p), r.kind, r.code, r.parameter, 0)
 				icmpReply(t, reply, home, nodeBehind)

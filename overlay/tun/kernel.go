@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"math/bits"
 	"net/netip"
 	"os"
 
@@ -21,6 +22,12 @@ import (
 //	  rule  N:   to P lookup main                       the mobile network's own packets
 //	  rule  N+1: from P lookup T                        all else from there
 //	  route unreachable P metric 2^32-1                 main table
+//	for each peer A of optimised routes there:
+//	  route A dev TUN mtu L                             table T
+//	correspondent side, for each bound home address H:
+//	  route H dev TUN src A mtu L                       table T+1
+//	and while there is one:
+//	  rule  N+2: iif lo fwmark 0/B lookup T+1           what this node sends itself
 //	always:
 //	  route default dev TUN                             table T
 //	  route unreachable default metric 2^32-1           table T
@@ -30,7 +37,18 @@ import (
 // not there would take the default route back to the agent, and so on until its
 // hop limit ends. The one of table T keeps packets from the mobile network from
 // an uplink, where they do not belong, between a crash and the restart.
-const lastMetric = math.MaxUint32
+//
+// L is what an optimised route takes of the first link, less what it adds: more
+// than the device's own MTU, which is that of tunnels. The kernel observes it for
+// what it sends itself, and only that uses optimised routes.
+//
+// What the engine sends carries a mark, whose highest bit is B: its own packets
+// do not come back to it. (The rule cannot say "not fwmark mark/mask": that would
+// turn "iif lo" round as well.)
+const (
+	lastMetric   = math.MaxUint32
+	tunnelMetric = 1024
+)
 
 // kernel builds requests.
 type kernel struct {
@@ -44,6 +62,8 @@ type route struct {
 	table       int
 	metric      uint32
 	unreachable bool
+	source      netip.Addr // preferred source address; invalid: none
+	mtu         int        // of packets to there; 0: the device's
 }
 
 func (k *kernel) routeBody(r route) []byte {
@@ -60,11 +80,23 @@ func (k *kernel) routeBody(r route) []byte {
 	if !r.unreachable {
 		b = b.uint32(unix.RTA_OIF, uint32(k.index))
 	}
+	if r.source.IsValid() {
+		a := r.source.As16()
+		b = b.bytes(unix.RTA_PREFSRC, a[:])
+	}
+	if r.mtu != 0 {
+		b = b.bytes(unix.RTA_METRICS|unix.NLA_F_NESTED, attributes(nil).uint32(unix.RTAX_MTU, uint32(r.mtu)))
+	}
 	return b.uint32(unix.RTA_PRIORITY, r.metric)
 }
 
 func (k *kernel) addRoute(r route) request {
 	return request{unix.RTM_NEWROUTE, unix.NLM_F_CREATE | unix.NLM_F_EXCL, k.routeBody(r)}
+}
+
+// replaceRoute adds a route, or puts it in the place of one to the same prefix.
+func (k *kernel) replaceRoute(r route) request {
+	return request{unix.RTM_NEWROUTE, unix.NLM_F_CREATE | unix.NLM_F_REPLACE, k.routeBody(r)}
 }
 
 func (k *kernel) removeRoute(r route) request {
@@ -95,6 +127,18 @@ func (k *kernel) rules(p netip.Prefix) (inside, tunnelled []byte) {
 	tunnelled = k.ruleBody(k.config.RulePriority+1, k.config.Table, p, netip.Prefix{})
 	return inside, tunnelled
 }
+
+// sendersRule leads what this node sends, the engine's own packets excepted, to
+// the table of bound home addresses.
+func (k *kernel) sendersRule() []byte {
+	b := attributes(k.ruleBody(k.config.RulePriority+2, k.config.Table+1, netip.Prefix{}, netip.Prefix{}))
+	b = b.bytes(unix.FRA_IIFNAME, []byte("lo\x00"))
+	b = b.uint32(unix.FRA_FWMARK, 0)
+	return b.uint32(unix.FRA_FWMASK, markBit(k.config.Mark&k.config.MarkMask))
+}
+
+// markBit is the highest bit of a mark.
+func markBit(mark uint32) uint32 { return 1 << (bits.Len32(mark) - 1) }
 
 // install leads the packets of an inner prefix into the device.
 func (k *kernel) install(side overlay.Side, p netip.Prefix) []request {
@@ -127,7 +171,7 @@ func (k *kernel) uninstall(side overlay.Side, p netip.Prefix) []request {
 func (k *kernel) tunnelTable() []route {
 	all := netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	return []route{
-		{prefix: all, table: k.config.Table, metric: 1024},
+		{prefix: all, table: k.config.Table, metric: tunnelMetric},
 		{prefix: all, table: k.config.Table, metric: lastMetric, unreachable: true},
 	}
 }
@@ -218,12 +262,13 @@ func (k *kernel) parseRoute(m []byte) (r route, ok bool) {
 	return r, ok
 }
 
-// firstHop returns the interface that packets between two addresses leave by.
-func firstHop(n *netlink, from, to netip.Addr) (index int, err error) {
+// firstHop returns the interface that packets of the engine between two addresses
+// leave by.
+func firstHop(n *netlink, from, to netip.Addr, mark uint32) (index int, err error) {
 	b := make(attributes, unix.SizeofRtMsg)
 	b[0], b[1], b[2] = unix.AF_INET6, 128, 128
 	s, d := from.As16(), to.As16()
-	b = b.bytes(unix.RTA_SRC, s[:]).bytes(unix.RTA_DST, d[:])
+	b = b.bytes(unix.RTA_SRC, s[:]).bytes(unix.RTA_DST, d[:]).uint32(unix.RTA_MARK, mark)
 	err = n.get(unix.RTM_GETROUTE, b, func(m []byte) {
 		if len(m) < unix.SizeofRtMsg {
 			return

@@ -49,7 +49,10 @@ func (e *Engine) sendRunLoop() {
 	defer runtime.UnlockOSThread()
 	out := newBatch(sendBatch, e.sender.send)
 	errors := &errorSender{limit: e.errors}
-	encapsulator := encapsulator{table: &e.table, out: out, errors: errors, identification: uint32(time.Now().UnixNano())}
+	encapsulator := encapsulator{
+		table: &e.table, out: out, errors: errors, watch: e.watcher(), identification: uint32(time.Now().UnixNano()),
+		pathMTU: e.config.PathMTU, wayOut: e.wayOut,
+	}
 	arena := make([]byte, sendArena)
 	for e.wait(e.device.fd) {
 		used, now := 0, e.now()
@@ -111,24 +114,67 @@ func deviceDropReason(err error) overlay.DropReason {
 	}
 }
 
-// receiveRunLoop carries packets from the socket to the device.
+// receiveRunLoop carries packets from the socket of tunnels to the device.
 func (e *Engine) receiveRunLoop() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	size := len(e.receive.messages)
-	d := decapsulator{table: &e.table, joined: newCoalescer(size, e.config.PathMTU-headerLength)}
-	vectors := make([]unix.Iovec, size+1)
+	d := decapsulator{arrivals: arrivals{&e.table, e.watcher()}, joined: e.coalescer(e.receive)}
 	var denied quiet
 	refusals := refuser{limit: newBucket(refusalsPerSecond, refusalsPerSecond)}
+	e.receiveAll(e.receive, d.joined, func(i int, now time.Duration) {
+		buffer, o, whole := e.receive.tunnelPacket(i)
+		if !whole {
+			e.table.drops.count(overlay.DropMalformed)
+			return
+		}
+		reason := d.packet(buffer, o, now)
+		if reason == overlay.DropNoTunnel && e.config.Refuse {
+			e.refuse(&refusals, buffer[receiveHeadroom:], o, now)
+		}
+		if reason == overlay.DropOuterSource && denied.speak(now) {
+			packet := buffer[receiveHeadroom:]
+			e.config.Log.Debug("tunnel packet not from the other end of its tunnel", "engine", e.Name(),
+				"outer_source", o.source.netip(), "source", source(packet).netip(), "destination", destination(packet).netip())
+		}
+	})
+}
+
+// captureRunLoop carries packets of optimised routes from the packet socket to
+// the device.
+func (e *Engine) captureRunLoop() {
+	a := arrivals{&e.table, e.watcher()}
+	joined := e.coalescer(e.capture)
+	e.receiveAll(e.capture, joined, func(i int, now time.Duration) {
+		buffer, h, whole := e.capture.captured(i)
+		if !whole {
+			e.table.drops.count(overlay.DropMalformed)
+			return
+		}
+		a.receive(buffer, h, joined, now)
+	})
+}
+
+func (e *Engine) watcher() *watcher { return &watcher{reporter: e.reports} }
+
+func (e *Engine) coalescer(r *receiver) *coalescer {
+	return newCoalescer(len(r.messages), e.config.PathMTU-headerLength)
+}
+
+// receiveAll reads from a socket until the engine closes. It calls each for the
+// packets received, one after the other, and writes what is joined then to the
+// device.
+func (e *Engine) receiveAll(r *receiver, joined *coalescer, each func(i int, now time.Duration)) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	size := len(r.messages)
+	vectors := make([]unix.Iovec, size+1)
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(time.Microsecond), 0, 0, 0) // of this thread
 	rest := unix.NsecToTimespec(int64(moderation))
 	n := 0
-	for e.wait(e.receive.fd) {
+	for e.wait(r.fd) {
 		if n > 1 && n < size/2 {
 			_ = unix.Nanosleep(&rest, nil)
 		}
 		var err error
-		n, err = e.receive.receive()
+		n, err = r.receive()
 		if err != nil {
 			// Such as ENOBUFS, or an ICMPv6 error that the kernel puts on the socket.
 			e.table.drops.count(dropReason(err))
@@ -136,40 +182,32 @@ func (e *Engine) receiveRunLoop() {
 		}
 		now := e.now()
 		for i := range n {
-			buffer, o, whole := e.receive.packet(i)
-			if !whole {
-				e.table.drops.count(overlay.DropMalformed)
-				continue
-			}
-			reason := d.packet(buffer, o, now)
-			if reason == overlay.DropNoTunnel && e.config.Refuse {
-				e.refuse(&refusals, buffer[receiveHeadroom:], o, now)
-			}
-			if reason == overlay.DropOuterSource && denied.speak(now) {
-				packet := buffer[receiveHeadroom:]
-				e.config.Log.Debug("tunnel packet not from the other end of its tunnel", "engine", e.Name(),
-					"outer_source", o.source.netip(), "source", source(packet).netip(), "destination", destination(packet).netip())
-			}
+			each(i, now)
 		}
-		for i := range d.joined.items[:d.joined.n] {
-			it := &d.joined.items[i]
-			head, ok := d.joined.finish(it)
-			if !ok {
-				e.table.drops.count(overlay.DropOffload)
-				continue
-			}
-			vectors[0].Base = &head[0]
-			vectors[0].SetLen(len(head))
-			for k, m := range it.more {
-				vectors[k+1].Base = &m[0]
-				vectors[k+1].SetLen(len(m))
-			}
-			if err := e.device.write(vectors[:1+len(it.more)]); err != nil {
-				e.table.drops[deviceDropReason(err)].Add(uint64(1 + len(it.more)))
-			}
-		}
-		d.joined.reset()
+		e.deliver(joined, vectors)
 	}
+}
+
+// deliver writes what is joined to the device.
+func (e *Engine) deliver(joined *coalescer, vectors []unix.Iovec) {
+	for i := range joined.items[:joined.n] {
+		it := &joined.items[i]
+		head, ok := joined.finish(it)
+		if !ok {
+			e.table.drops.count(overlay.DropOffload)
+			continue
+		}
+		vectors[0].Base = &head[0]
+		vectors[0].SetLen(len(head))
+		for k, m := range it.more {
+			vectors[k+1].Base = &m[0]
+			vectors[k+1].SetLen(len(m))
+		}
+		if err := e.device.write(vectors[:1+len(it.more)]); err != nil {
+			e.table.drops[deviceDropReason(err)].Add(uint64(1 + len(it.more)))
+		}
+	}
+	joined.reset()
 }
 
 // quiet lets one line a second into the log.
@@ -203,32 +241,60 @@ func openICMP() (fd int, err error) {
 	return fd, nil
 }
 
-// errorRunLoop hears ICMPv6 errors about tunnel packets and relays them to the
-// sources of the inner packets (RFC 2473 §8).
+// errorRunLoop hears ICMPv6 errors about what the engine sent, and tells the
+// sources of the packets that were in it (RFC 2473 §8, RFC 6275 §9.3.4).
 func (e *Engine) errorRunLoop() {
-	relays := errorSender{limit: e.errors}
+	relays := &errorSender{limit: e.errors}
 	b := make([]byte, maximumPacket)
 	for e.wait(e.icmp) {
-		n, _, err := unix.Recvfrom(e.icmp, b, unix.MSG_DONTWAIT)
+		n, from, err := unix.Recvfrom(e.icmp, b, unix.MSG_DONTWAIT)
 		if err != nil {
 			continue // about what has passed
 		}
-		report, ok := parseTunnelError(b[:n])
-		if !ok {
-			continue
+		router := address{}
+		if a, ok := from.(*unix.SockaddrInet6); ok {
+			router = addressAt(a.Addr[:])
 		}
-		now := e.now()
-		t, p, r, ok := e.table.received(report, now)
-		if t != nil && report.refused() && t.key.Side == overlay.MobileSide && e.config.Refused != nil {
-			e.config.Refused(t.key.Home)
+		if report, ok := parseRouteError(b[:n]); ok {
+			e.routeFailed(relays, &report, router)
+		} else if report, ok := parseTunnelError(b[:n]); ok {
+			e.tunnelFailed(relays, &report)
 		}
-		if !ok {
-			continue
-		}
-		e.config.Log.Debug("error from within a tunnel", "engine", e.Name(), "remote", p.Remote,
-			"type", report.kind, "code", report.code, "path_mtu", p.mtu(now))
-		if reply := relays.reply(report.inner, t.errorSource(p), r.kind, r.code, r.parameter, now); reply != nil {
-			e.inject(reply)
-		}
+	}
+}
+
+func (e *Engine) tunnelFailed(relays *errorSender, report *tunnelError) {
+	now := e.now()
+	t, p, r, ok := e.table.received(report, now)
+	if t != nil && report.refused() && t.key.Side == overlay.MobileSide && e.config.Refused != nil {
+		e.config.Refused(t.key.Home)
+	}
+	if !ok {
+		return
+	}
+	e.config.Log.Debug("error from within a tunnel", "engine", e.Name(), "remote", p.Remote,
+		"type", report.kind, "code", report.code, "path_mtu", p.mtu(now))
+	if reply := relays.reply(report.inner, t.errorSource(p), r.kind, r.code, r.parameter, now); reply != nil {
+		e.inject(reply)
+	}
+}
+
+func (e *Engine) routeFailed(relays *errorSender, report *routeError, router address) {
+	now := e.now()
+	p, r, ok := e.table.about(report, now)
+	if p == nil {
+		return
+	}
+	e.config.Log.Debug("error about a packet of an optimised route", "engine", e.Name(), "remote", p.Remote, "router", router.netip(),
+		"type", report.kind, "code", report.code, "parameter", report.parameter, "path_mtu", p.mtu(now))
+	if !ok {
+		return
+	}
+	packet := report.original()
+	if router.linkScope() || router.multicast() {
+		router = source(packet) // a router without an address that says more
+	}
+	if reply := relays.reply(packet, router, r.kind, r.code, r.parameter, now); reply != nil {
+		e.inject(reply)
 	}
 }

@@ -58,7 +58,11 @@ func (h virtioHeader) completeChecksum(packet []byte) bool {
 	if start < headerLength || field+2 > len(packet) {
 		return false
 	}
-	putChecksum(packet[field:], sum(packet[start:], 0), packet[offsetNextHeader])
+	protocol := uint8(protocolTCP)
+	if h.offset == offsetUDPChecksum { // whatever headers are before it
+		protocol = protocolUDP
+	}
+	putChecksum(packet[field:], sum(packet[start:], 0), protocol)
 	return true
 }
 

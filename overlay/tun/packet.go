@@ -60,12 +60,17 @@ func flowLabel(packet []byte) uint32 {
 			h |= uint64(binary.BigEndian.Uint32(packet[headerLength:])) << 32
 		}
 	}
-	const odd = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio: spreads bits well
 	for _, w := range [...]uint64{s.hi, s.lo, d.hi, d.lo} {
-		h = (h ^ w) * odd
-		h ^= h >> 32
+		h = mix(h, w)
 	}
 	return uint32(h>>20) & 0xfffff
+}
+
+// mix adds a word to a hash.
+func mix(h, w uint64) uint64 {
+	const odd = 0x9e3779b97f4a7c15 // 2^64 divided by the golden ratio: spreads bits well
+	h = (h ^ w) * odd
+	return h ^ h>>32
 }
 
 // nesting is what a packet says about the tunnels that it has entered already.

@@ -125,7 +125,10 @@ type bench struct {
 func newBench(t testing.TB, side overlay.Side) *bench {
 	t.Helper()
 	b := &bench{}
-	b.encapsulator = encapsulator{table: &b.table, errors: &errorSender{limit: newBucket(10, 10)}}
+	b.encapsulator = encapsulator{
+		table: &b.table, errors: &errorSender{limit: newBucket(10, 10)}, watch: &watcher{reporter: newReporter(Config{})}, pathMTU: DefaultPathMTU,
+		wayOut: func(address, address) (int, bool) { return 9, true },
+	}
 	b.out = newBatch(4, func(all []datagram) {
 		for _, d := range all {
 			b.sent = append(b.sent, slices.Concat(d.headers[:d.length], d.payload))
@@ -143,7 +146,7 @@ func (b *bench) add(side overlay.Side, now time.Duration, careOfAddresses ...net
 	trie := b.table.side(side)
 	u := trie.get(network)
 	if u == nil {
-		u = &tunnel{key: overlay.Key{Home: home, Side: side}}
+		u = &tunnel{key: overlay.Key{Home: home, Side: side}, home: addressOf(home)}
 		trie.insert(network, u)
 		trie.insert(netip.PrefixFrom(home, 128), u)
 	}
@@ -158,6 +161,9 @@ func (b *bench) add(side overlay.Side, now time.Duration, careOfAddresses ...net
 	u.paths.Store(u.paths.Load().swap(paths, now, DefaultGrace))
 	return u
 }
+
+// arrivals is for what receives.
+func (b *bench) arrivals() arrivals { return arrivals{&b.table, b.watch} }
 
 // send puts a packet through the encapsulator and returns the outer packets.
 func (b *bench) send(packet []byte, h virtioHeader, now time.Duration) (outer [][]byte, reply []byte) {

@@ -142,6 +142,22 @@ func (s *pathSet) accepts(side overlay.Side, outerSource, outerDestination addre
 	return false
 }
 
+// begins reports whether one of the paths begins, or began a moment ago, at an
+// address of this node.
+func (s *pathSet) begins(local address, now time.Duration) bool {
+	for _, p := range s.paths {
+		if p.local == local {
+			return true
+		}
+	}
+	for _, f := range s.former {
+		if f.local == local && now < f.until {
+			return true
+		}
+	}
+	return false
+}
+
 // between returns the path with these two ends, or nil.
 func (s *pathSet) between(local, remote address) *path {
 	for _, p := range s.paths {

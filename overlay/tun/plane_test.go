@@ -1,14 +1,15 @@
 package tun
 
 import (
-	"log/slog"
 	"testing"
 
 	"roam6/overlay/planetest"
 )
 
-func openPlane(log *slog.Logger) (planetest.Engine, error) {
-	e, err := Open(Config{Log: log})
+func openPlane(o planetest.Options) (planetest.Engine, error) {
+	e, err := Open(Config{
+		Log: o.Log, Local: o.Local, TrafficSeen: o.TrafficSeen, Silent: o.Silent, UnknownHomeAddress: o.UnknownHomeAddress,
+	})
 	if err != nil {
 		return nil, err
 	}

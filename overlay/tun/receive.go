@@ -6,10 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// receiver reads tunnel packets from a raw socket of protocol 41, many at a
-// time. The kernel has taken off the tunnel header and its extension headers,
-// put fragments together, and perhaps made one packet of several of a TCP flow
-// (GRO). Of one goroutine.
+// receiver reads packets from a socket, many at a time. Of one goroutine.
 type receiver struct {
 	fd       int
 	messages []message
@@ -19,13 +16,38 @@ type receiver struct {
 	buffers  [][]byte
 }
 
-// receiveHeadroom is before each received packet, for its virtio header.
-const receiveHeadroom = 16
+const (
+	// receiveHeadroom is before each received packet, for its virtio header.
+	receiveHeadroom = 16
+	// receiveControl is room for the ancillary data of one message.
+	receiveControl = 128
+)
 
-// controlLength is what the ancillary data take: destination and traffic class.
-var controlLength = unix.CmsgSpace(unix.SizeofInet6Pktinfo) + unix.CmsgSpace(4)
+// newReceiver takes over the socket. length is that of the longest message.
+func newReceiver(fd, size, length int) *receiver {
+	r := &receiver{
+		fd: fd, messages: make([]message, size), vectors: make([]unix.Iovec, size),
+		names: make([]unix.RawSockaddrInet6, size), controls: make([][]byte, size), buffers: make([][]byte, size),
+	}
+	for i := range size {
+		r.controls[i] = make([]byte, receiveControl)
+		// Not touched, and so not in memory, until a packet needs it.
+		r.buffers[i] = make([]byte, receiveHeadroom+length)
+		r.vectors[i].Base = &r.buffers[i][receiveHeadroom]
+		r.vectors[i].SetLen(length)
+		h := &r.messages[i].header
+		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
+		h.Iov = &r.vectors[i]
+		h.SetIovlen(1)
+		h.Control = &r.controls[i][0]
+	}
+	return r
+}
 
-func openReceiver(size, buffer int) (*receiver, error) {
+// openTunnelReceiver opens a raw socket of protocol 41. The kernel takes off the
+// tunnel header and its extension headers, puts fragments together, and perhaps
+// makes one packet of several of a TCP flow (GRO).
+func openTunnelReceiver(size, buffer int) (*receiver, error) {
 	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_IPV6)
 	if err != nil {
 		return nil, openError("raw socket of protocol 41", err)
@@ -37,23 +59,7 @@ func openReceiver(size, buffer int) (*receiver, error) {
 			return nil, openError("raw socket of protocol 41", err)
 		}
 	}
-	r := &receiver{
-		fd: fd, messages: make([]message, size), vectors: make([]unix.Iovec, size),
-		names: make([]unix.RawSockaddrInet6, size), controls: make([][]byte, size), buffers: make([][]byte, size),
-	}
-	for i := range size {
-		r.controls[i] = make([]byte, controlLength)
-		// Not touched, and so not in memory, until a packet needs it.
-		r.buffers[i] = make([]byte, receiveHeadroom+maximumPacket)
-		r.vectors[i].Base = &r.buffers[i][receiveHeadroom]
-		r.vectors[i].SetLen(maximumPacket)
-		h := &r.messages[i].header
-		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
-		h.Iov = &r.vectors[i]
-		h.SetIovlen(1)
-		h.Control = &r.controls[i][0]
-	}
-	return r, nil
+	return newReceiver(fd, size, maximumPacket), nil
 }
 
 // receive returns how many packets there are, 0 if none. An error is about what
@@ -62,7 +68,7 @@ func (r *receiver) receive() (int, error) {
 	for i := range r.messages {
 		h := &r.messages[i].header
 		h.Namelen = unix.SizeofSockaddrInet6
-		h.SetControllen(controlLength)
+		h.SetControllen(receiveControl)
 	}
 	for {
 		n, _, e := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(r.fd), uintptr(unsafe.Pointer(&r.messages[0])), uintptr(len(r.messages)), unix.MSG_DONTWAIT, 0, 0)
@@ -78,12 +84,27 @@ func (r *receiver) receive() (int, error) {
 	}
 }
 
-// packet returns a received packet, with receiveHeadroom octets in front that
-// are free, and what its tunnel header said. whole is false if it was too large.
-func (r *receiver) packet(i int) (buffer []byte, o outer, whole bool) {
+// tunnelPacket returns a received tunnel packet, with receiveHeadroom octets in
+// front that are free, and what its tunnel header said. whole is false if it was
+// too large.
+func (r *receiver) tunnelPacket(i int) (buffer []byte, o outer, whole bool) {
 	m := &r.messages[i]
 	o.source = addressAt(r.names[i].Addr[:])
-	control := r.controls[i][:m.header.Controllen]
+	r.ancillary(i, func(level, kind int32, data []byte) {
+		switch {
+		case level != unix.IPPROTO_IPV6:
+		case kind == unix.IPV6_PKTINFO && len(data) >= 16:
+			o.destination = addressAt(data)
+		case kind == unix.IPV6_TCLASS && len(data) >= 4:
+			o.class = uint8(*(*int32)(unsafe.Pointer(&data[0])))
+		}
+	})
+	return r.buffers[i][:receiveHeadroom+int(m.length)], o, m.header.Flags&unix.MSG_TRUNC == 0
+}
+
+// ancillary calls f for each item of a message's ancillary data.
+func (r *receiver) ancillary(i int, f func(level, kind int32, data []byte)) {
+	control := r.controls[i][:r.messages[i].header.Controllen]
 	head := unix.CmsgLen(0)
 	for len(control) >= head {
 		c := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
@@ -91,16 +112,7 @@ func (r *receiver) packet(i int) (buffer []byte, o outer, whole bool) {
 		if n < head || n > len(control) {
 			break
 		}
-		data := control[head:n]
-		if c.Level == unix.IPPROTO_IPV6 {
-			switch {
-			case c.Type == unix.IPV6_PKTINFO && len(data) >= 16:
-				o.destination = addressAt(data)
-			case c.Type == unix.IPV6_TCLASS && len(data) >= 4:
-				o.class = uint8(*(*int32)(unsafe.Pointer(&data[0])))
-			}
-		}
+		f(c.Level, c.Type, control[head:n])
 		control = control[min(unix.CmsgSpace(n-head), len(control)):]
 	}
-	return r.buffers[i][:receiveHeadroom+int(m.length)], o, m.header.Flags&unix.MSG_TRUNC == 0
 }

@@ -45,8 +45,8 @@ func TestRefusalOfOthers(t *testing.T) {
 	tunnel := b.add(overlay.MobileSide, 0, netip.MustParseAddr("2001:db8:a1::2"))
 	path := tunnel.paths.Load().paths[0]
 
-	about := func(local, remote address) tunnelError {
-		return tunnelError{kind: icmpUnreachable, code: icmpCodePolicy, local: local, remote: remote,
+	about := func(local, remote address) *tunnelError {
+		return &tunnelError{kind: icmpUnreachable, code: icmpCodePolicy, local: local, remote: remote,
 			inner: udp(home, netip.MustParseAddr("2001:db8:c::1"), text(10))}
 	}
 	if u, _, _, relayed := b.table.received(about(path.local, path.remote), 0); u != tunnel || relayed {

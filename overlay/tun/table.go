@@ -11,10 +11,14 @@ import (
 // tunnel is a binding in the data plane. Its prefixes are in the table's tries.
 type tunnel struct {
 	key   overlay.Key
+	home  address
 	since time.Time
 	paths atomic.Pointer[pathSet]
 
 	encapsulated, decapsulated counter
+
+	watch   atomic.Bool // peers are to be reported
+	silence silence
 
 	// Of the control side alone, under the engine's lock.
 	inner     []netip.Prefix
@@ -29,7 +33,7 @@ func (c *counter) add(packets, bytes int) {
 	c.bytes.Add(uint64(bytes))
 }
 
-// home is an address of this node or its mobile to send errors from.
+// errorSource is an address of this node or its mobile to send errors from.
 func (t *tunnel) errorSource(p *path) address {
 	if t.key.Side == overlay.MobileSide {
 		return addressOf(t.key.Home)
@@ -52,15 +56,37 @@ func (d *dropCounters) snapshot() map[overlay.DropReason]uint64 {
 	return m
 }
 
-// table finds the tunnel of a packet. Any number of goroutines may look things
+// table finds the tunnel or the optimised route of a packet. Any number of goroutines may look things
 // up while one changes it.
 type table struct {
-	mobile trie // tunnels of the mobile side, by inner prefix
-	agent  trie // tunnels of the agent side, by inner prefix
-	drops  dropCounters
+	mobile trie[tunnel] // tunnels of the mobile side, by inner prefix
+	agent  trie[tunnel] // tunnels of the agent side, by inner prefix
+
+	mobileRoutes, correspondentRoutes pairs // optimised routes of each side
+
+	local func(netip.Addr) bool // nil: nothing is known
+	drops dropCounters
 }
 
-func (t *table) side(s overlay.Side) *trie {
+// isLocal reports whether an address is this node's.
+func (t *table) isLocal(a address) bool { return t.local != nil && t.local(a.netip()) }
+
+// away returns the tunnel of a home address of this node that is away from home.
+func (t *table) away(home address) *tunnel {
+	if u := t.mobile.lookup(home); u != nil && u.home == home {
+		return u
+	}
+	return nil
+}
+
+func (t *table) routes(s overlay.Side) *pairs {
+	if s == overlay.MobileSide {
+		return &t.mobileRoutes
+	}
+	return &t.correspondentRoutes
+}
+
+func (t *table) side(s overlay.Side) *trie[tunnel] {
 	if s == overlay.MobileSide {
 		return &t.mobile
 	}
@@ -70,11 +96,7 @@ func (t *table) side(s overlay.Side) *trie {
 // outbound finds the tunnel that a packet must enter: an agent's by the inner
 // destination, a mobile's by the inner source (RFC 3963 §6: only sources from
 // the mobile network).
-func (t *table) outbound(packet []byte) (*tunnel, overlay.DropReason) {
-	s, d := source(packet), destination(packet)
-	if s.linkScope() || d.linkScope() || s.multicast() {
-		return nil, overlay.DropLinkScope
-	}
+func (t *table) outbound(s, d address) (*tunnel, overlay.DropReason) {
 	if u := t.agent.lookup(d); u != nil {
 		return u, 0
 	}

@@ -5,33 +5,33 @@ import (
 	"sync/atomic"
 )
 
-// trie finds the tunnel of the longest prefix that contains an address. It is a
-// path-compressed binary trie whose nodes never change: an update copies the
+// trie finds the value, a tunnel say, of the longest prefix that contains an
+// address. It is a path-compressed binary trie whose nodes never change: an update copies the
 // nodes on its way down, some twenty for a hundred thousand prefixes, and swaps
 // the root. So readers need no lock and see either all of an update or nothing.
 // Updates must not run at the same time as each other.
-type trie struct {
-	root atomic.Pointer[node]
+type trie[V any] struct {
+	root atomic.Pointer[node[V]]
 }
 
-// node is a prefix. Its tunnel is nil where two longer prefixes branch off one
+// node is a prefix. Its value is nil where two longer prefixes branch off one
 // that nobody has; such a node has two children.
-type node struct {
+type node[V any] struct {
 	prefix address // masked
-	child  [2]*node
-	tunnel *tunnel
+	child  [2]*node[V]
+	value  *V
 	bits   uint8
 }
 
-func (t *trie) lookup(a address) *tunnel {
-	var found *tunnel
+func (t *trie[V]) lookup(a address) *V {
+	var found *V
 	for n := t.root.Load(); n != nil; {
 		// Equal to prefix.common(a) < bits, which is what makes the look-up slow.
 		if a.masked(n.bits) != n.prefix {
 			break
 		}
-		if n.tunnel != nil {
-			found = n.tunnel
+		if n.value != nil {
+			found = n.value
 		}
 		if n.bits == 128 {
 			break
@@ -41,8 +41,8 @@ func (t *trie) lookup(a address) *tunnel {
 	return found
 }
 
-// get returns the tunnel of exactly this prefix.
-func (t *trie) get(p netip.Prefix) *tunnel {
+// get returns the value of exactly this prefix.
+func (t *trie[V]) get(p netip.Prefix) *V {
 	a, bits := addressOf(p.Addr()), uint8(p.Bits())
 	n := t.root.Load()
 	for n != nil && n.bits < bits && a.masked(n.bits) == n.prefix {
@@ -51,29 +51,29 @@ func (t *trie) get(p netip.Prefix) *tunnel {
 	if n == nil || n.bits != bits || n.prefix != a {
 		return nil
 	}
-	return n.tunnel
+	return n.value
 }
 
-func (t *trie) empty() bool { return t.root.Load() == nil }
+func (t *trie[V]) empty() bool { return t.root.Load() == nil }
 
-// insert gives a masked prefix to a tunnel, whoever had it before.
-func (t *trie) insert(p netip.Prefix, v *tunnel) {
+// insert gives a masked prefix a value, whoever had it before.
+func (t *trie[V]) insert(p netip.Prefix, v *V) {
 	t.root.Store(t.root.Load().insert(addressOf(p.Addr()), uint8(p.Bits()), v))
 }
 
 // remove takes a masked prefix out; one that is not there may be removed.
-func (t *trie) remove(p netip.Prefix) {
+func (t *trie[V]) remove(p netip.Prefix) {
 	t.root.Store(t.root.Load().remove(addressOf(p.Addr()), uint8(p.Bits())))
 }
 
-func (n *node) insert(a address, bits uint8, v *tunnel) *node {
-	leaf := &node{prefix: a, bits: bits, tunnel: v}
+func (n *node[V]) insert(a address, bits uint8, v *V) *node[V] {
+	leaf := &node[V]{prefix: a, bits: bits, value: v}
 	if n == nil {
 		return leaf
 	}
 	shared := min(n.prefix.common(a), n.bits, bits)
 	if shared < n.bits && shared < bits {
-		fork := &node{prefix: a.masked(shared), bits: shared}
+		fork := &node[V]{prefix: a.masked(shared), bits: shared}
 		fork.child[a.bit(shared)] = leaf
 		fork.child[n.prefix.bit(shared)] = n
 		return fork
@@ -84,7 +84,7 @@ func (n *node) insert(a address, bits uint8, v *tunnel) *node {
 	}
 	c := *n
 	if bits == n.bits {
-		c.tunnel = v
+		c.value = v
 	} else {
 		i := a.bit(n.bits)
 		c.child[i] = n.child[i].insert(a, bits, v)
@@ -92,13 +92,13 @@ func (n *node) insert(a address, bits uint8, v *tunnel) *node {
 	return &c
 }
 
-func (n *node) remove(a address, bits uint8) *node {
+func (n *node[V]) remove(a address, bits uint8) *node[V] {
 	if n == nil || n.bits > bits || a.masked(n.bits) != n.prefix {
 		return n
 	}
 	c := *n
 	if n.bits == bits {
-		c.tunnel = nil
+		c.value = nil
 	} else {
 		i := a.bit(n.bits)
 		c.child[i] = n.child[i].remove(a, bits)
@@ -106,7 +106,7 @@ func (n *node) remove(a address, bits uint8) *node {
 			return n
 		}
 	}
-	if c.tunnel == nil {
+	if c.value == nil {
 		switch {
 		case c.child[0] == nil:
 			return c.child[1]

@@ -36,7 +36,7 @@ func randomAddress(r *rand.Rand) netip.Addr {
 func TestTrieAgainstSlowTable(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for round := range 30 {
-		var fast trie
+		var fast trie[tunnel]
 		slow := slowTable{}
 		for step := range 300 {
 			p := randomPrefix(r)
@@ -70,7 +70,7 @@ func TestTrieAgainstSlowTable(t *testing.T) {
 // A reader that holds a root sees none of a later update.
 func TestTrieSnapshot(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	var fast, old trie
+	var fast, old trie[tunnel]
 	slow := slowTable{}
 	for range 200 {
 		p, v := randomPrefix(r), &tunnel{}
@@ -114,8 +114,8 @@ func TestAddressAgreesWithNetip(t *testing.T) {
 
 // hundredThousand is a table of as many mobile network prefixes, spread over
 // the operator's address space.
-func hundredThousand() (*trie, []address) {
-	var t trie
+func hundredThousand() (*trie[tunnel], []address) {
+	var t trie[tunnel]
 	v := &tunnel{}
 	addresses := make([]address, 100_000)
 	for i := range addresses {

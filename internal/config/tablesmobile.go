@@ -1,0 +1,113 @@
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"roam6/mip6"
+)
+
+// credentials are the options of a security association.
+type credentials struct {
+	spi      uint32
+	key      mip6.SharedKey
+	insecure bool
+}
+
+func credentialOptions[S any](of func(*S) *credentials) []option[S] {
+	return []option[S]{
+		one(optionSPI, integer[uint32](256, 0xffffffff, ""), func(s *S) *uint32 { return &of(s).spi }).
+			dependent("none; required with a key").
+			help("The security parameter index (RFC 4285): the same number on both sides."),
+		one(optionKey, sharedKey(), func(s *S) *mip6.SharedKey { return &of(s).key }).
+			dependent("none; required unless insecure").
+			help("The shared key of mobile and home agent. `hexdump -vn16 -e '16/1 \"%02x\"' /dev/urandom` makes one. A file with keys must have mode 0600."),
+		one(optionInsecure, boolean(), func(s *S) *bool { return &of(s).insecure }).fallback("0").
+			help("Run without authentication: anybody can then redirect this mobile's traffic. For experiments on closed networks only; logged as a warning."),
+	}
+}
+
+type mobileNodeDraft struct {
+	MobileNode
+	credentials
+	enabled bool
+}
+
+func mobileNodeOptions() []option[mobileNodeDraft] {
+	return append([]option[mobileNodeDraft]{
+		one("enabled", boolean(), func(m *mobileNodeDraft) *bool { return &m.enabled }).fallback("1").onReload(EffectSection).
+			help("A section that is not enabled is checked, but need not be complete."),
+		one("home_address", hostAddress(), func(m *mobileNodeDraft) *netip.Prefix { return &m.HomeAddress }).required().onReload(EffectSection).
+			help("The home address, with the length of the home prefix."),
+		many(optionHomeAgent, unicastAddress(), func(m *mobileNodeDraft) *[]netip.Addr { return &m.HomeAgents }).
+			dependent("none: they are discovered").onReload(EffectSection).
+			help("The addresses of home agents, in order of preference: when one refuses or does not answer, the next is tried. A reload restarts the section only where it takes away the one in use."),
+		one("discover", boolean(), func(m *mobileNodeDraft) *bool { return &m.Discover }).
+			dependent("1 without home_agent, 0 with one").
+			help("Ask the home link for its home agents when there is none, or none of those listed serves (RFC 6275 §11.4.1). " +
+				"Of the answer nothing is authenticated; the registration is, by the key."),
+		many("uplink", interfaceName(), func(m *mobileNodeDraft) *[]string { return &m.Uplinks }).required().
+			help("The interfaces that lead outside, in order of preference. roam6 configures them itself: they are `proto none` for netifd."),
+		one("hysteresis_ms", milliseconds(0, 60000), func(m *mobileNodeDraft) *time.Duration { return &m.Hysteresis }).fallback("1000").
+			help("How long a preferred uplink must be good before a working one is left for it. One that fails is left at once."),
+		one("default_source", boolean(), func(m *mobileNodeDraft) *bool { return &m.DefaultSource }).
+			dependent("1 for the first mobile_node or mobile_router, unless another one says 1").
+			help("Whether programs of this host that choose no source address use this home address. Only one section can have that; `policy` sections add exceptions."),
+		one("route_optimization", oneOf(
+			choice[RouteOptimisation]{"off", TunnelledRoutes},
+			choice[RouteOptimisation]{"on", OptimisedRoutes},
+			choice[RouteOptimisation]{"list", ListedRoutes},
+		), func(m *mobileNodeDraft) *RouteOptimisation { return &m.RouteOptimisation }).fallback("off").
+			help("Whether packets from and to the home address itself go straight to correspondents that can do that, not through the home agent (RFC 6275 §11.6): " +
+				"with all but those of the list `correspondent`, or only with those. They then know where the mobile is."),
+		many("correspondent", networkOrAddress(), func(m *mobileNodeDraft) *[]netip.Prefix { return &m.Correspondents }).
+			help("The correspondents that route_optimization excepts (`on`) or is for (`list`)."),
+	}, append(credentialOptions(func(m *mobileNodeDraft) *credentials { return &m.credentials }),
+		one("replay", oneOf(
+			choice[Replay]{"timestamp", ReplayTimestamp},
+			choice[Replay]{"sequence", ReplaySequence},
+		), func(m *mobileNodeDraft) *Replay { return &m.Replay }).fallback("timestamp").
+			help("The protection against replayed messages: timestamps beside the sequence numbers, or sequence numbers alone."),
+		one("lifetime", seconds(8, 262140), func(m *mobileNodeDraft) *time.Duration { return &m.Lifetime }).fallback("600").
+			help("The lifetime to ask for in a binding update; rounded down to 4 seconds."),
+		one("initial_timeout_ms", milliseconds(500, 32000), func(m *mobileNodeDraft) *time.Duration { return &m.InitialTimeout }).fallback("1500").
+			help("How long to wait for the first acknowledgement of a new registration before the update is repeated (InitialBindackTimeoutFirstReg, RFC 6275 §13)."),
+		one("dad", oneOf(
+			choice[DAD]{"optimistic", DADOptimistic},
+			choice[DAD]{"wait", DADWait},
+		), func(m *mobileNodeDraft) *DAD { return &m.DAD }).fallback("optimistic").
+			help("Whether a new care-of address is used while duplicate address detection is under way (RFC 4429), or only a second later."),
+	)...)
+}
+
+func mobileNodeTable() schema[mobileNodeDraft] {
+	return schema[mobileNodeDraft]{
+		SectionDescription: SectionDescription{
+			Type: "mobile_node", Named: true,
+			Help: "A mobile node: one host that keeps its address. Several sections are several home addresses.",
+		},
+		options: mobileNodeOptions(),
+		enabled: func(m *mobileNodeDraft) bool { return m.enabled },
+	}
+}
+
+func mobileRouterTable() schema[mobileNodeDraft] {
+	return schema[mobileNodeDraft]{
+		SectionDescription: SectionDescription{
+			Type: "mobile_router", Named: true,
+			Help: "A mobile router: a mobile node that moves a network with it.",
+		},
+		options: append(mobileNodeOptions(),
+			one("mode", oneOf(
+				choice[PrefixMode]{"explicit", ModeExplicit},
+				choice[PrefixMode]{"implicit", ModeImplicit},
+			), func(m *mobileNodeDraft) *PrefixMode { return &m.Mode }).fallback("explicit").
+				help("Whether binding updates carry the prefixes, or the home agent knows them (RFC 3963 §5.2)."),
+			many("prefix", network(), func(m *mobileNodeDraft) *[]netip.Prefix { return &m.Prefixes }).required().
+				help("The mobile network prefixes. In implicit mode too: only packets from these prefixes enter the tunnel."),
+			many("downstream", interfaceName(), func(m *mobileNodeDraft) *[]string { return &m.Downstreams }).
+				help("The interfaces of the mobile network, on which the prefixes are advertised."),
+		),
+		enabled: func(m *mobileNodeDraft) bool { return m.enabled },
+	}
+}

@@ -1,0 +1,183 @@
+package mn
+
+import (
+	"net/netip"
+	"time"
+
+	"roam6/internal/role"
+	"roam6/nd"
+)
+
+// attachment is where the node is attached: a router on a link, the prefix it
+// advertises there, and the care-of address under that prefix.
+type attachment struct {
+	link   int
+	name   string
+	router netip.Addr
+	prefix netip.Prefix
+	careOf netip.Addr // the home address at home; invalid once it is not ours any more
+	home   bool
+
+	lost      bool // the link is down or the router gone
+	lostSince time.Time
+	probed    time.Time     // when the router was asked, for the round trip
+	roundTrip time.Duration // to the router; 0: not known
+
+	homeState     homeState
+	bindingEnds   time.Time // when the home agent has forgotten us at the latest
+	announce      time.Time // next announcement of the home address
+	announcements int       // still to be sent
+}
+
+// works reports whether packets may be sent by a, as far as is known.
+func (a *attachment) works() bool { return a != nil && !a.lost && a.careOf.IsValid() }
+
+func (a *attachment) record() role.Attachment {
+	if a == nil {
+		return role.Attachment{}
+	}
+	return role.Attachment{Link: a.name, Router: a.router, CareOf: a.careOf, AtHome: a.home}
+}
+
+// candidate is a place to attach to.
+type candidate struct {
+	link   *link
+	router *nd.Router
+	prefix nd.Prefix
+	home   bool
+}
+
+// is reports whether c is where the node is attached already.
+func (c candidate) is(a *attachment) bool {
+	return a != nil && c.link.Index == a.link && c.router.Addr == a.router && c.prefix.Info.Prefix.Masked() == a.prefix && c.home == a.home
+}
+
+// candidate turns a router into a place to attach to: at home if it advertises
+// the home prefix (RFC 6275 §11.5.2), away if it is a default router with a
+// prefix for SLAAC. A care-of address is used only with a router that advertises
+// its prefix (RFC 8028 §3.1), hence the pair. The prefix in use stays as long as
+// it is good.
+func (n *Node) candidate(l *link, r *nd.Router) (candidate, bool) {
+	home := n.config.HomePrefix.Masked()
+	for _, p := range r.Prefixes {
+		if p.Info.Prefix.Masked() == home && p.Info.OnLink && p.Info.ValidLifetime > 0 {
+			return candidate{link: l, router: r, prefix: p, home: true}, true
+		}
+	}
+	if r.RA.RouterLifetime == 0 {
+		return candidate{}, false
+	}
+	var first candidate
+	found := false
+	for _, p := range r.Prefixes {
+		i := p.Info
+		if !i.Autonomous || i.Prefix.Bits() != 64 || i.PreferredLifetime == 0 || !routable(i.Prefix.Addr()) {
+			continue
+		}
+		if c := n.careOfs.on(l.Index, i.Prefix.Masked()); c != nil && c.state == careOfDuplicate {
+			continue
+		}
+		c := candidate{link: l, router: r, prefix: p}
+		if c.is(n.current) || c.is(n.pending) {
+			return c, true
+		}
+		if !found {
+			first, found = c, true
+		}
+	}
+	return first, found
+}
+
+// best is the preferred candidate: by the order of the uplinks, then home
+// before away, then the router in use, then by router preference, then the one
+// that appeared last: the others may be memories. While the attachment serves,
+// no other link counts that has not been good for a while; n.reconsider is then
+// when it will.
+func (n *Node) best(now time.Time) (candidate, bool) {
+	var best candidate
+	found := false
+	n.reconsider = time.Time{}
+	for _, l := range n.sortedLinks() {
+		if !l.Up {
+			continue
+		}
+		for _, r := range n.routers.On(l.Index) {
+			c, ok := n.candidate(l, r)
+			if !ok {
+				continue
+			}
+			if n.serves() && l.Index != n.current.link {
+				if t := n.steadyAt(c); now.Before(t) {
+					if l.preference < n.preference(n.current) {
+						n.reconsider = earlier(n.reconsider, t)
+					}
+					continue
+				}
+			}
+			if !found || n.better(now, c, best) {
+				best, found = c, true
+			}
+		}
+	}
+	return best, found
+}
+
+// serves reports whether the attachment is more than a try: packets come and go.
+func (n *Node) serves() bool {
+	a := n.current
+	return a.works() && (a.home || n.reg.registered && n.reg.careOf == a.careOf)
+}
+
+// steadyAt is when a candidate has been good for long enough to leave a working
+// link for it.
+func (n *Node) steadyAt(c candidate) time.Time {
+	t := c.router.Since
+	if c.link.upSince.After(t) {
+		t = c.link.upSince
+	}
+	t = t.Add(n.config.Hysteresis)
+	if c.link.avoid.After(t) {
+		t = c.link.avoid
+	}
+	return t
+}
+
+func (n *Node) better(now time.Time, c, d candidate) bool {
+	if x, y := now.Before(c.link.avoid), now.Before(d.link.avoid); x != y {
+		return y
+	}
+	if c.link.preference != d.link.preference {
+		return c.link.preference < d.link.preference
+	}
+	if c.home != d.home {
+		return c.home
+	}
+	if x, y := c.is(n.current) || c.is(n.pending), d.is(n.current) || d.is(n.pending); x != y {
+		return x
+	}
+	if x, y := c.router.RA.Preference, d.router.RA.Preference; x != y {
+		return x > y
+	}
+	if !c.router.Since.Equal(d.router.Since) {
+		return c.router.Since.After(d.router.Since)
+	}
+	return c.router.Addr.Less(d.router.Addr) // any order, but always the same
+}
+
+func (n *Node) preference(a *attachment) int {
+	if l := n.links[a.link]; l != nil {
+		return l.preference
+	}
+	return len(n.config.Uplinks)
+}
+
+// stands reports whether the router in use still offers what it did.
+func (n *Node) stands(a *attachment) bool {
+	l := n.links[a.link]
+	r, ok := n.routers.Get(a.link, a.router)
+	if l == nil || !l.Up || !ok {
+		return false
+	}
+	c, ok := n.candidate(l, r)
+	return ok && c.is(a)
+}

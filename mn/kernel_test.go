@@ -1,0 +1,121 @@
+package mn
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"roam6/internal/role"
+	"roam6/overlay"
+)
+
+// kernel is what the actions of a node have made of the kernel and the data
+// plane. It asserts after each single action what must never be.
+type kernel struct {
+	addresses map[placedAddress]bool // value: deprecated
+	routes    map[string]role.Route
+	tunnel    *overlay.Tunnel
+	router    bool // a mobile network is behind the node
+	homeLink  int  // where the node is at home when all is carried out; 0: it is not
+}
+
+type placedAddress struct {
+	link   int
+	prefix netip.Prefix
+}
+
+func newKernel() kernel {
+	return kernel{addresses: make(map[placedAddress]bool), routes: make(map[string]role.Route)}
+}
+
+func (k *kernel) carryOut(t *testing.T, a role.Action) {
+	t.Helper()
+	switch a := a.(type) {
+	case role.AssignAddress:
+		if !a.Prefix.IsValid() {
+			t.Errorf("assigns %v", a)
+		}
+		k.addresses[placedAddress{a.Link, a.Prefix}] = a.Preferred == 0
+	case role.UnassignAddress:
+		delete(k.addresses, placedAddress{a.Link, a.Prefix})
+	case role.AddRoute:
+		k.routes[routeText(a.Route)] = a.Route
+	case role.RemoveRoute:
+		delete(k.routes, routeText(a.Route))
+	case role.Forward:
+		for _, c := range a.Changes {
+			switch {
+			case c.Set != nil:
+				k.tunnel = c.Set
+			case c.Optimise == nil && c.Deoptimise == nil:
+				k.tunnel = nil
+			}
+		}
+	case role.Send:
+		if !k.has(a.Link, a.Packet.Source) && a.Link != 0 {
+			t.Errorf("sends from %v, which is not on link %d", a.Packet.Source, a.Link)
+		}
+	}
+	if k.router && k.tunnel == nil && k.leaks() {
+		t.Errorf("packets of the mobile network leave beside the tunnel: after %#v", a)
+	}
+}
+
+// has reports whether an address is on a link.
+func (k *kernel) has(link int, a netip.Addr) bool {
+	for p := range k.addresses {
+		if p.link == link && p.prefix.Addr() == a {
+			return true
+		}
+	}
+	return false
+}
+
+// leaks tells that a default route leads elsewhere than to the home link.
+func (k *kernel) leaks() bool {
+	return slices.ContainsFunc(k.plainDefaults(), func(r role.Route) bool { return r.Link != k.homeLink && !k.has(r.Link, homeAddress) })
+}
+
+// plainDefaults are the default routes without a source prefix.
+func (k *kernel) plainDefaults() []role.Route {
+	var all []role.Route
+	for _, r := range k.routes {
+		if r.Destination.Bits() == 0 && !r.From.IsValid() {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// kernelState are the addresses and routes that are left, by their text.
+func (b *bench) kernelState() (addresses, routes []string) {
+	for a := range b.kernel.addresses {
+		addresses = append(addresses, a.prefix.String()+" dev "+string(rune('0'+a.link)))
+	}
+	for r := range b.kernel.routes {
+		routes = append(routes, r)
+	}
+	slices.Sort(addresses)
+	slices.Sort(routes)
+	return addresses, routes
+}
+
+// empty asserts that nothing is left in the kernel.
+func (b *bench) empty() {
+	b.Helper()
+	if as, rs := b.kernelState(); len(as)+len(rs) != 0 || b.kernel.tunnel != nil {
+		b.Errorf("left behind: %v %v %+v", as, rs, b.kernel.tunnel)
+	}
+}
+
+func routeText(r role.Route) string {
+	s := r.Destination.String()
+	if r.From.IsValid() {
+		s += " from " + r.From.String()
+	}
+	s += " dev " + string(rune('0'+r.Link))
+	if r.Via.IsValid() {
+		s += " via " + r.Via.String()
+	}
+	return s
+}

@@ -1,0 +1,202 @@
+package mn
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"reflect"
+	"testing"
+	"time"
+
+	"roam6/internal/role"
+	"roam6/mip6"
+	"roam6/mn/ro"
+	"roam6/nd"
+	"roam6/overlay"
+)
+
+// chance is a source of events that may happen to a node, in any order.
+type chance struct {
+	*bench
+	*rand.Rand
+}
+
+func pick[T any](r *rand.Rand, all ...T) T { return all[r.IntN(len(all))] }
+
+var someCells = []cell{ar1, ar2, eui, atHome, {netip.MustParseAddr("fe80::a3"), ar1.prefix}, {ar1.router, ar2.prefix}}
+
+// event makes one.
+func (c chance) event() {
+	index := 1 + c.IntN(3)
+	name := fmt.Sprintf("up%d", c.IntN(3))
+	if c.IntN(10) > 0 {
+		name = fmt.Sprintf("up%d", index-1)
+	}
+	switch c.IntN(16) {
+	case 0, 1:
+		e := upLink(index, name, c.IntN(3) > 0)
+		e.Link.Carriers = uint32(c.IntN(2))
+		c.handle(e)
+	case 2:
+		if c.IntN(5) == 0 {
+			c.handle(role.LinkGone{Index: index})
+		}
+	case 3, 4, 5, 6:
+		c.handle(advertisement(index, pick(c.Rand, someCells...), func(ra *nd.RouterAdvertisement) {
+			ra.RouterLifetime = pick(c.Rand, 0, time.Minute, 9000*time.Second)
+			ra.Interval = pick(c.Rand, 0, time.Second)
+			ra.Preference = pick(c.Rand, nd.PreferenceLow, nd.PreferenceMedium, nd.PreferenceHigh)
+			ra.Prefixes[0].ValidLifetime = pick(c.Rand, 0, time.Minute, time.Hour, mip6.InfiniteLifetime)
+			ra.Prefixes[0].PreferredLifetime = pick(c.Rand, 0, ra.Prefixes[0].ValidLifetime)
+			if c.IntN(10) == 0 {
+				ra.Prefixes = nil
+			}
+		}))
+	case 7, 8:
+		target := pick(c.Rand, someCells...).router
+		if c.IntN(4) == 0 {
+			target = pick(c.Rand, careOf1, careOf2, homeAddress)
+		}
+		c.handle(role.NeighborHeard{Link: index, From: target, Target: target, Solicited: c.IntN(4) > 0, Solicitation: c.IntN(10) == 0})
+	case 9, 10, 11:
+		c.answerSomething()
+	case 12:
+		c.handle(pick[role.Event](c.Rand, role.TunnelSilent{Home: homeAddress}, role.TunnelRefused{Home: homeAddress},
+			role.PeerRefused{Local: homeAddress, Peer: peer}, role.UnknownHomeAddress{}))
+	case 13:
+		c.handle(role.TrafficSeen{Home: homeAddress, Peer: peer, Side: overlay.MobileSide})
+	case 14:
+		if c.IntN(5) == 0 {
+			x := config()
+			x.HomeAgents = pick(c.Rand, []netip.Addr{homeAgent}, []netip.Addr{agentB, homeAgent}, nil)
+			x.DiscoverHomeAgent = len(x.HomeAgents) == 0
+			x.Uplinks = pick(c.Rand, []string{"up0", "up1", "up2"}, []string{"up1"}, []string{"up2", "up0"})
+			x.DefaultSource, x.WaitForDAD = c.IntN(2) == 0, c.IntN(2) == 0
+			x.RouteOptimisation = pick(c.Rand, ro.Policy{}, ro.Policy{Mode: ro.On})
+			c.did(c.node.Reconfigure(c.now, x))
+		}
+	case 15:
+		c.correspondent(c.actions)
+	}
+}
+
+// answerSomething answers the last update, a former one, or the last discovery.
+func (c chance) answerSomething() {
+	sends := only[role.Send](c.all)
+	for range 5 {
+		if len(sends) == 0 {
+			break
+		}
+		s := sends[len(sends)-1-c.IntN(min(len(sends), 3))]
+		if u, ok := s.Packet.Message.(mip6.BindingUpdate); ok && u.Flags&mip6.UpdateHome != 0 {
+			status := mip6.StatusAccepted
+			if c.IntN(4) == 0 {
+				status = pick(c.Rand, mip6.StatusPrefixDiscoveryNecessary, mip6.StatusReasonUnspecified, mip6.StatusAdministrativelyProhibited,
+					mip6.StatusNotHomeAgent, mip6.StatusSequenceOutOfWindow, mip6.StatusTypeChangeDisallowed, mip6.StatusIDMismatch,
+					mip6.StatusInvalidCareOfAddress, mip6.Status(c.IntN(256)))
+			}
+			if status == mip6.StatusDuplicateAddress && c.IntN(10) > 0 {
+				return // it would end the most of the ride
+			}
+			c.handle(c.answerTo(s.Packet, status, func(a *mip6.BindingAcknowledgement) {
+				if c.IntN(10) == 0 {
+					a.Lifetime = mip6.Lifetime(c.IntN(4))
+				}
+			}))
+			break
+		}
+	}
+	if icmp := only[role.SendICMP](c.actions); len(icmp) > 0 {
+		if m, ok := icmp[0].Packet.Message.(mip6.HomeAgentRequest); ok {
+			c.handle(role.ICMPReceived{Link: 1, Packet: mip6.ICMPPacket{Source: agentB, Destination: icmp[0].Packet.Source,
+				Message: mip6.HomeAgentReply{Identifier: m.Identifier, HomeAgents: []netip.Addr{agentB, homeAgent}}}})
+		}
+	}
+}
+
+// rideAtRandom lets a node live through anything and then come to rest.
+func rideAtRandom(t *testing.T, seed uint64, router bool) *bench {
+	change := func(c *Config) {
+		c.Uplinks, c.Seed = []string{"up0", "up1", "up2"}, seed
+		c.HomeAgents = []netip.Addr{homeAgent, agentB}
+	}
+	b := newBench(t, change)
+	if router {
+		b = newRouterBench(t, change)
+	}
+	c := chance{b, rand.New(rand.NewPCG(seed, 99))}
+	for range 300 {
+		c.event()
+		if len(b.all) > 100 {
+			b.all = append(b.all[:0], b.all[len(b.all)-100:]...)
+		}
+		b.pass(pick(c.Rand, 0, time.Millisecond, 50*time.Millisecond, time.Second, 10*time.Second, time.Minute))
+		if b.Failed() {
+			t.Fatalf("seed %d: %+v", seed, b.node.current)
+		}
+	}
+	return b
+}
+
+// Whatever happens in whatever order: there is at most one default route, nothing
+// leaves beside the tunnel, no update has a source that is not on its link (see
+// bench.did), the node rests between events, works again when the world is in
+// order, and leaves nothing when it ends.
+//
+// Covers: B2, B5, B9, B10.
+func TestAnythingMayHappen(t *testing.T) {
+	seeds := uint64(600)
+	if testing.Short() {
+		seeds = 60
+	}
+	for seed := range seeds {
+		router := seed%2 == 1
+		b := rideAtRandom(t, seed, router)
+		b.did(b.node.Reconfigure(b.now, config())) // ends a halt
+		for i := range 3 {
+			b.handle(upLink(1+i, fmt.Sprintf("up%d", i), false))
+		}
+		b.pass(4 * time.Hour) // every hint and refusal is forgiven, every lifetime over
+		b.carrier(true)
+		b.hear(ar1)
+		for range 20 {
+			u, p := b.lastUpdateAnyway()
+			if r := b.node.registrationOf(p.Destination); r != nil {
+				if _, ok := r.find(u.Sequence); ok {
+					b.acknowledge()
+				}
+			}
+			b.answering(10 * time.Second)
+		}
+		if s := b.node.Snapshot(b.now); !s.Update.Registered || !ar1.prefix.Contains(s.Update.CareOf) || s.Lost {
+			t.Fatalf("seed %d: %+v lost %v", seed, s.Update, s.Lost)
+		}
+		b.handle(role.Stop{})
+		b.pass(3 * time.Second)
+		b.empty()
+		if !b.node.Done() || b.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+// lastUpdateAnyway is lastUpdate to a home agent, or nothing.
+func (b *bench) lastUpdateAnyway() (mip6.BindingUpdate, mip6.Packet) {
+	sends := only[role.Send](b.all)
+	for i := len(sends) - 1; i >= 0; i-- {
+		if u, ok := sends[i].Packet.Message.(mip6.BindingUpdate); ok && u.Flags&mip6.UpdateHome != 0 {
+			return u, sends[i].Packet
+		}
+	}
+	return mip6.BindingUpdate{}, mip6.Packet{}
+}
+
+// The same events give the same actions.
+func TestDeterministic(t *testing.T) {
+	for seed := range uint64(10) {
+		a, b := rideAtRandom(t, seed, true), rideAtRandom(t, seed, true)
+		if !reflect.DeepEqual(a.all, b.all) || !reflect.DeepEqual(a.node.Snapshot(a.now), b.node.Snapshot(b.now)) {
+			t.Fatalf("seed %d: not the same twice", seed)
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package mn
+
+import (
+	"net/netip"
+
+	"roam6/internal/role"
+)
+
+// Default routes. Every care-of address has one of its own, by which packets
+// from its prefix go to a router that advertises the prefix, on its link
+// (RFC 8028 §3.2): so updates leave by either of two links, and tunnels too.
+// Beside them there is one without a source, of the attachment in use: for what
+// this host sends with no address of ours. There is never a second, which the
+// kernel would take for a path of equal cost.
+
+// routeMetric is the metric of the routes a mobile node installs: better than
+// the 1024 of the kernel's own, so that the node's choice of router holds.
+const routeMetric = 512
+
+var anywhere = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+
+// onLinkRoute is the route to a prefix that is on-link.
+func onLinkRoute(p netip.Prefix, link int) role.Route {
+	return role.Route{Destination: p, Link: link, Metric: routeMetric}
+}
+
+// sourceRoute is the default route of a care-of address.
+func sourceRoute(c *careOf) role.Route {
+	return role.Route{Destination: anywhere, From: c.prefix, Link: c.link, Via: c.router, Metric: routeMetric}
+}
+
+// settleDefault makes the default route that of the attachment in use. Away,
+// a router has none without a tunnel: its network's packets would leave beside
+// it. With Config.DefaultSource what has no source gets the home address, and
+// the way into the tunnel with it: a connected socket keeps the route by which
+// it found its source.
+func (n *Node) settleDefault() {
+	a := n.current
+	if a == nil || !a.home && n.extension != nil && n.tunnel == nil {
+		n.setDefault(role.Route{})
+		return
+	}
+	via := a.router
+	if a.home {
+		if via = n.homeRouter(a); !via.IsValid() {
+			n.setDefault(role.Route{})
+			return
+		}
+	}
+	r := role.Route{Destination: anywhere, Link: a.link, Via: via, Metric: routeMetric}
+	switch {
+	case !n.config.DefaultSource:
+	case a.home && a.homeState != homeDuplicate:
+		r.Source = n.config.HomeAddress // not the care-of address that was left a moment ago
+	case !a.home && n.tunnel != nil && n.hopeful():
+		r = role.Route{Destination: anywhere, Source: n.config.HomeAddress, Metric: routeMetric - 1}
+	}
+	n.setDefault(r)
+}
+
+// hopeful reports whether the home agent carries the tunnel, or is expected to
+// in a moment: it was asked and has not failed to answer.
+func (n *Node) hopeful() bool {
+	r := n.reg
+	return n.carrier().registered || r.agent.IsValid() && !r.rejected && !n.halted && r.silent < n.config.Attempts
+}
+
+// settleHomeDefault follows a change of the routers of a link that is the home
+// link: there another one than that of the attachment may be the default router.
+func (n *Node) settleHomeDefault(link int) {
+	if n.atHome() && n.current.link == link {
+		n.settleDefault()
+	}
+}
+
+// homeRouter is the default router at home. The one that told of the home
+// prefix may be a home agent that is no default router.
+func (n *Node) homeRouter(a *attachment) netip.Addr {
+	var via netip.Addr
+	for _, r := range n.routers.On(a.link) {
+		if r.RA.RouterLifetime > 0 && (!via.IsValid() || r.Addr == a.router) {
+			via = r.Addr
+		}
+	}
+	if len(n.routers.On(a.link)) == 0 && n.plain.Link == a.link {
+		return n.plain.Via // the link may be down for the moment
+	}
+	return via
+}
+
+// setDefault installs the default route in place of the one there is; the zero
+// value is none. The new one is added first, so that no packet finds neither.
+func (n *Node) setDefault(r role.Route) {
+	old := n.plain
+	if r == old {
+		return
+	}
+	n.plain = r
+	if r.Destination.IsValid() {
+		n.act(role.AddRoute{Route: r})
+	}
+	if old.Destination.IsValid() && (!r.Destination.IsValid() || old.Link != r.Link || old.Via != r.Via) {
+		n.act(role.RemoveRoute{Route: old})
+	}
+}
