@@ -6,12 +6,12 @@ LDFLAGS  := -s -w -X main.version=$(VERSION)
 GOFLAGS  := -trimpath
 export CGO_ENABLED ?= 0
 # The race detector needs a C compiler; without one the tests run without it.
-RACE     := $(if $(shell command -v gcc 2>/dev/null),-race,)
+RACE      = $(if $(shell command -v gcc 2>/dev/null),-race,)
 # Router targets for `make size`: GOARCH/GOMIPS-or-GOARM.
 TARGETS  := mipsle/softfloat mips/softfloat arm/7 arm64/ amd64/
 FUZZTIME ?= 10s
 
-.PHONY: help build test unit lint demo bench size fuzz clean
+.PHONY: help build test deps unit lint demo bench size fuzz clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -21,7 +21,18 @@ build:
 	$(GO) build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o bin/roam6 ./cmd/roam6
 
 ## test    lint, unit and namespace tests, and short rides in the lab (as root all of it)
-test: lint build unit
+test: deps lint build unit
+
+# What the tests use beside Go: a C compiler for the race detector, and tshark to
+# dissect what the lab sends. As root on Debian they are installed; elsewhere the
+# tests that need them say that they skip.
+PACKAGES := gcc libc6-dev tshark
+deps:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v gcc && command -v tshark; } >/dev/null; then \
+	  echo "installing $(PACKAGES)"; \
+	  export DEBIAN_FRONTEND=noninteractive; \
+	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES); } >/dev/null || echo "could not install $(PACKAGES): some tests will skip"; \
+	fi
 
 # The worlds of the lab measure time and fill the machine: they run alone, one
 # after the other.

@@ -210,8 +210,8 @@ func (n *Node) refused(now time.Time, s sent, a mip6.BindingAcknowledgement) {
 	}
 	switch a.Status {
 	case mip6.StatusDuplicateAddress:
-		if r := n.carrier(); r != n.reg {
-			// A former home agent may still defend the home address.
+		if n.boundElsewhere(now) {
+			// Another home agent may still defend the home address.
 			n.refusedBy(now, mostPatience)
 			return
 		}

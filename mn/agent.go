@@ -184,10 +184,22 @@ func (n *Node) carrier() *registration {
 	return n.reg
 }
 
+// boundElsewhere reports whether another home agent may have a binding, and defend
+// the home address: one that was asked for it, answered or not, or any, as long
+// as one of an earlier life of this node may last.
+func (n *Node) boundElsewhere(now time.Time) bool {
+	for _, r := range n.former {
+		if r.mayHold(now) {
+			return true
+		}
+	}
+	return n.homeLink.Several() && now.Before(n.began.Add(n.config.Lifetime))
+}
+
 // sayFarewell ends the bindings that former home agents may still have.
 func (n *Node) sayFarewell(now time.Time) {
 	for _, r := range n.former {
-		if r.registered && !r.farewell {
+		if r.mayHold(now) && !r.farewell && n.current.speaks() {
 			r.farewell, r.timeout = true, InitialBindAckTimeout
 			n.send(now, r, n.current, true)
 		}
@@ -199,9 +211,11 @@ func (n *Node) farewells(now time.Time) {
 	for _, r := range n.former {
 		if r.registered && !now.Before(r.expires) {
 			r.forget()
+		}
+		if !r.mayHold(now) {
 			r.farewell = false
 		}
-		if r.farewell && !r.retransmit.IsZero() && !now.Before(r.retransmit) && n.current.works() {
+		if r.farewell && !r.retransmit.IsZero() && !now.Before(r.retransmit) && n.current.speaks() {
 			r.backOff()
 			n.send(now, r, n.current, true)
 		}
@@ -220,6 +234,6 @@ func (n *Node) farewellAnswered(now time.Time, r *registration, a mip6.BindingAc
 		}
 	default:
 		r.forget()
-		r.farewell = false
+		r.farewell, r.held = false, time.Time{}
 	}
 }

@@ -27,6 +27,7 @@ func (n *Node) attach(now time.Time, c candidate, t role.Trigger) {
 	n.learn(c)
 	if n.overlaps(to) {
 		n.prepare(now, to)
+		n.settleOnLink(to.link)
 		return
 	}
 	n.query = nil
@@ -34,9 +35,11 @@ func (n *Node) attach(now time.Time, c candidate, t role.Trigger) {
 	n.current = to
 	if to.home {
 		n.goHome(now, from)
+		n.settleOnLink(to.link)
 		return
 	}
 	n.goAway(now, from)
+	n.settleOnLink(to.link)
 	n.probe(now, to) // makes the router resolve the care-of address meanwhile
 	n.log(slog.LevelInfo, "attached", slog.String("link", to.name), slog.String("router", to.router.String()),
 		slog.String("care_of", to.careOf.String()), slog.String("trigger", t.String()))
@@ -53,9 +56,15 @@ func (n *Node) goAway(now time.Time, from *attachment) {
 	if begins {
 		// The tunnel comes before the default route, so that no packet of the
 		// mobile network leaves beside it (RFC 3963 §5.5).
+		// The home address is never without a link, nor the default route without
+		// the home address.
 		n.forward()
-		n.placeHome(0)
+		n.assignHome(0)
 		n.settleDefault()
+		if n.placed && n.placedOn != 0 {
+			n.displaceHome()
+		}
+		n.placed, n.placedOn = true, 0
 	}
 	if n.handover != nil {
 		n.handover.CareOf = now

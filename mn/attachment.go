@@ -32,6 +32,12 @@ type attachment struct {
 // works reports whether packets may be sent by a, as far as is known.
 func (a *attachment) works() bool { return a != nil && !a.lost && a.careOf.IsValid() }
 
+// speaks reports whether updates may be sent from it: not from a home address that
+// somebody else has.
+func (a *attachment) speaks() bool {
+	return a.works() && !(a.home && a.homeState == homeDuplicate)
+}
+
 func (a *attachment) record() role.Attachment {
 	if a == nil {
 		return role.Attachment{}

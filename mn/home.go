@@ -112,6 +112,7 @@ func (n *Node) endReturn() {
 func (n *Node) deregistered(now time.Time, s sent, ack mip6.BindingAcknowledgement) {
 	switch {
 	case ack.Status.Accepted(), ack.Status == mip6.StatusNotHomeAgent:
+		n.reg.released(s)
 	case n.withdrawing() && !n.stopping: // it says so, and has none of ours then
 	default:
 		n.refused(now, s, ack)
@@ -139,7 +140,9 @@ func (n *Node) deregistered(now time.Time, s sent, ack mip6.BindingAcknowledgeme
 // after duplicate address detection where there was none (RFC 6275 §11.5.5).
 func (n *Node) settle(now time.Time, had bool) {
 	a := n.current
-	had = had || n.reg.registered
+	// Nor is there any where another home agent may still defend the address: it is
+	// told to let go below.
+	had = had || n.reg.registered || n.boundElsewhere(now)
 	n.reg.forget()
 	if n.homeLink.Agent() == n.reg.agent {
 		n.out = append(n.out, n.homeLink.Registered(now, netip.Addr{}, time.Time{})...)

@@ -64,10 +64,13 @@ type Node struct {
 	query      *query         // is the current router still there?
 	timestamps bool           // send the replay protection option
 
-	stopping bool // Stop was received
-	stopped  bool // and all is cleaned up
-	stopBy   time.Time
-	halted   bool // no more updates until reconfigured
+	stopping   bool // Stop was received
+	stopped    bool // and all is cleaned up
+	stopBy     time.Time
+	began      time.Time // the first event
+	fallback   time.Time // when a host without a home agent speaks with its care-of address
+	fallenBack bool      // and does
+	halted     bool      // no more updates until reconfigured
 
 	stats  Stats
 	out    []role.Action // of the Handle under way
@@ -132,6 +135,9 @@ func (n *Node) Handle(now time.Time, e role.Event) []role.Action {
 	if n.stopped {
 		return nil
 	}
+	if n.began.IsZero() {
+		n.began = now
+	}
 	switch e := e.(type) {
 	case role.LinkChanged:
 		n.linkChanged(now, e.Link)
@@ -169,6 +175,7 @@ func (n *Node) finishHandle(now time.Time) []role.Action {
 	if !n.stopped {
 		n.tellHomeLink(now)
 		n.followAgent(now)
+		n.watchService(now)
 		n.tellOptimiser(now)
 	}
 	n.out = append(n.out, n.probes...)
@@ -190,13 +197,22 @@ func (n *Node) tellHomeLink(now time.Time) {
 	n.out = append(n.out, n.homeLink.Attach(now, to.careOf, to.link, to.home)...)
 }
 
-// tellOptimiser tells where the node is for route optimisation.
+// tellOptimiser tells where the node is for route optimisation. After a move the
+// home registration of before counts until it expires: a correspondent need not
+// wait for the home agent's answer.
 func (n *Node) tellOptimiser(now time.Time) {
 	var to ro.Attachment
-	if a := n.current; a.works() && !n.stopping {
-		to = ro.Attachment{CareOf: a.careOf, Link: a.link, AtHome: a.home}
-		if !a.home && n.reg.registered && n.reg.careOf == a.careOf {
-			to.Registered, to.Expires = true, n.reg.expires
+	if a := n.current; a.speaks() && !n.stopping {
+		r := n.carrier()
+		to = ro.Attachment{CareOf: a.careOf, Link: a.link, AtHome: a.home, HomeAgent: r.agent}
+		switch {
+		case a.home:
+			to.Registered = a.homeState == homeProbing || a.homeState == homeSettled
+		case r.registered:
+			to.Registered, to.Expires = r.careOf == a.careOf, r.expires
+		}
+		if c := n.careOfs.find(a.link, a.careOf); c != nil {
+			to.ValidUntil = c.validUntil
 		}
 	}
 	if to == n.reported {
@@ -252,6 +268,7 @@ func (n *Node) Next() time.Time {
 		next = earlier(next, n.reg.refresh)
 	}
 	next = earlier(next, n.reg.expires)
+	next = earlier(next, n.fallbackDue())
 	for _, r := range n.former {
 		next = earlier(next, r.expires)
 		if r.farewell && n.current.works() {

@@ -35,6 +35,8 @@ type registration struct {
 	granted    time.Duration
 	expires    time.Time
 	refresh    time.Time // when to renew; zero when nothing is registered
+	// held is until when the home agent may have a binding, acknowledged or not.
+	held time.Time
 
 	retransmit time.Time     // when to send again; zero when not waiting
 	timeout    time.Duration // the time-out that runs until retransmit
@@ -69,6 +71,19 @@ func (r *registration) record(s sent) {
 		r.recent = r.recent[:MaxUpdateRate-1]
 	}
 	r.recent = append(r.recent, s.at)
+	if until := s.at.Add(s.lifetime.Duration()); s.lifetime > 0 && until.After(r.held) {
+		r.held = until
+	}
+}
+
+// mayHold reports whether the home agent may have a binding.
+func (r *registration) mayHold(now time.Time) bool { return now.Before(r.held) }
+
+// released notes that an update which ended the binding was acknowledged.
+func (r *registration) released(s sent) {
+	if r.newest(s) {
+		r.held = time.Time{}
+	}
 }
 
 // earliest is the first moment at or after now at which the rate limit allows

@@ -2,8 +2,11 @@ package mn
 
 import (
 	"net/netip"
+	"slices"
+	"time"
 
 	"roam6/internal/role"
+	"roam6/nd"
 )
 
 // Default routes. Every care-of address has one of its own, by which packets
@@ -22,6 +25,30 @@ var anywhere = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 // onLinkRoute is the route to a prefix that is on-link.
 func onLinkRoute(p netip.Prefix, link int) role.Route {
 	return role.Route{Destination: p, Link: link, Metric: routeMetric}
+}
+
+// settleOnLink takes back the routes to prefixes of care-of addresses that no
+// router of the link says to be there: they were on the link of before, which
+// came by the same interface. Their nodes are reached like any other now.
+func (n *Node) settleOnLink(link int) {
+	for _, c := range n.careOfs {
+		if c.link != link || !c.onLink || n.isOnLink(link, c.prefix) {
+			continue
+		}
+		c.onLink = false
+		n.setRoutes(c, slices.DeleteFunc(slices.Clone(c.routes), func(r role.Route) bool {
+			return r == onLinkRoute(c.prefix, c.link)
+		}))
+	}
+}
+
+// isOnLink reports whether a router of the link says that a prefix is there.
+func (n *Node) isOnLink(link int, prefix netip.Prefix) bool {
+	return slices.ContainsFunc(n.routers.On(link), func(r *nd.Router) bool {
+		return slices.ContainsFunc(r.Prefixes, func(p nd.Prefix) bool {
+			return p.Info.OnLink && p.Info.Prefix.Masked() == prefix
+		})
+	})
 }
 
 // sourceRoute is the default route of a care-of address.
@@ -52,17 +79,43 @@ func (n *Node) settleDefault() {
 	case !n.config.DefaultSource:
 	case a.home && a.homeState != homeDuplicate:
 		r.Source = n.config.HomeAddress // not the care-of address that was left a moment ago
-	case !a.home && n.tunnel != nil && n.hopeful():
+	case !a.home && !n.fallenBack:
 		r = role.Route{Destination: anywhere, Source: n.config.HomeAddress, Metric: routeMetric - 1}
 	}
 	n.setDefault(r)
 }
 
-// hopeful reports whether the home agent carries the tunnel, or is expected to
-// in a moment: it was asked and has not failed to answer.
-func (n *Node) hopeful() bool {
-	r := n.reg
-	return n.carrier().registered || r.agent.IsValid() && !r.rejected && !n.halted && r.silent < n.config.Attempts
+// fallbackTime is how long a host away from home waits for a home agent before
+// what it begins gets its care-of address: a conversation from there does not
+// survive the next move.
+const fallbackTime = 30 * time.Second
+
+// watchService follows whether a home agent serves the node.
+func (n *Node) watchService(now time.Time) {
+	a := n.current
+	was := n.fallenBack
+	switch {
+	case a == nil || a.home || n.carrier().registered:
+		n.fallback, n.fallenBack = time.Time{}, false
+	case n.fallback.IsZero():
+		n.fallback = now.Add(fallbackTime)
+	case !now.Before(n.fallback):
+		n.fallenBack = true
+	}
+	if n.halted && a != nil && !a.home {
+		n.fallenBack = true
+	}
+	if was != n.fallenBack {
+		n.settleDefault()
+	}
+}
+
+// fallbackDue is when watchService has something to do.
+func (n *Node) fallbackDue() time.Time {
+	if n.fallenBack {
+		return time.Time{}
+	}
+	return n.fallback
 }
 
 // settleHomeDefault follows a change of the routers of a link that is the home

@@ -198,3 +198,42 @@ func TestDefaultRouterAtHome(t *testing.T) {
 		t.Errorf("default routes %v", d)
 	}
 }
+
+// A prefix that was on the link of before is not on this one, although its
+// care-of address stays for packets that are on their way: who is there now, a
+// mobile that came after us perhaps, is reached by the router.
+func TestPrefixOfTheLinkBefore(t *testing.T) {
+	for name, arrive := range map[string]func(*bench){
+		"another access router": func(b *bench) { b.hear(ar2) },
+		"home":                  func(b *bench) { b.hear(atHome) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, nil)
+			b.away()
+			onLink := func() bool {
+				_, ok := b.kernel.routes[routeText(onLinkRoute(ar1.prefix, 1))]
+				return ok
+			}
+			careOf := b.node.current.careOf
+			if !onLink() {
+				t.Fatalf("no route to the prefix of the link: %v", b.kernel.routes)
+			}
+			b.carrier(false)
+			b.carrier(true)
+			arrive(b)
+			if onLink() {
+				t.Error("the prefix of the link before is still taken for on-link")
+			}
+			if !b.kernel.has(1, careOf) {
+				t.Error("the care-of address of before is gone, with the packets to it")
+			}
+			b.acknowledge()
+			b.carrier(false)
+			b.carrier(true)
+			b.hear(ar1)
+			if !onLink() {
+				t.Error("back on the link, its prefix is not on-link")
+			}
+		})
+	}
+}

@@ -189,7 +189,6 @@ func (n *Node) unanswered(now time.Time) bool {
 		return false
 	}
 	r := n.reg
-	n.settleDefault()
 	n.failed(now, homelink.Unanswered)
 	return n.reg != r
 }

@@ -108,6 +108,8 @@ func count(actions []role.Action) (updates, logs int, unusable []netip.Prefix) {
 
 // R with H; the prefixes in every explicit update, refreshes too, in none that
 // is implicit, and in no de-registration (RFC 3963 §5.2, §5.8; R2, R3).
+//
+// Covers: R2, R3.
 func TestPrefixesInUpdates(t *testing.T) {
 	for mode, want := range map[Mode]int{Explicit: 2, Implicit: 0} {
 		b := newBench(t, mode)

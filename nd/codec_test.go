@@ -189,6 +189,8 @@ func TestLimits(t *testing.T) {
 }
 
 // RFC 4861 §6.1.1, §6.1.2, §7.1.1, §7.1.2: each check of each message.
+//
+// Covers: Attack: rogue router.
 func TestValidity(t *testing.T) {
 	unspecified := netip.IPv6Unspecified()
 	global := netip.MustParseAddr("2001:db8:1::5")

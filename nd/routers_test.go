@@ -266,6 +266,8 @@ func TestTwoHourRule(t *testing.T) {
 }
 
 // Forged advertisements cannot fill memory, and what they push out is reported.
+//
+// Covers: Attack: rogue router.
 func TestRoutersBounded(t *testing.T) {
 	r := NewRouters()
 	forged := func(i int) netip.Addr {

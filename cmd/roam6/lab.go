@@ -56,6 +56,7 @@ type labOptions struct {
 	json      string
 	directory string
 	keep      bool
+	capture   string
 }
 
 func labRun(args []string, std stdio) int {
@@ -75,6 +76,7 @@ func labRun(args []string, std stdio) int {
 	flags.StringVar(&o.json, "json", "", "write the report as JSON to a `file`; - is standard output, in place of the table")
 	flags.StringVar(&o.directory, "dir", "", "`directory` for configurations, sockets and logs, kept (default: a temporary one)")
 	flags.BoolVar(&o.keep, "keep", false, "keep the temporary directory; it is kept after a failure anyway")
+	flags.StringVar(&o.capture, "capture", "", "write what passes the links to a `file` in pcap format: all signalling, every hundredth data packet")
 	run := scenario.Prepare(flags)
 	switch err := flags.Parse(args[1:]); {
 	case errors.Is(err, flag.ErrHelp):
@@ -111,8 +113,13 @@ func labReport(ctx context.Context, run worlds.Run, o labOptions, std stdio) int
 	if err != nil {
 		return fail(err)
 	}
+	end, err := labCapture(o.capture, &environment)
+	if err != nil {
+		return fail(err)
+	}
 	worlds.Tune()
 	result, err := run(ctx, environment)
+	err = errors.Join(err, end())
 	good := err == nil && len(result.Failures) == 0
 	kept := cleanup(good || errors.Is(err, worlds.ErrOption) || ctx.Err() != nil)
 	if kept != "" {
@@ -134,6 +141,19 @@ func labReport(ctx context.Context, run worlds.Run, o labOptions, std stdio) int
 		return 1
 	}
 	return 0
+}
+
+// labCapture opens the capture file. end closes it.
+func labCapture(file string, e *worlds.Environment) (end func() error, err error) {
+	if file == "" {
+		return func() error { return nil }, nil
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return nil, err
+	}
+	e.Capture = f
+	return f.Close, nil
 }
 
 // labEnvironment prepares a directory. cleanup removes it unless it is to be

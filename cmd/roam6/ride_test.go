@@ -22,8 +22,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// rideJSON is what issue trackers and scripts read of a ride.
-type rideJSON struct {
+// worldJSON is what issue trackers and scripts read of a run of the lab.
+type worldJSON struct {
+	Scenario  string `json:"scenario"`
 	Handovers []struct {
 		From        string              `json:"from"`
 		To          string              `json:"to"`
@@ -33,8 +34,14 @@ type rideJSON struct {
 		UpMS        *float64            `json:"up_ms"`
 		LostDown    *int                `json:"lost_down"`
 		LostUp      *int                `json:"lost_up"`
+		DirectMS    *float64            `json:"direct_ms"`
 		PhasesMS    map[string]*float64 `json:"phases_ms"`
 	} `json:"handovers"`
+	Figures []struct {
+		Name  string   `json:"name"`
+		Unit  string   `json:"unit"`
+		Value *float64 `json:"value"`
+	} `json:"figures"`
 	TCP struct {
 		Bytes  int64 `json:"bytes"`
 		Intact bool  `json:"intact"`
@@ -45,14 +52,11 @@ type rideJSON struct {
 	Failures []string `json:"failures"`
 }
 
-// The whole of it on real packets: the train rides, with link events and
-// without, with losses, and with the processes of the router and of the home
-// agent killed on the way. Each ride completes every handover, delivers TCP
-// intact and leaves nothing in any namespace, or lab exits with 1. How long it
-// took is measured by `make demo`, not asserted here.
-func TestRide(t *testing.T) {
+// needWorlds skips a test where worlds cannot be made.
+func needWorlds(t *testing.T) {
+	t.Helper()
 	if testing.Short() {
-		t.Skip("takes two minutes")
+		t.Skip("takes minutes")
 	}
 	if !worlds.Privileged() {
 		t.Skip("needs root, or `unshare -Urn`: network namespaces")
@@ -63,6 +67,46 @@ func TestRide(t *testing.T) {
 		f.Close()
 	}
 	t.Setenv(asRoam6, "1")
+}
+
+// world runs a scenario, which must succeed, and returns its report and the
+// name of its capture file.
+func world(t *testing.T, args string) (r worldJSON, capture string) {
+	t.Helper()
+	directory := t.TempDir()
+	file, capture := filepath.Join(directory, "report.json"), filepath.Join(directory, "world.pcap")
+	code, out, errs := runLab(append(append([]string{"run"}, strings.Fields(args)...), "--json", file, "--capture", capture, "--dir", t.TempDir())...)
+	t.Log(out)
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, errs)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		t.Fatal(err)
+	}
+	if r.TCP.Bytes == 0 || !r.TCP.Intact || len(r.Failures) != 0 || r.Scenario != strings.Fields(args)[0] {
+		t.Errorf("report: %s", b)
+	}
+	for i, h := range r.Handovers {
+		if h.From == "" || h.To == "" || h.LimitDownMS == nil || h.DownMS == nil || h.LimitUpMS == nil || h.UpMS == nil ||
+			h.LostDown == nil || h.LostUp == nil || len(h.PhasesMS) == 0 {
+			t.Errorf("handover %d: %+v", i+1, h)
+		}
+	}
+	return r, capture
+}
+
+// The whole of it on real packets: the train rides, with link events and
+// without, with losses, and with the processes of the router and of the home
+// agent killed on the way. Each ride completes every handover, delivers TCP
+// intact and leaves nothing in any namespace, or lab exits with 1. How long it
+// took is measured by `make demo`, not asserted here. tshark finds nothing wrong
+// with what was sent.
+func TestRide(t *testing.T) {
+	needWorlds(t)
 	for _, args := range []string{
 		"--handovers 8",
 		"--handovers 4 --no-link-events",
@@ -72,29 +116,11 @@ func TestRide(t *testing.T) {
 		"--handovers 4 --kill ha",
 	} {
 		t.Run(args, func(t *testing.T) {
-			file := filepath.Join(t.TempDir(), "ride.json")
-			code, out, errs := runLab(append([]string{"run", "ride", "--json", file, "--dir", t.TempDir()}, strings.Fields(args)...)...)
-			t.Log(out)
-			if code != 0 {
-				t.Fatalf("exit code %d: %s", code, errs)
+			r, capture := world(t, "ride "+args)
+			if len(r.Handovers) < 4 || r.Summary.MedianRatioDown == nil {
+				t.Errorf("report: %+v", r)
 			}
-			b, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var r rideJSON
-			if err := json.Unmarshal(b, &r); err != nil {
-				t.Fatal(err)
-			}
-			if len(r.Handovers) < 4 || r.TCP.Bytes == 0 || !r.TCP.Intact || r.Summary.MedianRatioDown == nil || len(r.Failures) != 0 {
-				t.Errorf("report: %s", b)
-			}
-			for i, h := range r.Handovers {
-				if h.From == "" || h.To == "" || h.LimitDownMS == nil || h.DownMS == nil || h.LimitUpMS == nil || h.UpMS == nil ||
-					h.LostDown == nil || h.LostUp == nil || len(h.PhasesMS) == 0 {
-					t.Errorf("handover %d: %+v", i+1, h)
-				}
-			}
+			t.Run("tshark", func(t *testing.T) { dissect(t, capture) })
 		})
 	}
 }

@@ -18,6 +18,8 @@ const (
 )
 
 // Each case has exactly one thing wrong.
+//
+// Covers: R6.
 func TestErrors(t *testing.T) {
 	const key = " option spi '256'\n option key '"
 	noAgent := strings.Replace(node, " option home_agent '2001:db8:1::1'\n", "", 1)

@@ -108,8 +108,12 @@ func (d *daemon) stop() error {
 		return err
 	}
 	d.mu.Lock()
+	already := d.wanted
 	d.wanted = true
 	d.mu.Unlock()
+	if already {
+		return nil // stopped or killed
+	}
 	if err := process.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("end the process of %s: %w", d.name, err)
 	}
@@ -144,6 +148,26 @@ func (d *daemon) check() error {
 	default:
 		return nil
 	}
+}
+
+// reload gives the daemon another configuration and tells it to read it.
+func (d *daemon) reload(sections ...*section) error {
+	text, err := uci.Format(configuration(d.env.Directory, d.name, sections...))
+	if err == nil {
+		// As uci commits: never a half-written file.
+		if err = os.WriteFile(d.config+".new", text, 0o600); err == nil {
+			err = os.Rename(d.config+".new", d.config)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("configuration of %s: %w", d.name, err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.process.Process.Signal(syscall.SIGHUP); err != nil {
+		return fmt.Errorf("tell %s to reload: %w", d.name, err)
+	}
+	return nil
 }
 
 // running reports whether the daemon answers on its control socket.
@@ -196,6 +220,15 @@ func (c crew) stop() error {
 	var errs []error
 	for i := len(c) - 1; i >= 0; i-- {
 		errs = append(errs, c[i].stop())
+	}
+	return errors.Join(errs...)
+}
+
+// close closes the logs.
+func (c crew) close() error {
+	var errs []error
+	for _, d := range c {
+		errs = append(errs, d.log.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -213,7 +213,7 @@ func idealHomeAgent(tr train) (func(), error) {
 			if err != nil {
 				return
 			}
-			if from.AddrPort().Addr() == tr.home().Addr() {
+			if from.AddrPort().Addr() == tr.site().mobile().Addr() {
 				_ = netlink.RouteDel(route)
 				continue
 			}
@@ -282,7 +282,7 @@ func idealRouter(tr train) (func(), error) {
 					continue
 				}
 			}
-			_, err := r.conn.WriteToUDP([]byte(up.Attrs().HardwareAddr.String()+" "+tr.home().Addr().String()),
+			_, err := r.conn.WriteToUDP([]byte(up.Attrs().HardwareAddr.String()+" "+tr.site().mobile().Addr().String()),
 				&net.UDPAddr{IP: net.ParseIP("ff02::2"), Port: solicitPort, Zone: linkUp})
 			if err != nil {
 				fmt.Fprintln(os.Stderr, "solicit:", err)
@@ -327,15 +327,15 @@ func (r *mobileRole) hear() {
 
 func (r *mobileRole) attach(gateway net.IP, router netip.Addr) {
 	r.leave()
-	home := router == r.train.homeAgentAddr()
-	raw, identifier := router.As16(), r.train.home().Addr().As16()
+	home := router == r.train.site().agent()
+	raw, identifier := router.As16(), r.train.site().mobile().Addr().As16()
 	copy(raw[8:], identifier[8:])
 	careOf := netip.AddrFrom16(raw)
 	r.address = &netlink.Addr{IPNet: network(netip.PrefixFrom(careOf, 64)), Flags: unix.IFA_F_NODAD}
 	err := netlink.AddrReplace(r.up, r.address)
 	err = errors.Join(err, netlink.RouteReplace(&netlink.Route{LinkIndex: r.up.Attrs().Index, Gw: gateway, Dst: network(netip.PrefixFrom(netip.IPv6Unspecified(), 0)), Priority: 100}))
 	local := &net.UDPAddr{IP: careOf.AsSlice()}
-	update, dialled := net.DialUDP("udp6", local, &net.UDPAddr{IP: r.train.homeAgentAddr().AsSlice(), Port: updatePort})
+	update, dialled := net.DialUDP("udp6", local, &net.UDPAddr{IP: r.train.site().agent().AsSlice(), Port: updatePort})
 	if err = errors.Join(err, dialled); err != nil {
 		fmt.Fprintln(os.Stderr, "attach:", err)
 		return
@@ -345,7 +345,7 @@ func (r *mobileRole) attach(gateway net.IP, router netip.Addr) {
 	if home {
 		return
 	}
-	r.tunnel.peer.Store(&net.UDPAddr{IP: r.train.homeAgentAddr().AsSlice(), Port: tunnelPort})
+	r.tunnel.peer.Store(&net.UDPAddr{IP: r.train.site().agent().AsSlice(), Port: tunnelPort})
 	r.rule = netlink.NewRule()
 	r.rule.Family, r.rule.Table, r.rule.Priority, r.rule.Src = netlink.FAMILY_V6, idealTable, 1000, network(r.train.network())
 	if err := netlink.RuleAdd(r.rule); err != nil {
@@ -379,9 +379,9 @@ func TestIdealRide(t *testing.T) {
 		handovers: 8, homeAgent: 20e6, access: 4e6, correspondent: 1e6, switching: 10e6,
 		dwell: 400e6, fast: 200e6, interval: 1e6, rate: 2_000_000, seed: 1, wait: true, patience: 10e9, transferFinish: 10e9,
 	}
-	result, err := runRide(t.Context(), Environment{
+	result, err := perform(t.Context(), Environment{
 		Binary: os.Args[0], BinaryEnv: []string{idealVariable + "=1", "GORACE=atexit_sleep_ms=0"}, Directory: t.TempDir(), Progress: t.Output(),
-	}, o)
+	}, &rideRun{rideOptions: o, train: o.train()})
 	if err != nil {
 		t.Fatal(err)
 	}

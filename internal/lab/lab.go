@@ -14,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/netip"
 	"runtime"
 	"runtime/debug"
 	"time"
@@ -43,6 +44,8 @@ type Environment struct {
 	BinaryEnv []string
 	// Directory is for configurations, sockets and logs. It exists.
 	Directory string
+	// Capture, unless nil, gets what passes the links, as a capture file.
+	Capture io.Writer
 	// Progress is told line by line what happens.
 	Progress io.Writer
 	// Observe asks a daemon through its control socket; nil where nothing can:
@@ -54,11 +57,17 @@ type Environment struct {
 type Observer interface {
 	// Handovers are the last moves, the oldest first.
 	Handovers(ctx context.Context) ([]role.Handover, error)
+	// Registrations are those of mobiles that their home agents have
+	// acknowledged.
+	Registrations(ctx context.Context) ([]Registration, error)
 }
+
+// Registration is where a mobile is registered.
+type Registration struct{ Home, HomeAgent, CareOf netip.Addr }
 
 // Scenarios lists all scenarios.
 func Scenarios() []Scenario {
-	return []Scenario{ride()}
+	return []Scenario{ride(), host(), mobiles(), uplinks(), failover(), renumber(), flood()}
 }
 
 // ErrUnknown is returned by Find.

@@ -11,6 +11,7 @@ import (
 
 	"roam6/internal/config"
 	"roam6/internal/lab/probe"
+	"roam6/internal/lab/report"
 	"roam6/internal/lab/world"
 	"roam6/internal/role"
 	"roam6/internal/uci"
@@ -18,14 +19,9 @@ import (
 
 // TestConfigurationsAreValid reads what the lab writes as the daemons will.
 func TestConfigurationsAreValid(t *testing.T) {
-	tr := rideOptions{}.train()
-	m := mobile{home: tr.home(), homeAgent: tr.homeAgentAddr(), networks: nil, key: newKey()}
-	m.networks = append(m.networks, tr.network())
-	for node, sections := range map[string][]*section{
-		nodeHomeAgent: homeAgent(linkHome, m, false),
-		"ar1":         accessRouter(linkAccess, tr.accessAddress(1)),
-		nodeRouter:    mobileRouter(m, []string{linkUp}, []string{linkLAN}),
-	} {
+	parts := (rideOptions{}).train().cast(false)
+	for _, p := range parts {
+		node, sections := p.node, p.sections
 		text, err := uci.Format(configuration("/tmp/x", node, sections...))
 		if err != nil {
 			t.Fatalf("%s: %v", node, err)
@@ -48,7 +44,9 @@ func TestConfigurationsAreValid(t *testing.T) {
 				t.Errorf("%s: %+v", node, c)
 			}
 		default:
-			if i := c.Interfaces[0]; i.MaxInterval != 70*time.Millisecond || i.MinInterval != 30*time.Millisecond || !i.IntervalOption {
+			if len(c.Interfaces) != 1 {
+				t.Errorf("%s: %+v", node, c)
+			} else if i := c.Interfaces[0]; i.MaxInterval != 70*time.Millisecond || i.MinInterval != 30*time.Millisecond || !i.IntervalOption {
 				t.Errorf("%s: %+v", node, i)
 			}
 		}
@@ -104,18 +102,27 @@ func TestPercent(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	scenario, err := Find("ride")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, args := range []string{"--handovers 0", "--delay-ha 1ms --delay-ar 2ms", "--kill cn", "--probe-interval 1us", "--tcp-rate 1", "--delay-ar -1s", "--dwell 1ms"} {
-		f := flag.NewFlagSet("ride", flag.ContinueOnError)
-		run := scenario.Prepare(f)
-		if err := f.Parse(strings.Fields(args)); err != nil {
+	for name, lines := range map[string][]string{
+		"ride":     {"--handovers 0", "--delay-ha 1ms --delay-ar 2ms", "--kill cn", "--probe-interval 1us", "--tcp-rate 1", "--delay-ar -1s", "--dwell 1ms"},
+		"host":     {"--handovers 0", "--delay-ha 1ms", "--delay-cn 1ms", "--delay-cn 98ms", "--dwell 100ms", "--probe-interval 1us", "--tcp-rate 1", "--delay-ar -1s"},
+		"mobiles":  {"--laps 0", "--delay-direct 1ms", "--delay-ha 11ms", "--dwell 100ms", "--l2 -1s"},
+		"uplinks":  {"--laps 0", "--delay-wlan -1s", "--hysteresis 1ms", "--flaps -1", "--dwell 100ms", "--probe-interval 1us"},
+		"failover": {"--delay-ha 1ms", "--dwell 100ms", "--tcp-rate 1"},
+		"renumber": {"--delay-ha 1ms", "--dwell 100ms", "--lifetime 1s", "--lifetime 3500ms", "--tcp-rate 1"},
+	} {
+		scenario, err := Find(name)
+		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := run(t.Context(), Environment{}); !errors.Is(err, ErrOption) {
-			t.Errorf("%s: %v, want a wrong option", args, err)
+		for _, args := range lines {
+			f := flag.NewFlagSet(name, flag.ContinueOnError)
+			run := scenario.Prepare(f)
+			if err := f.Parse(strings.Fields(args)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := run(t.Context(), Environment{}); !errors.Is(err, ErrOption) {
+				t.Errorf("%s %s: %v, want a wrong option", name, args, err)
+			}
 		}
 	}
 	if _, err := Find("flight"); !errors.Is(err, ErrUnknown) {
@@ -140,14 +147,14 @@ func TestReport(t *testing.T) {
 		rideOptions: rideOptions{homeAgent: 10 * time.Millisecond, access: 2 * time.Millisecond, correspondent: time.Millisecond, interval: time.Millisecond},
 		ended:       ms(2000),
 		moves: []move{
-			{"ha", "ar1", world.Switch{Left: ms(500), Attached: ms(510)}},
-			{"ar1", "ar2", world.Switch{Left: ms(1000), Attached: ms(1010)}},
+			{from: "ha", to: "ar1", Switch: world.Switch{Left: ms(500), Attached: ms(510)}},
+			{from: "ar1", to: "ar2", Switch: world.Switch{Left: ms(1000), Attached: ms(1010)}},
 		},
-		handovers: []role.Handover{
-			{Start: ms(500), LinkUp: ms(510.2), Advertised: ms(512), CareOf: ms(512.1), Updated: ms(512.2), Acknowledged: ms(522.5), Updates: 1, Trigger: role.TriggerLink},
-			{Start: ms(1000), LinkUp: ms(1010.2)}, // superseded by the next
-			{Start: ms(1011), LinkUp: ms(1010.2), Acknowledged: ms(1023), Updates: 2, Trigger: role.TriggerAdvertisement},
-		},
+	}
+	told := []role.Handover{
+		{Start: ms(500), LinkUp: ms(510.2), Advertised: ms(512), CareOf: ms(512.1), Updated: ms(512.2), Acknowledged: ms(522.5), Updates: 1, Trigger: role.TriggerLink},
+		{Start: ms(1000), LinkUp: ms(1010.2)}, // superseded by the next
+		{Start: ms(1011), LinkUp: ms(1010.2), Acknowledged: ms(1023), Updates: 2, Trigger: role.TriggerAdvertisement},
 	}
 	r.train = r.rideOptions.train()
 	stream := func(flight float64, lost func(i int) bool) probe.Record {
@@ -162,7 +169,8 @@ func TestReport(t *testing.T) {
 	}
 	down := stream(5, func(i int) bool { return i > 495 && i < 520 || i > 995 && i < 1030 })
 	up := stream(5, func(i int) bool { return i > 500 && i < 513 || i > 1000 }) // never back
-	first, second := r.handover(0, down, up), r.handover(1, down, up)
+	course := r.course(told)
+	first, second := course.handover(0, down, up), course.handover(1, down, up)
 	if !first.Completed || first.Down != 24 || first.Up != 12 || first.LimitDown != 22 || first.LimitUp != 16 || first.LostDown != 24 || first.LostUp != 12 {
 		t.Errorf("first: %+v", first)
 	}
@@ -177,15 +185,16 @@ func TestReport(t *testing.T) {
 	}
 	// A silence from before the move, as after a kill, is not the move's.
 	late := stream(5, func(i int) bool { return i > 700 && i < 1050 })
-	if h := r.handover(1, late, late); !h.Completed || h.Down != 55 || h.Up != 55 {
+	if h := course.handover(1, late, late); !h.Completed || h.Down != 55 || h.Up != 55 {
 		t.Errorf("a move during an interruption: %+v", h)
 	}
 	// Killed during the first stop: the stream that breaks there recovers
 	// with the datagram of 730 ms, the other one never.
 	broken := stream(5, func(i int) bool { return i >= 700 && i < 730 })
-	k := r.killed(killed{nodeRouter, ms(704.5), 0}, broken, stream(5, func(i int) bool { return i >= 700 }))
-	if k.RecoveredDown != 30.5 || k.LostDown != 30 || k.RecoveredUp.Known() || len(r.failures) != 1 {
-		t.Errorf("recovery: %+v, failures %q", k, r.failures)
+	var result report.Report
+	k := r.killed(killed{nodeRouter, ms(704.5), 0}, broken, stream(5, func(i int) bool { return i >= 700 }), &result)
+	if k.RecoveredDown != 30.5 || k.LostDown != 30 || k.RecoveredUp.Known() || len(result.Failures) != 1 {
+		t.Errorf("recovery: %+v, failures %q", k, result.Failures)
 	}
 }
 

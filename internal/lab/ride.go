@@ -1,16 +1,10 @@
 package lab
 
 import (
-	"context"
-	"errors"
 	"flag"
-	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"roam6/internal/lab/relay"
-	"roam6/internal/lab/report"
 )
 
 // rideOptions are what the user may choose for a ride.
@@ -40,59 +34,50 @@ func ride() Scenario {
 	return Scenario{
 		Name:    "ride",
 		Summary: "a train leaves home, passes three access routers and returns, again and again",
-		Prepare: func(f *flag.FlagSet) Run {
-			var o rideOptions
-			f.IntVar(&o.handovers, "handovers", 24, "`number` of moves; four are a lap, every other lap is fast")
-			f.DurationVar(&o.homeAgent, "delay-ha", 10*time.Millisecond, "round `trip` from the mobile router to the home agent while away (H), the one to the access router included")
-			f.DurationVar(&o.access, "delay-ar", 2*time.Millisecond, "round `trip` from the mobile router to the router of its link (A), at home too")
-			f.DurationVar(&o.correspondent, "delay-cn", time.Millisecond, "round `trip` from the correspondent to the core")
-			f.DurationVar(&o.switching, "l2", 10*time.Millisecond, "`time` without a link at each move (L2)")
-			f.DurationVar(&o.dwell, "dwell", 2*time.Second, "`time` at each stop in a slow lap")
-			f.DurationVar(&o.fast, "dwell-fast", 700*time.Millisecond, "`time` at each stop in a fast lap")
-			f.DurationVar(&o.interval, "probe-interval", time.Millisecond, "`time` between the datagrams of a probe stream")
-			f.IntVar(&o.rate, "tcp-rate", 2_000_000, "`bits` a second of the TCP transfer, each way")
-			f.Var(&o.loss, "loss", "`percentage` of frames lost on every link")
-			f.Var(&o.duplicate, "duplicate", "`percentage` of frames doubled on every link")
-			f.Var(&o.reorder, "reorder", "`percentage` of frames held back for 2 ms on every link")
-			f.Uint64Var(&o.seed, "seed", 1, "`number` that decides about all random choices of the links")
-			f.StringVar(&o.kill, "kill", "", "kill and restart the process of a `role`, mr or ha, in mid-ride")
-			f.BoolVar(&o.noLinkEvents, "no-link-events", false, "the router's interface does not notice its moves")
-			f.BoolVar(&o.wait, "wait", false, "the train waits at each stop until it is connected, as it does anyway where links do more than delay")
-			f.BoolVar(&o.homeAgentDAD, "ha-dad", false, "the home agent probes for the home address each time the train leaves home, which takes it a second")
-			f.DurationVar(&o.patience, "patience", 20*time.Second, "how long to wait for a `time` at a stop until connected, where the train waits")
-			f.DurationVar(&o.transferFinish, "tcp-finish", 60*time.Second, "`time` for the last octets of the TCP transfer to arrive")
-			return func(ctx context.Context, env Environment) (*report.Report, error) {
-				if err := o.validate(); err != nil {
-					return nil, err
-				}
-				return runRide(ctx, env, o)
-			}
-		},
+		Prepare: prepare((*rideOptions).declare, rideOptions.validate, func(o rideOptions) play {
+			return &rideRun{rideOptions: o, train: o.train()}
+		}),
 	}
 }
 
-// ErrOption marks a flag with a value that makes no sense.
-var ErrOption = errors.New("wrong option")
+func (o *rideOptions) declare(f *flag.FlagSet) {
+	f.IntVar(&o.handovers, "handovers", 24, "`number` of moves; four are a lap, every other lap is fast")
+	f.DurationVar(&o.homeAgent, "delay-ha", 10*time.Millisecond, "round `trip` from the mobile router to the home agent while away (H), the one to the access router included")
+	f.DurationVar(&o.access, "delay-ar", 2*time.Millisecond, "round `trip` from the mobile router to the router of its link (A), at home too")
+	f.DurationVar(&o.correspondent, "delay-cn", time.Millisecond, "round `trip` from the correspondent to the core")
+	f.DurationVar(&o.switching, "l2", 10*time.Millisecond, "`time` without a link at each move (L2)")
+	f.DurationVar(&o.dwell, "dwell", 2*time.Second, "`time` at each stop in a slow lap")
+	f.DurationVar(&o.fast, "dwell-fast", 700*time.Millisecond, "`time` at each stop in a fast lap")
+	f.DurationVar(&o.interval, "probe-interval", time.Millisecond, "`time` between the datagrams of a probe stream")
+	f.IntVar(&o.rate, "tcp-rate", 2_000_000, "`bits` a second of the TCP transfer, each way")
+	f.Var(&o.loss, "loss", "`percentage` of frames lost on every link")
+	f.Var(&o.duplicate, "duplicate", "`percentage` of frames doubled on every link")
+	f.Var(&o.reorder, "reorder", "`percentage` of frames held back for 2 ms on every link")
+	f.Uint64Var(&o.seed, "seed", 1, "`number` that decides about all random choices of the links")
+	f.StringVar(&o.kill, "kill", "", "kill and restart the process of a `role`, mr or ha, in mid-ride")
+	f.BoolVar(&o.noLinkEvents, "no-link-events", false, "the router's interface does not notice its moves")
+	f.BoolVar(&o.wait, "wait", false, "the train waits at each stop until it is connected, as it does anyway where links do more than delay")
+	f.BoolVar(&o.homeAgentDAD, "ha-dad", false, "the home agent probes for the home address each time the train leaves home, which takes it a second")
+	f.DurationVar(&o.patience, "patience", 20*time.Second, "how long to wait for a `time` at a stop until connected, where the train waits")
+	f.DurationVar(&o.transferFinish, "tcp-finish", 60*time.Second, "`time` for the last octets of the TCP transfer to arrive")
+}
 
 func (o rideOptions) validate() error {
-	wrong := func(format string, args ...any) error {
-		return fmt.Errorf("%w: %s", ErrOption, fmt.Sprintf(format, args...))
-	}
 	switch {
 	case o.handovers < 1 || o.handovers > 100_000:
-		return wrong("--handovers %d: 1 to 100000 make sense", o.handovers)
+		return wrongOption("--handovers %d: 1 to 100000 make sense", o.handovers)
 	case o.access < 0 || o.correspondent < 0 || o.switching < 0:
-		return wrong("a delay cannot be negative")
+		return wrongOption("a delay cannot be negative")
 	case o.homeAgent < o.access:
-		return wrong("--delay-ha %v is the whole round trip to the home agent: it cannot be less than --delay-ar %v", o.homeAgent, o.access)
+		return wrongOption("--delay-ha %v is the whole round trip to the home agent: it cannot be less than --delay-ar %v", o.homeAgent, o.access)
 	case o.interval < 100*time.Microsecond:
-		return wrong("--probe-interval %v: at least 100µs", o.interval)
+		return wrongOption("--probe-interval %v: at least 100µs", o.interval)
 	case o.dwell < 10*o.interval || o.fast < 10*o.interval:
-		return wrong("--dwell %v, --dwell-fast %v: at least ten probe intervals", o.dwell, o.fast)
+		return wrongOption("--dwell %v, --dwell-fast %v: at least ten probe intervals", o.dwell, o.fast)
 	case o.rate < 1000:
-		return wrong("--tcp-rate %d: at least 1000 bits a second", o.rate)
+		return wrongOption("--tcp-rate %d: at least 1000 bits a second", o.rate)
 	case o.kill != "" && o.kill != nodeRouter && o.kill != nodeHomeAgent:
-		return wrong("--kill %s: %s or %s", o.kill, nodeRouter, nodeHomeAgent)
+		return wrongOption("--kill %s: %s or %s", o.kill, nodeRouter, nodeHomeAgent)
 	}
 	return nil
 }
@@ -123,20 +108,4 @@ func (o rideOptions) killAt(stops int) int {
 		}
 	}
 	return fallback
-}
-
-// percent is a flag: 5, 5% and 0.5 % alike are percentages. The value is a
-// fraction of one.
-type percent float64
-
-func (p percent) String() string { return strconv.FormatFloat(float64(p)*100, 'g', -1, 64) + "%" }
-
-// Set implements flag.Value.
-func (p *percent) Set(s string) error {
-	v, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(s), "%")), 64)
-	if err != nil || !(v >= 0 && v <= 100) {
-		return fmt.Errorf("a percentage from 0 to 100 is expected, such as 5 or 5%%")
-	}
-	*p = percent(v / 100)
-	return nil
 }

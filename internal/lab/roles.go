@@ -3,8 +3,11 @@ package lab
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"fmt"
 	"net/netip"
 	"path/filepath"
+	"strconv"
+	"time"
 
 	"roam6/internal/uci"
 )
@@ -66,12 +69,28 @@ func accessRouter(ifname string, address netip.Prefix) []*section {
 	}
 }
 
-// mobile is what home agent and mobile router both know of each other.
+// accessRouters are the parts of access routers 1 to n.
+func accessRouters(n int) (parts []part) {
+	for i := 1; i <= n; i++ {
+		parts = append(parts, part{accessRouterName(i), accessRouter(linkAccess, accessAddress(i))})
+	}
+	return parts
+}
+
+// mobile is a mobile node or, with networks, a mobile router, as it and its
+// home agent know it.
 type mobile struct {
-	home      netip.Prefix // home address with the length of the home prefix
-	homeAgent netip.Addr
-	networks  []netip.Prefix
-	key       string // hexadecimal
+	name       string
+	home       netip.Prefix // home address with the length of the home prefix
+	homeAgents []netip.Addr // none: to be discovered
+	key        string       // hexadecimal
+
+	uplinks    []string
+	optimise   bool // routes
+	hysteresis time.Duration
+
+	networks   []netip.Prefix
+	downstream []string
 }
 
 // newKey is a key for one run.
@@ -83,48 +102,109 @@ func newKey() string {
 
 const spi = "256"
 
-// homeAgent serves one mobile on its home link, and advertises there as
-// RFC 6275 §7 wants it. dad is whether it probes for the home address, which
-// takes a second, each time that the mobile leaves home.
-func homeAgent(ifname string, m mobile, dad bool) []*section {
-	router := netip.PrefixFrom(m.homeAgent, m.home.Bits())
-	agent := newSection("home_agent", "ha").
-		option("interface", ifname).
-		option("address", m.homeAgent.String()).
-		option("prefix", m.home.Masked().String())
-	if !dad {
-		agent.option("dad", "0")
+// sections are the mobile's own configuration. A mobile router registers its
+// networks explicitly.
+func (m mobile) sections() []*section {
+	kind := "mobile_node"
+	if len(m.networks) > 0 {
+		kind = "mobile_router"
 	}
-	return []*section{
-		advertise(ifname).
+	s := newSection(kind, m.name).
+		option("home_address", m.home.String()).
+		list("uplink", m.uplinks...).
+		option("spi", spi).option("key", m.key)
+	if len(m.homeAgents) > 0 {
+		s.list("home_agent", texts(m.homeAgents)...)
+	}
+	if m.optimise {
+		s.option("route_optimization", "on")
+	}
+	if m.hysteresis > 0 {
+		s.option("hysteresis_ms", strconv.FormatInt(m.hysteresis.Milliseconds(), 10))
+	}
+	if len(m.networks) > 0 {
+		s.option("mode", "explicit").list("prefix", texts(m.networks)...).list("downstream", m.downstream...)
+	}
+	return []*section{s}
+}
+
+// agent is a home agent with the mobiles of its home link.
+type agent struct {
+	site homeSite
+	// address is where it is on the home link, when not at the site's address.
+	address    netip.Addr
+	preference int
+	// dad is whether it probes for a home address, which takes a second, each
+	// time that the mobile leaves home.
+	dad     bool
+	mobiles []mobile
+
+	// prefixes are those of the home link beside the first one, and deprecated
+	// one that is being given up. The home agent has an address in each.
+	prefixes   []netip.Prefix
+	deprecated netip.Prefix
+	// deprecatedLifetime is how long that one is still good.
+	deprecatedLifetime time.Duration
+	// prefixInterval is how long the home agent waits before it tells mobiles of
+	// another prefix; zero: minutes to a day.
+	prefixInterval time.Duration
+}
+
+// sections are the home agent's configuration, with the advertisements that
+// RFC 6275 §7 wants on its home link.
+func (a agent) sections() []*section {
+	address := a.address
+	if !address.IsValid() {
+		address = a.site.agent()
+	}
+	home := netip.PrefixFrom(address, a.site.mobile().Bits())
+	prefixes, advertised := []netip.Prefix{home.Masked()}, []netip.Prefix{home}
+	for _, p := range a.prefixes {
+		prefixes, advertised = append(prefixes, p), append(advertised, netip.PrefixFrom(p.Addr().Next(), p.Bits()))
+	}
+	s := newSection("home_agent", "ha").
+		option("interface", linkHome).
+		option("address", address.String()).
+		list("prefix", texts(prefixes)...)
+	if a.deprecated.IsValid() {
+		s.list("deprecated_prefix", a.deprecated.String()).
+			option("deprecated_lifetime", strconv.Itoa(int(a.deprecatedLifetime/time.Second)))
+	}
+	if !a.dad {
+		s.option("dad", "0")
+	}
+	if a.prefixInterval > 0 {
+		seconds := strconv.Itoa(int(a.prefixInterval / time.Second))
+		s.option("prefix_min_interval", seconds).option("prefix_max_interval", seconds)
+	}
+	all := []*section{
+		advertise(linkHome).
 			option("AdvHomeAgentFlag", "1").
 			option("AdvHomeAgentInfo", "1").
 			option("AdvMobRtrSupportFlag", "1").
-			option("HomeAgentLifetime", "1800"),
-		newSection("prefix", "").option("interface", ifname).list("prefix", router.String()).option("AdvRouterAddr", "1"),
-		agent,
-		newSection("mobile", "train").
-			option("home_address", m.home.Addr().String()).
-			option("spi", spi).option("key", m.key).
-			list("prefix", texts(m.networks)...),
+			option("HomeAgentLifetime", "1800").
+			option("HomeAgentPreference", strconv.Itoa(a.preference)),
+		newSection("prefix", "").option("interface", linkHome).list("prefix", texts(advertised)...).option("AdvRouterAddr", "1"),
+		s,
 	}
+	for _, m := range a.mobiles {
+		served := newSection("mobile", m.name).
+			option("home_address", m.home.Addr().String()).
+			option("spi", spi).option("key", m.key)
+		if len(m.networks) > 0 {
+			served.list("prefix", texts(m.networks)...)
+		}
+		all = append(all, served)
+	}
+	return all
 }
 
-// mobileRouter registers its networks explicitly.
-func mobileRouter(m mobile, uplinks, downstream []string) []*section {
-	return []*section{newSection("mobile_router", "train").
-		option("home_address", m.home.String()).
-		option("home_agent", m.homeAgent.String()).
-		list("uplink", uplinks...).
-		list("downstream", downstream...).
-		option("spi", spi).option("key", m.key).
-		option("mode", "explicit").
-		list("prefix", texts(m.networks)...)}
-}
+// correspondent lets mobile nodes optimise their routes to a node.
+func correspondent() *section { return newSection("correspondent", "cn") }
 
-func texts(prefixes []netip.Prefix) (l []string) {
-	for _, p := range prefixes {
-		l = append(l, p.String())
+func texts[T fmt.Stringer](values []T) (l []string) {
+	for _, v := range values {
+		l = append(l, v.String())
 	}
 	return l
 }

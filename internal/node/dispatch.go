@@ -47,6 +47,8 @@ func (s *Shell) dispatch(now time.Time, e role.Event) {
 		if !slices.ContainsFunc(s.agents, func(h *agentHost) bool { return h.machine.Serves(e.Home) }) {
 			s.toCorrespondent(now, e)
 		}
+	case role.RouteUnreachable:
+		s.toCorrespondent(now, e)
 	case role.Timeout, role.Stop:
 		s.broadcast(now, e)
 	}

@@ -94,6 +94,7 @@ func TestDispatch(t *testing.T) {
 		{"refused by a peer, home address", role.PeerRefused{Local: home, Peer: foreign}, "first", 0},
 		{"refused by a peer, care-of address", role.PeerRefused{Local: careOf2, Peer: foreign}, "second", 0},
 		{"unknown home address", role.UnknownHomeAddress{Source: foreign, Destination: us, Home: home2}, "", 1},
+		{"route that leads nowhere", role.RouteUnreachable{Home: home2, Peer: us, CareOf: careOf2}, "", 0},
 		{"neighbour", role.NeighborHeard{Link: 2}, "first second", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

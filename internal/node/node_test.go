@@ -198,6 +198,8 @@ func leftovers(t *testing.T, s *nstest.Space) string {
 
 // A node starts, answers, is scraped, and leaves nothing when it ends
 // (requirement B2).
+//
+// Covers: B2.
 func TestStartAndStop(t *testing.T) {
 	r := start(t, agentFile)
 	r.until("it advertises", func() bool {
@@ -277,6 +279,8 @@ func TestReload(t *testing.T) {
 
 // An interface that disappears and one that comes back under another name do
 // not end the node (requirements B5, B10).
+//
+// Covers: B5, B10.
 func TestInterfacesComeAndGo(t *testing.T) {
 	r := start(t, agentFile)
 	started := func() int { return strings.Count(r.log.String(), "router advertisements started") }

@@ -19,6 +19,8 @@ var (
 )
 
 // RFC 6275 §9.2, §9.3.3; A3.
+//
+// Covers: A3.
 func TestUnknownType(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -65,6 +67,8 @@ func TestUnknownType(t *testing.T) {
 }
 
 // RFC 6275 §9.3.3: rate-limited as ICMPv6 errors are.
+//
+// Covers: Attack: reflection.
 func TestRefusalFlood(t *testing.T) {
 	var r refusals
 	p := mip6.Packet{Source: them, Destination: us, Message: mip6.UnknownMessage{MessageType: 99}}
@@ -93,6 +97,8 @@ func TestRefusalFlood(t *testing.T) {
 
 // RFC 6275 §9.2, RFC 4443 §3.4: the pointer of a wrong Payload Proto is octet
 // 40 of a packet without extension headers, that of the Header Len is 41.
+//
+// Covers: A3.
 func TestParameterProblem(t *testing.T) {
 	good, err := mip6.Packet{Source: them, Destination: us, Message: mip6.BindingUpdate{}}.Append(nil)
 	if err != nil {

@@ -183,6 +183,9 @@ func (s *Shell) openMobility() error {
 		UnknownHomeAddress: func(source, destination, home netip.Addr) {
 			s.post(role.UnknownHomeAddress{Source: source, Destination: destination, Home: home})
 		},
+		RouteUnreachable: func(p overlay.Pair, careOf netip.Addr, received uint64) {
+			s.post(role.RouteUnreachable{Home: p.Home, Peer: p.Peer, CareOf: careOf, Received: received})
+		},
 	})
 	if err != nil {
 		return err

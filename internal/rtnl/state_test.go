@@ -309,6 +309,8 @@ func TestStateRestores(t *testing.T) {
 }
 
 // 50 moves leave nothing behind (B2).
+//
+// Covers: B2.
 func TestStateFiftyMoves(t *testing.T) {
 	f := newFixture(t)
 	before := everything(t, f.mr)

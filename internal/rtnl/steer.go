@@ -19,10 +19,20 @@ const (
 	SteeringTable    = 6300
 )
 
+// ownMark is the firewall mark of what the data plane and signalling send
+// (tun.DefaultMark), and ownBit its highest bit. What the data plane sends from a
+// home address would come back to it by our tables.
+const (
+	ownMark = 0x62750000
+	ownBit  = 1 << 30
+)
+
 // Steering chooses traffic of this host that is to use a home address: by
 // protocol and destination port, by firewall mark, or both. What forwards
-// through this host, and what has another source address already, is not
-// touched: signalling and tunnels leave from the care-of address all the same.
+// through this host, what has another source address already, and what carries
+// the mark of this program, is not touched: signalling and tunnels leave as they
+// would without. (Of that mark its highest bit, 30, is looked at, unless Mask has
+// it.)
 type Steering struct {
 	Home     netip.Addr
 	Protocol uint8 // 0: any
@@ -55,6 +65,8 @@ func (g Steering) normal() (Steering, error) {
 		return g, fmt.Errorf("steer to %v: ports %d to %d are no range", g.Home, g.FirstPort, g.LastPort)
 	case g.Mark&^g.Mask != 0:
 		return g, fmt.Errorf("steer to %v: mark %#x has bits outside the mask %#x", g.Home, g.Mark, g.Mask)
+	case g.Mask&ownBit != 0 && ownMark&g.Mask == g.Mark:
+		return g, fmt.Errorf("steer to %v: mark %#x with mask %#x is that of the packets this program sends: choose another", g.Home, g.Mark, g.Mask)
 	}
 	return g, nil
 }
@@ -116,7 +128,7 @@ func (s *State) assignTables() {
 func (s *State) wantedSteering() (rules []steeringRule, routes []steeringRoute, waits bool) {
 	for _, g := range s.steering {
 		table := s.tables[g.Home]
-		rules = append(rules, steeringRule{table, g.Protocol, g.FirstPort, g.LastPort, g.Mark, g.Mask})
+		rules = append(rules, steeringRule{table, g.Protocol, g.FirstPort, g.LastPort, g.Mark, g.Mask | ownBit})
 		link := g.Device
 		if link == 0 {
 			link = s.homeLink

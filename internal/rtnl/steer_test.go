@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/role"
+	"roam6/overlay/tun"
 )
 
 const (
@@ -83,8 +84,10 @@ func (f *fixture) rules() []string {
 		if r.Dport != nil {
 			text += fmt.Sprintf(" ports %d-%d", r.Dport.Start, r.Dport.End)
 		}
-		if r.Mark != 0 || r.Mask != nil {
-			text += fmt.Sprintf(" mark %#x/%#x", r.Mark, *r.Mask)
+		if r.Mask == nil {
+			text += " the data plane's packets, too"
+		} else if mask := *r.Mask &^ ownBit; r.Mark != 0 || mask != 0 {
+			text += fmt.Sprintf(" mark %#x/%#x", r.Mark, mask)
 		}
 		all = append(all, fmt.Sprintf("%s table %d", text, r.Table))
 	}
@@ -282,6 +285,8 @@ func TestSteerRejects(t *testing.T) {
 		"ports reversed":  {{Home: steeredHome, FirstPort: 23, LastPort: 22}},
 		"last port alone": {{Home: steeredHome, LastPort: 22}},
 		"mark and mask":   {{Home: steeredHome, Mark: 0x10, Mask: 0x1}},
+		"our mark":        {{Home: steeredHome, Mark: tun.DefaultMark}},
+		"a part of it":    {{Home: steeredHome, Mark: ownBit, Mask: ownBit}},
 		"two ways":        {{Home: steeredHome, FirstPort: 1}, {Home: steeredHome, FirstPort: 2, Device: f.link}},
 	} {
 		if err := f.state.Steer(rules); err == nil {
@@ -289,6 +294,12 @@ func TestSteerRejects(t *testing.T) {
 		}
 	}
 	f.checkLines("rules", f.rules())
+	if err := f.state.Steer([]Steering{{Home: steeredHome, Mark: ownBit, Mask: tun.DefaultMarkMask}}); err != nil {
+		t.Errorf("another mark with a bit of ours: %v", err)
+	}
+	if ownMark != tun.DefaultMark || ownBit > ownMark || 2*ownBit <= ownMark {
+		t.Error("our mark is not the data plane's")
+	}
 }
 
 // A killed instance's rules and tables are adopted or removed (B2), and what

@@ -131,6 +131,8 @@ func TestWatchTentative(t *testing.T) {
 }
 
 // Notifications are lost (ENOBUFS): the links are listed anew (B10).
+//
+// Covers: B10.
 func TestWatchSurvivesLoss(t *testing.T) {
 	f := newFixture(t)
 	blocked, entered := make(chan struct{}), make(chan struct{}, 1)
@@ -182,6 +184,8 @@ func TestWatchSurvivesLoss(t *testing.T) {
 }
 
 // The socket itself fails: a new one takes its place.
+//
+// Covers: B10.
 func TestWatchSurvivesSocketFailure(t *testing.T) {
 	f := newFixture(t)
 	f.startWatch(WatchOptions{})
@@ -196,6 +200,8 @@ func TestWatchSurvivesSocketFailure(t *testing.T) {
 }
 
 // A netlink message that another process sends is not believed.
+//
+// Covers: Attack: forged netlink.
 func TestWatchIgnoresForgedMessages(t *testing.T) {
 	f := newFixture(t)
 	f.startWatch(WatchOptions{})

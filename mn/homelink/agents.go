@@ -207,6 +207,9 @@ func (h *HomeLink) replaceDiscovered(found []netip.Addr) {
 	h.sortAgents()
 }
 
+// Several reports whether more than one home agent is known.
+func (h *HomeLink) Several() bool { return len(h.agents) > 1 }
+
 func (h *HomeLink) findAgent(addr netip.Addr) *agent {
 	for _, a := range h.agents {
 		if a.addr == addr {

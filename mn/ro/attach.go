@@ -105,6 +105,11 @@ func (o *Optimiser) confirmed(now time.Time, registered bool) {
 			if registered && n >= batchBurst {
 				e.notBefore = now.Add(time.Duration(n-batchBurst+1) * batchInterval)
 			}
+			if registered && o.at.away() && e.careOf.asking() && e.careOf.tries == 1 {
+				// A correspondent that is mobile and moved at the same moment was
+				// not yet where its home agent sent the first question.
+				o.ask(now, e, &e.careOf)
+			}
 			o.advance(now, e)
 		default:
 			continue

@@ -138,6 +138,26 @@ func TestPlaceWithoutConnection(t *testing.T) {
 	}
 }
 
+// A question that a mobile correspondent missed, because it moved at the same
+// moment, is put again as soon as the home agent has answered; the answer to the
+// first one counts if it comes all the same.
+//
+// Covers: B6.
+func TestAskedAgainWhenRegistered(t *testing.T) {
+	b := newBench(t, nil)
+	c := b.optimised(1)
+	first := b.attach(b.away(careOf2, false))
+	b.wantInits(first, 0, 1, 0)
+	second := b.attach(b.away(careOf2, true))
+	b.wantInits(second, 0, 1, 0)
+	b.wantInits(b.attach(b.away(careOf2, true)), 0, 0, 0)
+	late := c.receive(t, b.now, b.wire(messages[mip6.CareOfTestInit](first)[0]))[0]
+	b.exchange(b.deliver(late))
+	if b.routes[c.addr].CareOf != careOf2 {
+		t.Errorf("route %+v", b.routes[c.addr])
+	}
+}
+
 // Answers that were meant for the place before do not count (RFC 6275 §11.6.2,
 // §11.7.3).
 // Covers: B6.

@@ -242,7 +242,7 @@ func (o *Optimiser) Owns(p mip6.Packet) bool {
 	case mip6.HomeTest:
 		return p.To() == o.config.Home
 	case mip6.CareOfTest:
-		return e != nil && e.careOf.asking() && e.careOf.cookie == m.Cookie
+		return e != nil && !e.careOf.sentWith(m.Cookie).IsZero()
 	case mip6.BindingAcknowledgement, mip6.BindingRefreshRequest:
 		return e != nil && p.To() == o.config.Home
 	case mip6.BindingError:

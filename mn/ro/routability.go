@@ -34,21 +34,39 @@ func (p proof) valid(now time.Time) bool {
 // token, and the exchange that brings a new one (RFC 6275 §11.6).
 type test struct {
 	proof
-	cookie     mip6.Cookie
-	asked      time.Time // when the last message with cookie was sent
-	tries      int
-	retransmit time.Time // when to send the next; zero: no exchange is under way
-	inits      pace
+	// cookie is that of the last message, sent at asked, and former that of the
+	// one before in the same exchange: its answer may be on its way still.
+	cookie, former mip6.Cookie
+	asked          time.Time
+	formerAsked    time.Time // zero: there is none
+	tries          int
+	retransmit     time.Time // when to send the next; zero: no exchange is under way
+	inits          pace
 }
 
 // asking reports whether an answer to cookie is waited for.
 func (t *test) asking() bool { return !t.retransmit.IsZero() && t.tries > 0 }
 
-func (t *test) stop() { t.tries, t.retransmit = 0, time.Time{} }
+func (t *test) stop() { t.tries, t.retransmit, t.formerAsked = 0, time.Time{}, time.Time{} }
 
-// answered takes the token that an answer brought.
-func (t *test) answered(token mip6.KeygenToken, index uint16, address netip.Addr) {
-	t.proof = proof{token: token, index: index, address: address, since: t.asked}
+// sentWith is when the question with a cookie was sent; zero for a cookie that no
+// answer is waited for with.
+func (t *test) sentWith(cookie mip6.Cookie) time.Time {
+	switch {
+	case !t.asking():
+		return time.Time{}
+	case cookie == t.cookie:
+		return t.asked
+	case !t.formerAsked.IsZero() && cookie == t.former:
+		return t.formerAsked
+	default:
+		return time.Time{}
+	}
+}
+
+// answered takes the token that the answer to a question sent at since brought.
+func (t *test) answered(since time.Time, token mip6.KeygenToken, index uint16, address netip.Addr) {
+	t.proof = proof{token: token, index: index, address: address, since: since}
 	t.stop()
 }
 
@@ -105,6 +123,9 @@ func (o *Optimiser) ask(now time.Time, e *entry, t *test) {
 		return
 	}
 	t.inits.record(now)
+	if t.tries > 0 {
+		t.former, t.formerAsked = t.cookie, t.asked
+	}
 	o.config.Random(t.cookie[:])
 	t.asked = now
 	t.retransmit = now.Add(InitialBindAckTimeout << t.tries)
@@ -180,11 +201,16 @@ func (o *Optimiser) homeTest(now time.Time, e role.MessageReceived, m mip6.HomeT
 		return
 	}
 	peer := o.peers[p.Source]
-	if peer == nil || !peer.home.asking() || peer.home.cookie != m.Cookie {
+	if peer == nil {
 		o.drop(role.DropUnsolicited, p)
 		return
 	}
-	peer.home.answered(m.Token, m.NonceIndex, netip.Addr{})
+	since := peer.home.sentWith(m.Cookie)
+	if since.IsZero() {
+		o.drop(role.DropUnsolicited, p)
+		return
+	}
+	peer.home.answered(since, m.Token, m.NonceIndex, netip.Addr{})
 	o.answered(now, peer)
 }
 
@@ -197,11 +223,16 @@ func (o *Optimiser) careOfTest(now time.Time, p mip6.Packet, m mip6.CareOfTest) 
 		return
 	}
 	peer := o.peers[p.Source]
-	if peer == nil || !peer.careOf.asking() || peer.careOf.cookie != m.Cookie {
+	if peer == nil {
 		o.drop(role.DropUnsolicited, p)
 		return
 	}
-	peer.careOf.answered(m.Token, m.NonceIndex, p.Destination)
+	since := peer.careOf.sentWith(m.Cookie)
+	if since.IsZero() {
+		o.drop(role.DropUnsolicited, p)
+		return
+	}
+	peer.careOf.answered(since, m.Token, m.NonceIndex, p.Destination)
 	o.answered(now, peer)
 }
 

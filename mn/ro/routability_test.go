@@ -274,26 +274,37 @@ func TestForeignTests(t *testing.T) {
 	}
 }
 
-// An answer counts once, and not after the test was sent again with another
-// cookie (RFC 6275 §11.6.2, §11.8).
+// An answer counts once. When the test was sent again, with another cookie, the
+// answer to the one before still counts, since it may have been on its way, but
+// none to an older one (RFC 6275 §11.6.2, §11.8).
+//
 // Covers: B6, Attack: replay.
 func TestReplayedTests(t *testing.T) {
 	b := newBench(t, nil)
 	b.attach(b.away(careOf1, true))
 	c := b.node(1)
+	answers := func(sent []role.Action) (hot, cot mip6.Packet) {
+		hot = c.receive(t, b.now, b.wire(messages[mip6.HomeTestInit](sent)[0]))[0]
+		cot = c.receive(t, b.now, b.wire(messages[mip6.CareOfTestInit](sent)[0]))[0]
+		return hot, cot
+	}
 	first := b.handle(traffic(c.addr))
-	hot := c.receive(t, b.now, b.wire(messages[mip6.HomeTestInit](first)[0]))[0]
-	cot := c.receive(t, b.now, b.wire(messages[mip6.CareOfTestInit](first)[0]))[0]
+	hot1, cot1 := answers(first)
 	second := b.pass(time.Second)
-	b.wantDrop(b.deliver(hot), role.DropUnsolicited)
-	b.wantDrop(b.deliver(cot), role.DropUnsolicited)
-	hot = c.receive(t, b.now, b.wire(messages[mip6.HomeTestInit](second)[0]))[0]
-	b.deliver(hot)
-	b.wantDrop(b.deliver(hot), role.DropUnsolicited)
-	b.exchange(second)
+	hot2, cot2 := answers(second)
+	third := b.pass(2 * time.Second)
+	b.wantDrop(b.deliver(hot1), role.DropUnsolicited)
+	b.wantDrop(b.deliver(cot1), role.DropUnsolicited)
+	if did := b.deliver(hot2); len(did) != 0 {
+		t.Errorf("an answer that was on its way: did %v", did)
+	}
+	b.wantDrop(b.deliver(hot2), role.DropUnsolicited)
+	_, cot3 := answers(third)
+	b.exchange(b.deliver(cot2))
 	if b.state(c.addr) != StateOptimised {
 		t.Fatal("not optimised")
 	}
-	b.wantDrop(b.deliver(hot), role.DropUnsolicited)
-	b.wantDrop(b.deliver(cot), role.DropUnsolicited)
+	for _, late := range []mip6.Packet{hot1, hot2, cot1, cot2, cot3} {
+		b.wantDrop(b.deliver(late), role.DropUnsolicited)
+	}
 }

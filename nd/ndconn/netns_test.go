@@ -521,6 +521,8 @@ func TestNoLinkLocal(t *testing.T) {
 
 // Invalid messages are counted by reason; those that came from beyond a router
 // do not even get in.
+//
+// Covers: Attack: rogue router.
 func TestInvalidMessages(t *testing.T) {
 	w := newWorld(t)
 	router, host := w.open(w.router, "r0"), w.open(w.host, "h0")
@@ -548,6 +550,8 @@ func TestInvalidMessages(t *testing.T) {
 
 // An interface that goes down comes back to the same Conn; one that is removed
 // ends it with ErrLinkGone (requirement B10).
+//
+// Covers: B10.
 func TestLinkDownAndGone(t *testing.T) {
 	w := newWorld(t)
 	router, host := w.open(w.router, "r0"), w.open(w.host, "h0")

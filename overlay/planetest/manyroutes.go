@@ -3,6 +3,7 @@ package planetest
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"roam6/internal/rtnl/nstest"
 	"roam6/overlay"
@@ -33,6 +34,15 @@ func manyRoutes(t *testing.T, open Open) {
 		w.passes(w.udp(w.correspondent, correspondentAddress), w.udp(w.mobile, homeAddress))
 		w.passes(w.udp(w.mobile, homeAddress), w.udp(w.correspondent, correspondentAddress))
 	})
+	// Also one by one, as mobiles come: none has to wait for all others.
+	w.apply(w.correspondentEngine, unset...)
+	start := time.Now()
+	for i := range set {
+		w.apply(w.correspondentEngine, set[i])
+	}
+	if d := time.Since(start); d > patience {
+		t.Errorf("one by one it takes %v", d)
+	}
 	w.apply(w.correspondentEngine, unset...)
 	if after := Snapshot(w.correspondent); after != before {
 		t.Errorf("left behind:\n%s", difference(before, after))

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -181,14 +182,30 @@ func optimisedUnreachable(t *testing.T, open Open) {
 	}{{w.correspondent, correspondentAddress, homeAddress}, {w.mobile, homeAddress, correspondentAddress}} {
 		w.fails(c.s, c.from, netip.AddrPortFrom(c.to, 9), unix.ECONNREFUSED)
 	}
+	if n := len(w.correspondentSees.leadNowhere()); n != 0 {
+		t.Errorf("%d reports of a care-of address that answers", n)
+	}
 	// From a router: no way to the care-of address, and none to the correspondent.
 	w.removeAddress(w.core, "mr1", "2001:db8:1::ff/64")
 	w.fails(w.correspondent, correspondentAddress, addrPort(home), unix.ENETUNREACH)
+	if all := w.correspondentSees.leadNowhere(); len(all) != 1 || all[0] != *w.route(overlay.CorrespondentSide, 0) {
+		t.Errorf("reports of routes that lead nowhere: %v", all)
+	}
 	w.core.Address("mr1", "2001:db8:1::ff/64")
 	if err := w.core.Handle.RouteDel(&netlink.Route{Dst: &net.IPNet{IP: net.ParseIP("2001:db8:c::"), Mask: net.CIDRMask(64, 128)}}); err != nil {
 		t.Fatal(err)
 	}
 	w.fails(w.mobile, homeAddress, addrPort(correspondent), unix.ENETUNREACH)
+	if n := len(w.mobileSees.leadNowhere()); n != 0 {
+		t.Errorf("%d reports about the mobile's own routes", n)
+	}
+}
+
+// leadNowhere is the routes whose care-of address was reported not to be reached.
+func (r *reports) leadNowhere() []overlay.Route {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.nowhere)
 }
 
 // fails sends until the application is told why nothing arrives.

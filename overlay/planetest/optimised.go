@@ -37,6 +37,7 @@ type reports struct {
 	traffic []overlay.Pair
 	silent  []netip.Addr
 	unknown [][3]netip.Addr
+	nowhere []overlay.Route
 }
 
 func (r *reports) options(local ...netip.Addr) Options {
@@ -56,6 +57,11 @@ func (r *reports) options(local ...netip.Addr) Options {
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.unknown = append(r.unknown, [3]netip.Addr{source, destination, home})
+		},
+		RouteUnreachable: func(p overlay.Pair, careOf netip.Addr, _ uint64) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.nowhere = append(r.nowhere, overlay.Route{Pair: p, CareOf: careOf})
 		},
 	}
 }

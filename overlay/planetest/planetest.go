@@ -25,6 +25,7 @@ func Run(t *testing.T, open Open) {
 		{"Forwarding", forwarding},
 		{"Links", byLink},
 		{"ReturnHome", returnHome},
+		{"InFlight", inFlight},
 		{"SourceCheck", sourceCheck},
 		{"PacketTooBig", packetTooBig},
 		{"Unreachable", unreachable},
@@ -40,6 +41,9 @@ func Run(t *testing.T, open Open) {
 		{"OptimisedUnreachable", optimisedUnreachable},
 		{"OptimisedSwap", optimisedSwap},
 		{"OptimisedHostile", hostile},
+		{"OptimisedSockets", sockets},
+		{"OptimisedManySockets", manySockets},
+		{"MobileSockets", mobileSockets},
 		{"OptimisedMany", manyRoutes},
 		{"OptimisedFailures", optimisedFailures},
 		{"OptimisedClose", optimisedClose},
@@ -144,6 +148,29 @@ func returnHome(t *testing.T, open Open) {
 	w.core.Route(networkPrefix.String(), "2001:db8:1::2", "mr1")
 	w.passes(correspondent, node)
 	w.passes(node, correspondent)
+}
+
+// RFC 6275 §11.5.5: what was on its way to the care-of address arrives when the
+// mobile is at home, as long as it has that.
+func inFlight(t *testing.T, open Open) {
+	w := newOptimisedWorld(t, open)
+	correspondent, home := w.udp(w.correspondent, correspondentAddress), w.udp(w.mobile, homeAddress)
+	passes := func(what string) {
+		t.Helper()
+		before := w.mobileEngine.Drops()
+		w.apply(w.mobileEngine, overlay.Change{Remove: overlay.Key{Home: homeAddress, Side: overlay.MobileSide}})
+		w.passes(correspondent, home)
+		after := w.mobileEngine.Drops()
+		for _, r := range []overlay.DropReason{overlay.DropNoTunnel, overlay.DropOuterSource, overlay.DropRoutingHeader} {
+			if n := after[r] - before[r]; n != 0 {
+				t.Errorf("%s: %d drops: %v", what, n, r)
+			}
+		}
+		w.attach(0)
+	}
+	passes("in the tunnel")
+	w.bind(0)
+	w.direct("optimised", func() { passes("optimised") })
 }
 
 // RFC 6275 §10.4.5, RFC 3963 §9 on the agent's side, RFC 6275 §11.3 on the

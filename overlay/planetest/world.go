@@ -39,6 +39,7 @@ type Options struct {
 	TrafficSeen        func(home, peer netip.Addr, side overlay.Side)
 	Silent             func(home netip.Addr)
 	UnknownHomeAddress func(source, destination, home netip.Addr)
+	RouteUnreachable   func(pair overlay.Pair, careOf netip.Addr, received uint64)
 }
 
 // Open opens an engine in the calling thread's network namespace.

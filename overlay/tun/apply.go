@@ -38,8 +38,11 @@ func (e *Engine) Apply(changes []overlay.Change) error {
 			e.remove(c.Remove, &plan)
 		}
 	}
-	e.steer(&plan)
+	nudge := e.steer(&plan)
 	failures = append(failures, plan.carryOut(e.netlink)...)
+	if nudge {
+		e.nudge()
+	}
 	return errors.Join(failures...)
 }
 
@@ -95,6 +98,9 @@ func (e *Engine) remove(k overlay.Key, plan *plan) {
 		e.table.side(k.Side).remove(p)
 	}
 	delete(e.tunnels, k)
+	if k.Side == overlay.MobileSide {
+		e.table.returned.add(t, e.now(), e.config.Grace)
+	}
 }
 
 // check returns the inner prefixes of a tunnel that can be installed.
@@ -156,6 +162,7 @@ func global(a netip.Addr) bool {
 type plan struct {
 	requests []request
 	steps    []step // for each request
+	leads    bool   // there is a new route on the correspondent side
 }
 
 // step is what a request is part of.

@@ -71,7 +71,7 @@ func (t *table) judge(packet []byte, x *ends, malformed overlay.DropReason, now 
 		// RFC 6275 §6.4, §11.3.3. It leads to a home address of this node that is away,
 		// by way of its care-of address, and nowhere else.
 		if x.proper() {
-			j.tunnel = t.away(x.route)
+			j.tunnel = t.away(x.route, now)
 		}
 		if j.tunnel == nil || !j.tunnel.paths.Load().begins(d, now) {
 			return refuse(overlay.DropRoutingHeader)

@@ -79,6 +79,11 @@ type Config struct {
 	// UnknownHomeAddress: a packet to this node carried a Home Address option that
 	// no binding permits (RFC 6275 §9.3.1).
 	UnknownHomeAddress func(source, destination, home netip.Addr)
+	// RouteUnreachable: an ICMPv6 Destination Unreachable came back about a packet
+	// that took an optimised route of the correspondent side to a care-of address,
+	// which is still the present one. received is how many packets have come along
+	// the route so far. Once a second for each route.
+	RouteUnreachable func(pair overlay.Pair, careOf netip.Addr, received uint64)
 }
 
 func (c *Config) complete() error {

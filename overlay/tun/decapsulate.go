@@ -33,7 +33,7 @@ func (d *decapsulator) packet(buffer []byte, o outer, now time.Duration) overlay
 	}
 	t.decapsulated.add(1, len(packet))
 	if t.key.Side == overlay.MobileSide {
-		d.watch.received(t, packet, now)
+		t.silence.heard()
 	}
 	buffer = buffer[:receiveHeadroom+len(packet)]
 	switch packet[offsetNextHeader] {
@@ -44,6 +44,10 @@ func (d *decapsulator) packet(buffer []byte, o outer, now time.Duration) overlay
 			return reason
 		}
 		buffer = buffer[removed:]
+	}
+	if t.key.Side == overlay.MobileSide {
+		// The peer is who a Home Address option names, not its care-of address.
+		d.watch.received(t, buffer[receiveHeadroom:], now)
 	}
 	d.joined.add(buffer)
 	return 0

@@ -13,6 +13,8 @@ import (
 )
 
 // RFC 6275 §10.4.5, RFC 3963 §9 for the agent, RFC 6275 §11.3 for the mobile.
+//
+// Covers: H9, M6, R8, Attack: prefix hijack.
 func TestInbound(t *testing.T) {
 	stranger := netip.MustParseAddr("2001:db8:ffff::1")
 	type packet struct {

@@ -58,6 +58,7 @@ type Engine struct {
 	bound    int         // leads of the correspondent side
 	steered  bool        // the rule for them is there
 	departed []departure // in the order of time
+	nudging  nudging
 	closed   bool
 }
 
@@ -252,6 +253,7 @@ func (e *Engine) Close() error {
 		return nil
 	}
 	e.closed = true
+	e.nudging.stop()
 	var plan plan
 	for k := range e.tunnels {
 		e.remove(k, &plan)

@@ -63,6 +63,8 @@ func TestErrorsAreLimited(t *testing.T) {
 }
 
 // RFC 2473 §8: errors from within the tunnel.
+//
+// Covers: H9.
 func TestTunnelErrors(t *testing.T) {
 	inner := udp(nodeBehind, correspondent, text(1352)) // 1400 octets
 	small := udp(nodeBehind, correspondent, text(100))

@@ -285,6 +285,9 @@ func (e *Engine) routeFailed(relays *errorSender, report *routeError, router add
 	if p == nil {
 		return
 	}
+	if report.unreachable() {
+		e.reports.unreachable(report.correspondent, p.Remote, now)
+	}
 	e.config.Log.Debug("error about a packet of an optimised route", "engine", e.Name(), "remote", p.Remote, "router", router.netip(),
 		"type", report.kind, "code", report.code, "parameter", report.parameter, "path_mtu", p.mtu(now))
 	if !ok {

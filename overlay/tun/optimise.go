@@ -169,16 +169,18 @@ func (e *Engine) update(l *lead, plan *plan) {
 	if l.installed && l.route == want {
 		return
 	}
+	plan.leads = plan.leads || o.pair.Side == overlay.CorrespondentSide && !l.installed
 	l.route, l.installed = want, true
 	plan.add([]request{e.kernel.replaceRoute(want)}, step{home: o.pair.Home, prefix: want.prefix, adds: true, done: &l.installed})
 }
 
 // steer adds the rule of the correspondent side with the first lead there, and
-// removes it with the last.
-func (e *Engine) steer(plan *plan) {
+// removes it with the last. It reports whether sockets have to be told of new
+// leads, which a change of rules does by itself.
+func (e *Engine) steer(plan *plan) (nudge bool) {
 	wanted := e.bound > 0
 	if wanted == e.steered {
-		return
+		return plan.leads
 	}
 	e.steered = wanted
 	if wanted {
@@ -186,6 +188,7 @@ func (e *Engine) steer(plan *plan) {
 	} else {
 		plan.add([]request{{unix.RTM_DELRULE, 0, e.kernel.sendersRule()}}, step{})
 	}
+	return false
 }
 
 // Routes returns a snapshot, in the order of home addresses and peers.

@@ -23,6 +23,9 @@ type optimised struct {
 
 	encapsulated, decapsulated counter
 	reported                   atomic.Int64 // when traffic may be reported again
+	// unreachable is when that may be reported again. Of the goroutine that hears
+	// errors.
+	unreachable time.Duration
 }
 
 func (o *optimised) path() *path { return o.paths.Load().preferred() }

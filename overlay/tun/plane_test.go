@@ -9,6 +9,7 @@ import (
 func openPlane(o planetest.Options) (planetest.Engine, error) {
 	e, err := Open(Config{
 		Log: o.Log, Local: o.Local, TrafficSeen: o.TrafficSeen, Silent: o.Silent, UnknownHomeAddress: o.UnknownHomeAddress,
+		RouteUnreachable: o.RouteUnreachable,
 	})
 	if err != nil {
 		return nil, err

@@ -12,6 +12,8 @@ type routeError struct {
 	packet     []byte  // as much of it as was quoted
 	ends               // of it
 	careOf     address // of the mobile, where there is a routing header
+
+	correspondent *optimised // the present route of that; nil: none
 }
 
 // parseRouteError reads an ICMPv6 message. ok is false if it is not an error
@@ -59,7 +61,8 @@ func (e *routeError) inserted() (h header) {
 }
 
 // pathOf returns the path that the packet took, or nil if that is of no present
-// route: then the error is not believed.
+// route: then the error is not believed. e.correspondent is the route afterwards
+// that its routing header is of.
 func (t *table) pathOf(e *routeError) (p *path) {
 	from, to := source(e.packet), destination(e.packet)
 	home, peer := from, to // of the packet as it was
@@ -88,7 +91,15 @@ func (t *table) pathOf(e *routeError) (p *path) {
 	if p == nil || p.local != from || p.remote != to {
 		return nil
 	}
+	e.correspondent = correspondent
 	return p
+}
+
+// unreachable reports whether the error says that the packet did not get to the
+// care-of address that its routing header is for. A port is unreachable only for
+// who is there, and only there the packet is past its routing header.
+func (e *routeError) unreachable() bool {
+	return e.correspondent != nil && e.kind == icmpUnreachable && e.code != icmpCodePortUnreachable && e.segments != 0
 }
 
 // about acts on an error: it lowers the path MTU, and returns what the source of

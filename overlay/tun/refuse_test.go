@@ -40,6 +40,8 @@ func TestRefusal(t *testing.T) {
 }
 
 // A mobile recognises a refusal of its own tunnel, and no other.
+//
+// Covers: Attack: rogue router.
 func TestRefusalOfOthers(t *testing.T) {
 	b := newBench(t, overlay.MobileSide)
 	tunnel := b.add(overlay.MobileSide, 0, netip.MustParseAddr("2001:db8:a1::2"))

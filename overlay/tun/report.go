@@ -14,6 +14,10 @@ const (
 	// unknown home addresses: strangers cause both.
 	sightingsPerSecond = 200
 	unknownPerSecond   = 100
+	// unreachableInterval is the least time between two reports that one route leads
+	// nowhere, unreachablePerSecond bounds those about all.
+	unreachableInterval  = time.Second
+	unreachablePerSecond = 100
 )
 
 // reporter tells the shell what the data plane sees.
@@ -21,8 +25,9 @@ type reporter struct {
 	traffic func(home, peer netip.Addr, side overlay.Side)
 	silent  func(home netip.Addr)
 	unknown func(source, destination, home netip.Addr)
+	nowhere func(pair overlay.Pair, careOf netip.Addr, received uint64)
 
-	unknownLimit *bucket
+	unknownLimit, nowhereLimit *bucket
 
 	mu    sync.Mutex
 	seen  sightings // of all goroutines
@@ -31,8 +36,9 @@ type reporter struct {
 
 func newReporter(c Config) *reporter {
 	return &reporter{
-		traffic: c.TrafficSeen, silent: c.Silent, unknown: c.UnknownHomeAddress,
+		traffic: c.TrafficSeen, silent: c.Silent, unknown: c.UnknownHomeAddress, nowhere: c.RouteUnreachable,
 		unknownLimit: newBucket(unknownPerSecond, unknownPerSecond),
+		nowhereLimit: newBucket(unreachablePerSecond, unreachablePerSecond),
 		limit:        newBucket(sightingsPerSecond, sightingsPerSecond),
 	}
 }
@@ -112,6 +118,16 @@ func (r *reporter) first(home, peer address, now time.Duration) (until time.Dura
 	return s.until, true
 }
 
+// unreachable reports that packets of an optimised route do not reach the care-of
+// address. Of the goroutine that hears errors.
+func (r *reporter) unreachable(o *optimised, careOf netip.Addr, now time.Duration) {
+	if r.nowhere == nil || now < o.unreachable || !r.nowhereLimit.take(now) {
+		return
+	}
+	o.unreachable = now + unreachableInterval
+	r.nowhere(o.pair, careOf, o.decapsulated.packets.Load())
+}
+
 // unknownHome reports a Home Address option that no binding permits.
 func (r *reporter) unknownHome(source, destination, home address, now time.Duration) {
 	if r.unknown != nil && r.unknownLimit.take(now) {
@@ -119,12 +135,15 @@ func (r *reporter) unknownHome(source, destination, home address, now time.Durat
 	}
 }
 
-// signalling reports whether a packet is a Mobility Header message, perhaps with
-// extension headers before that.
+// signalling reports whether a packet is no conversation to optimise: a Mobility
+// Header message, perhaps with extension headers before that, or an ICMPv6
+// error, which goes wherever the packet it is about came from.
 func signalling(packet []byte) bool {
 	switch packet[offsetNextHeader] {
-	case protocolTCP, protocolUDP, protocolICMPv6:
+	case protocolTCP, protocolUDP:
 		return false
+	case protocolICMPv6:
+		return len(packet) > headerLength && packet[headerLength] < icmpFirstInfo
 	}
 	x, _ := endsOf(packet)
 	return x.signalling(packet)

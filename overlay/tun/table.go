@@ -62,6 +62,8 @@ type table struct {
 	mobile trie[tunnel] // tunnels of the mobile side, by inner prefix
 	agent  trie[tunnel] // tunnels of the agent side, by inner prefix
 
+	returned returnedTunnels // of the mobile side
+
 	mobileRoutes, correspondentRoutes pairs // optimised routes of each side
 
 	local func(netip.Addr) bool // nil: nothing is known
@@ -71,9 +73,13 @@ type table struct {
 // isLocal reports whether an address is this node's.
 func (t *table) isLocal(a address) bool { return t.local != nil && t.local(a.netip()) }
 
-// away returns the tunnel of a home address of this node that is away from home.
-func (t *table) away(home address) *tunnel {
+// away returns the tunnel of a home address of this node that is away from home,
+// or was a moment ago.
+func (t *table) away(home address, now time.Duration) *tunnel {
 	if u := t.mobile.lookup(home); u != nil && u.home == home {
+		return u
+	}
+	if u := t.returned.get(home, now); u != nil && t.isLocal(home) {
 		return u
 	}
 	return nil
@@ -125,7 +131,11 @@ func (t *table) inbound(packet []byte, o outer, now time.Duration) (*tunnel, ove
 		return nil, overlay.DropLinkScope
 	}
 	reason := overlay.DropNoTunnel
-	if u := t.mobile.lookup(d); u != nil {
+	u := t.mobile.lookup(d)
+	if u == nil {
+		u = t.away(d, now)
+	}
+	if u != nil {
 		if u.paths.Load().accepts(overlay.MobileSide, o.source, o.destination, now) {
 			return u, 0
 		}

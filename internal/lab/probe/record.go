@@ -109,3 +109,36 @@ func (r Record) Delay(from, to time.Time) time.Duration {
 	slices.Sort(delays)
 	return time.Duration(delays[len(delays)/2])
 }
+
+// Passage is a datagram that arrived: when it was sent, and how long it took.
+type Passage struct {
+	Sent  time.Time
+	Taken time.Duration
+}
+
+// Since returns the first datagram sent at or after a time, and before end,
+// that took at most a limit, and from which on at least as many in a row did.
+func (r Record) Since(from, end time.Time, limit time.Duration, row int) (first Passage, ok bool) {
+	taken := make(map[uint32]time.Duration, len(r.Arrivals))
+	for _, a := range r.Arrivals {
+		if _, again := taken[a.Number]; !again && int(a.Number) < len(r.Sent) {
+			taken[a.Number] = time.Duration(a.At - r.Sent[a.Number])
+		}
+	}
+	i, _ := slices.BinarySearch(r.Sent, from.UnixNano())
+	good := 0
+	for ; i < len(r.Sent) && r.Sent[i] < end.UnixNano(); i++ {
+		t, arrived := taken[uint32(i)]
+		if !arrived || t > limit {
+			good = 0
+			continue
+		}
+		if good++; good == 1 {
+			first = Passage{Sent: time.Unix(0, r.Sent[i]), Taken: t}
+		}
+		if good >= row {
+			return first, true
+		}
+	}
+	return Passage{}, false
+}

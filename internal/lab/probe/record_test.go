@@ -160,3 +160,36 @@ func TestTimestampOfForeignData(t *testing.T) {
 		}
 	}
 }
+
+// TestSince: the way becomes short with the datagram of 50 ms, for good with
+// that of 60 ms.
+func TestSince(t *testing.T) {
+	r := record(100, func(i int) float64 {
+		switch {
+		case i == 55:
+			return -1 // lost
+		case i < 50 || i == 59:
+			return 20
+		}
+		return 5
+	})
+	for name, c := range map[string]struct {
+		from, end float64
+		row       int
+		sent      float64
+		ok        bool
+	}{
+		"one is enough":         {0, 100, 1, 50, true},
+		"five in a row":         {0, 100, 5, 50, true},
+		"ten in a row":          {0, 100, 10, 60, true},
+		"from a time on":        {52, 100, 1, 52, true},
+		"not before the end":    {0, 50, 1, 0, false},
+		"not so many in a row":  {0, 100, 41, 0, false},
+		"not so many to an end": {0, 65, 10, 0, false},
+	} {
+		first, ok := r.Since(at(c.from), at(c.end), 10*time.Millisecond, c.row)
+		if ok != c.ok || ok && (!first.Sent.Equal(at(c.sent)) || first.Taken != 5*time.Millisecond) {
+			t.Errorf("%s: %v, %t", name, first, ok)
+		}
+	}
+}

@@ -1,11 +1,13 @@
 // Package probe measures what passes between two ends of a lab: a stream of
-// numbered datagrams in one direction, and a transfer whose content is checked.
+// numbered datagrams in one direction or there and back, and a transfer whose
+// content is checked.
 package probe
 
 import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -25,15 +27,16 @@ const (
 	magic   = 0x726f616d36707262
 )
 
-// Stream is one direction: a sender that sends a datagram each interval, and a
-// receiver that notes when which arrived. All times are of one clock, as both
-// ends are on one machine.
+// Stream is a sender that sends a datagram each interval, and a receiver that
+// notes when which arrived: at the other end, or, of an echo, back at the
+// sender. All times are of one clock, as both ends are on one machine.
 type Stream struct {
 	interval time.Duration
 
 	mu       sync.Mutex
 	sent     []int64 // by number: nanoseconds of the real-time clock
 	arrivals []Arrival
+	peers    map[netip.Addr]bool // whom the applications at the ends saw
 
 	newest  atomic.Int64 // time of sending of the newest that arrived
 	stop    atomic.Bool
@@ -47,9 +50,25 @@ type Arrival struct {
 	Number uint32
 }
 
-// Start sends from one namespace to an address in another, each interval.
+// Start sends from one namespace to an address in another, each interval. The
+// sender leaves it to its kernel which address it sends from.
 func Start(from, to *netns.Space, destination netip.AddrPort, interval time.Duration) (*Stream, error) {
-	s := &Stream{interval: interval}
+	return start(from, to, netip.Addr{}, destination, interval, false)
+}
+
+// StartFrom does the same from an address of the sender's choice.
+func StartFrom(from, to *netns.Space, source netip.Addr, destination netip.AddrPort, interval time.Duration) (*Stream, error) {
+	return start(from, to, source, destination, interval, false)
+}
+
+// StartEcho does the same, and the other end sends each datagram back: what is
+// recorded are round trips.
+func StartEcho(from, to *netns.Space, destination netip.AddrPort, interval time.Duration) (*Stream, error) {
+	return start(from, to, netip.Addr{}, destination, interval, true)
+}
+
+func start(from, to *netns.Space, source netip.Addr, destination netip.AddrPort, interval time.Duration, echo bool) (*Stream, error) {
+	s := &Stream{interval: interval, peers: map[netip.Addr]bool{}}
 	receiver, err := s.socket(to)
 	if err == nil {
 		err = unix.Bind(receiver, &unix.SockaddrInet6{Addr: destination.Addr().As16(), Port: int(destination.Port())})
@@ -61,20 +80,30 @@ func Start(from, to *netns.Space, destination netip.AddrPort, interval time.Dura
 	if err == nil {
 		sender, err = s.socket(from)
 	}
+	if err == nil && source.IsValid() {
+		if err = unix.Bind(sender, &unix.SockaddrInet6{Addr: source.As16()}); err != nil {
+			err = fmt.Errorf("bind probe sender to %v in %s: %w", source, from.Name(), err)
+		}
+	}
 	if err != nil {
 		s.Stop()
 		return nil, err
 	}
-	s.threads.Add(2)
-	if err := to.Go(func() { defer s.threads.Done(); s.receive(receiver) }); err != nil {
-		s.threads.Add(-2)
-		s.Stop()
-		return nil, err
+	type job struct {
+		in *netns.Space
+		do func()
 	}
-	if err := from.Go(func() { defer s.threads.Done(); s.send(sender, destination) }); err != nil {
-		s.threads.Done()
-		s.Stop()
-		return nil, err
+	jobs := []job{{to, func() { s.receive(receiver, s.note) }}}
+	if echo {
+		jobs = []job{{to, func() { s.receive(receiver, s.reflect(receiver)) }}, {from, func() { s.receive(sender, s.note) }}}
+	}
+	for _, j := range append(jobs, job{from, func() { s.send(sender, destination) }}) {
+		s.threads.Add(1)
+		if err := j.in.Go(func() { defer s.threads.Done(); j.do() }); err != nil {
+			s.threads.Done()
+			s.Stop()
+			return nil, err
+		}
 	}
 	return s, nil
 }
@@ -116,6 +145,14 @@ func (s *Stream) NewestSent() time.Time {
 	return time.Time{}
 }
 
+// Peers are the addresses that datagrams came from, as the applications at the
+// ends saw them, in order.
+func (s *Stream) Peers() []netip.Addr {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.SortedFunc(maps.Keys(s.peers), netip.Addr.Compare)
+}
+
 // Record returns what was measured so far.
 func (s *Stream) Record() Record {
 	s.mu.Lock()
@@ -143,12 +180,13 @@ func (s *Stream) send(fd int, destination netip.AddrPort) {
 	}
 }
 
-func (s *Stream) receive(fd int) {
+// receive hands on what arrives: the datagram, when, and from where.
+func (s *Stream) receive(fd int, take func(b []byte, at int64, from *unix.SockaddrInet6)) {
 	netns.Precise()
 	var b [2 * payload]byte
 	control := make([]byte, unix.CmsgSpace(int(unsafe.Sizeof(unix.Timespec{}))))
 	for !s.stop.Load() {
-		n, controls, _, _, err := unix.Recvmsg(fd, b[:], control, 0)
+		n, controls, _, from, err := unix.Recvmsg(fd, b[:], control, 0)
 		if err != nil || n != payload || binary.BigEndian.Uint64(b[:]) != magic {
 			continue // a timeout, an ICMPv6 error, or somebody else's
 		}
@@ -156,12 +194,31 @@ func (s *Stream) receive(fd int) {
 		if at == 0 {
 			at = time.Now().UnixNano()
 		}
-		if sent := int64(binary.BigEndian.Uint64(b[16:])); sent > s.newest.Load() {
-			s.newest.Store(sent)
+		if peer, ok := from.(*unix.SockaddrInet6); ok {
+			take(b[:n], at, peer)
 		}
+	}
+}
+
+// note records an arrival.
+func (s *Stream) note(b []byte, at int64, from *unix.SockaddrInet6) {
+	if sent := int64(binary.BigEndian.Uint64(b[16:])); sent > s.newest.Load() {
+		s.newest.Store(sent)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.arrivals = append(s.arrivals, Arrival{At: at, Number: uint32(binary.BigEndian.Uint64(b[8:]))})
+	s.peers[netip.AddrFrom16(from.Addr)] = true
+}
+
+// reflect sends datagrams back to where they came from.
+func (s *Stream) reflect(fd int) func(b []byte, at int64, from *unix.SockaddrInet6) {
+	return func(b []byte, _ int64, from *unix.SockaddrInet6) {
+		// What cannot be sent is lost, as on the way there.
+		_ = unix.Sendto(fd, b, unix.MSG_DONTWAIT, from)
 		s.mu.Lock()
-		s.arrivals = append(s.arrivals, Arrival{At: at, Number: uint32(binary.BigEndian.Uint64(b[8:]))})
-		s.mu.Unlock()
+		defer s.mu.Unlock()
+		s.peers[netip.AddrFrom16(from.Addr)] = true
 	}
 }
 

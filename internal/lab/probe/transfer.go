@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"roam6/internal/lab/netns"
 )
 
@@ -107,6 +109,27 @@ func begin(client, server *net.TCPConn, rate int, seed uint64) *Transfer {
 
 // Received is how many octets arrived so far, both directions together.
 func (t *Transfer) Received() int64 { return t.down.received.Load() + t.up.received.Load() }
+
+// RoundTrip is what the client's TCP takes for the round trip at the moment; a
+// receiver that waits to acknowledge is part of it. Zero when it cannot be told.
+func (t *Transfer) RoundTrip() time.Duration {
+	raw, err := t.client.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	var info *unix.TCPInfo
+	if raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }) != nil || err != nil {
+		return 0
+	}
+	return time.Duration(info.Rtt) * time.Microsecond
+}
+
+// Ends are the addresses that the two ends see of each other: the client's and
+// the server's.
+func (t *Transfer) Ends() (client, server netip.Addr) {
+	address := func(a net.Addr) netip.Addr { return a.(*net.TCPAddr).AddrPort().Addr().Unmap() }
+	return address(t.server.RemoteAddr()), address(t.client.RemoteAddr())
+}
 
 // Finish lets both ends end their streams, waits for what is under way, and
 // gives the verdict. When ctx ends first, the transfer has failed.

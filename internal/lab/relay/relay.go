@@ -26,6 +26,7 @@ type Relay struct {
 	queue      queue
 	store      store
 	stats      Stats
+	capture    *capture // nil: none
 	stopped    bool
 	failed     error
 
@@ -242,6 +243,7 @@ func (w *worker) take(p *Port) {
 		if arrival == 0 || arrival > now {
 			arrival = now
 		}
+		w.capture.take(f.data[:f.n], arrival)
 		if w.route(p, f, max(arrival, p.joined)) {
 			w.frames[i] = nil
 		}

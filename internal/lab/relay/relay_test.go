@@ -1,11 +1,15 @@
 package relay
 
 import (
+	"bytes"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"testing"
 	"time"
+
+	"roam6/internal/pcap"
 )
 
 // fates draws n fates.
@@ -247,4 +251,56 @@ func TestAdmit(t *testing.T) {
 	if !p.admits(short) {
 		t.Error("a frame without a source is refused for it")
 	}
+}
+
+// TestCaptureSamplesData: signalling is captured whole, data in part.
+func TestCaptureSamplesData(t *testing.T) {
+	frame := func(next ...byte) []byte {
+		b := make([]byte, 14, 200)
+		b[12], b[13] = 0x86, 0xdd
+		for _, n := range next {
+			switch {
+			case len(b) == 14, b[len(b)-40+6] == protoIPv6:
+				header := make([]byte, 40)
+				header[0], header[6] = 0x60, n
+				b = append(b, header...)
+			}
+		}
+		return append(b, make([]byte, 64)...)
+	}
+	var file bytes.Buffer
+	r := &Relay{}
+	if err := r.Capture(&file); err != nil {
+		t.Fatal(err)
+	}
+	const mobility, icmp = 135, 58
+	for range 150 {
+		for _, f := range [][]byte{frame(protoUDP), frame(protoIPv6, protoTCP), frame(mobility), frame(protoIPv6, icmp), make([]byte, 60)} {
+			r.capture.take(f, 1)
+		}
+	}
+	extension := frame(protoDestination)
+	extension[14+40] = protoUDP // then options of eight octets
+	for range 150 {
+		r.capture.take(extension, 1)
+	}
+	if err := r.EndCapture(); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := pcap.NewReader(&file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[byte]int{}
+	for {
+		p, err := reader.Next()
+		if err != nil {
+			break
+		}
+		got[p.Data[6]]++
+	}
+	if want := map[byte]int{protoUDP: 2, protoIPv6: 2 + 150, mobility: 150, protoDestination: 2}; !maps.Equal(got, want) {
+		t.Errorf("captured: %v, want %v", got, want)
+	}
+	r.capture.take(frame(mobility), 1) // ended: nothing happens
 }

@@ -2,10 +2,13 @@ package report
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"math"
 	"slices"
 	"time"
+
+	"roam6/internal/lab/probe"
 )
 
 // Milliseconds is a time as the JSON shows it: milliseconds with a fraction to
@@ -37,29 +40,43 @@ type Report struct {
 	Conditions Conditions `json:"conditions"`
 	Handovers  []Handover `json:"handovers"`
 	Kills      []Kill     `json:"kills,omitempty"`
+	Floods     []Flood    `json:"floods,omitempty"`
+	Figures    []Figure   `json:"figures,omitempty"`
 	TCP        TCP        `json:"tcp"`
 	Summary    Summary    `json:"summary"`
 	Relay      Relay      `json:"relay"`
 	// Failures say why the run as a whole did not succeed.
 	Failures []string `json:"failures"`
+	// Legend explains the table.
+	Legend []string `json:"-"`
+}
+
+// Fail notes a reason why the run did not succeed.
+func (r *Report) Fail(format string, args ...any) {
+	r.Failures = append(r.Failures, fmt.Sprintf(format, args...))
 }
 
 // Conditions are what the run was made under.
 type Conditions struct {
-	Switching  Milliseconds `json:"switching_ms"`  // asked for
-	Access     Milliseconds `json:"access_ms"`     // round trip A
-	HomeAgent  Milliseconds `json:"home_agent_ms"` // round trip H, away from home
-	Interval   Milliseconds `json:"probe_interval_ms"`
-	Loss       float64      `json:"loss"`
-	LinkEvents bool         `json:"link_events"`
-	Seed       uint64       `json:"seed"`
+	Switching Milliseconds `json:"switching_ms"`  // asked for
+	Access    Milliseconds `json:"access_ms"`     // round trip A
+	HomeAgent Milliseconds `json:"home_agent_ms"` // round trip H, away from home
+	// Correspondent is the direct round trip C to the correspondent, away from
+	// home, where it matters.
+	Correspondent Milliseconds `json:"correspondent_ms,omitempty"`
+	Interval      Milliseconds `json:"probe_interval_ms"`
+	Loss          float64      `json:"loss"`
+	LinkEvents    bool         `json:"link_events"`
+	Seed          uint64       `json:"seed"`
 }
 
 // Handover is one move. Interruptions are gaps at the receiver less the
 // interval of sending.
 type Handover struct {
+	Mobile    string       `json:"mobile,omitempty"` // where there are several
 	From      string       `json:"from"`
 	To        string       `json:"to"`
+	Kind      string       `json:"kind,omitempty"` // where there are several
 	Completed bool         `json:"completed"`
 	Switching Milliseconds `json:"switching_ms"` // measured: link lost to link ready
 	LimitDown Milliseconds `json:"limit_down_ms"`
@@ -68,6 +85,10 @@ type Handover struct {
 	Up        Milliseconds `json:"up_ms"`
 	LostDown  int          `json:"lost_down"`
 	LostUp    int          `json:"lost_up"`
+	// Direct is the time from the new link on until the round trip is that of the
+	// direct way, where routes are optimised; not measured otherwise.
+	LimitDirect *Milliseconds `json:"limit_direct_ms,omitempty"`
+	Direct      *Milliseconds `json:"direct_ms,omitempty"`
 	// Phases are counted from the moment the new link was ready.
 	Phases Phases `json:"phases_ms"`
 	// Trigger is what the router took for the sign of its move.
@@ -90,6 +111,16 @@ type Phases struct {
 func NoPhases() Phases {
 	n := None()
 	return Phases{n, n, n, n, n, n}
+}
+
+// Known reports whether the router told of the handover.
+func (p Phases) Known() bool {
+	for _, m := range []Milliseconds{p.LinkUp, p.Solicited, p.Advertised, p.CareOf, p.Updated, p.Acknowledged} {
+		if m.Known() {
+			return true
+		}
+	}
+	return false
 }
 
 // RatioDown is the downlink interruption as a ratio to its limit.
@@ -167,12 +198,16 @@ func (r *Report) Summarise() {
 		}
 		if h.Down.Known() {
 			down = append(down, float64(h.Down))
-			ratioDown = append(ratioDown, h.RatioDown())
+			if h.LimitDown > 0 {
+				ratioDown = append(ratioDown, h.RatioDown())
+			}
 			excessDown = append(excessDown, float64(h.Down-h.LimitDown))
 		}
 		if h.Up.Known() {
 			up = append(up, float64(h.Up))
-			ratioUp = append(ratioUp, h.RatioUp())
+			if h.LimitUp > 0 {
+				ratioUp = append(ratioUp, h.RatioUp())
+			}
 			excessUp = append(excessUp, float64(h.Up-h.LimitUp))
 		}
 	}
@@ -181,6 +216,13 @@ func (r *Report) Summarise() {
 	s.MedianRatioDown, s.P99RatioDown = Milliseconds(quantile(ratioDown, .5)), Milliseconds(quantile(ratioDown, .99))
 	s.MedianRatioUp, s.P99RatioUp = Milliseconds(quantile(ratioUp, .5)), Milliseconds(quantile(ratioUp, .99))
 	s.ExcessDown, s.ExcessUp = Milliseconds(quantile(excessDown, .5)), Milliseconds(quantile(excessUp, .5))
+}
+
+// Count counts what was sent and lost in a time, both ways.
+func (s *Summary) Count(from, to time.Time, down, up probe.Record) {
+	d, u := down.Count(from, to), up.Count(from, to)
+	s.SentDown, s.SentUp, s.LostDown, s.LostUp = d.Sent, u.Sent, d.Lost, u.Lost
+	s.Duplicates, s.Reordered = d.Duplicate+u.Duplicate, d.Reordered+u.Reordered
 }
 
 // quantile is the value that the fraction q of the values does not exceed; for

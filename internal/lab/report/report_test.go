@@ -3,6 +3,7 @@ package report
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,6 +31,43 @@ func TestLimits(t *testing.T) {
 	// Far away to home: the new way may even overtake the old one.
 	if _, up := Limits(0, Place{2 * ms, 100 * ms}, home); up != 0 {
 		t.Errorf("an uplink limit of %v", up)
+	}
+}
+
+// TestOptimised spells out the reasoning for A = 2 ms, H = 50 ms, C = 10 ms,
+// T = 106 ms, L2 = 10 ms.
+func TestOptimised(t *testing.T) {
+	home := Ways{Access: 2 * ms, HomeAgent: 2 * ms, Direct: 58 * ms, Tunnel: 58 * ms, Test: 58 * ms, Signal: 58 * ms, Home: true}
+	away := Ways{Access: 2 * ms, HomeAgent: 50 * ms, Direct: 10 * ms, Tunnel: 106 * ms, Test: 106 * ms, Signal: 10 * ms}
+	// The home agent is nearer than the correspondent.
+	near := Ways{Access: 2 * ms, HomeAgent: 4 * ms, Direct: 30 * ms, Tunnel: 100 * ms, Test: 100 * ms, Signal: 30 * ms}
+	for _, c := range []struct {
+		name     string
+		from, to Ways
+		bound    bool
+		want     Expected
+	}{
+		// Up: 12 until the care-of address is there, 53 through the tunnel, and it
+		// took 29 before. Direct: HoTI takes 106.
+		{"leaving home", home, away, false, Expected{Down: 62 * ms, Up: 36 * ms, Direct: 108 * ms}},
+		// Down: 12, CoT 10, the update 5, the packet 5. Up right behind the update:
+		// 12, 10, and the packet takes as long as before.
+		{"between access routers", away, away, true, Expected{Down: 32 * ms, Up: 22 * ms, Direct: 12 * ms}},
+		// Up the direct way: 12, CoT 30, and the packet takes as long as before.
+		{"a home agent nearby", near, near, true, Expected{Down: 72 * ms, Up: 42 * ms, Direct: 32 * ms}},
+		// The home agent answers after 14; the correspondent hears 29 later, and
+		// its packet takes 29. Up: 14 + 29, less 5.
+		{"returning home", away, home, true, Expected{Down: 72 * ms, Up: 38 * ms, Direct: 4 * ms}},
+		{"through the tunnel", away, away, false, Expected{Down: 62 * ms, Up: 12 * ms, Direct: 108 * ms}},
+		// The first packets from home overtake the last through the tunnel.
+		{"home through the tunnel", away, home, false, Expected{Down: 14 * ms, Up: 0, Direct: 4 * ms}},
+	} {
+		if got := Optimised(10*ms, c.from, c.to, c.bound); got != c.want {
+			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+	}
+	if d := FirstPacket(away); d != 106*ms {
+		t.Errorf("the first packet's way is the direct one after %v", d)
 	}
 }
 
@@ -127,5 +165,62 @@ func TestTable(t *testing.T) {
 		if !strings.Contains(got, want) {
 			t.Errorf("missing %q", want)
 		}
+	}
+}
+
+// TestFigures: what is beyond its bound, or was not measured, fails the run.
+func TestFigures(t *testing.T) {
+	var r Report
+	r.Add(Time("rtt_ms", "round trip", 12, 10).Within(1.1, 2))
+	r.Add(Time("free_ms", "something without a bound", None(), None()))
+	if len(r.Failures) != 0 {
+		t.Fatalf("failures: %q", r.Failures)
+	}
+	r.Add(Time("slow_ms", "slow", 14, 10).Within(1.1, 2))
+	r.Add(Packets("lost", "lost at the hand-off", 3).AtMost(0))
+	r.Add(Time("never_ms", "recovery", None(), None()).AtMost(100))
+	want := []string{"slow: 14.0 ms, more than 13.0 ms", "lost at the hand-off: 3 packets, more than 0 packets", "recovery was not measured: it did not happen"}
+	if !slices.Equal(r.Failures, want) {
+		t.Errorf("failures: %q", r.Failures)
+	}
+	var b strings.Builder
+	if err := r.WriteTable(&b); err != nil {
+		t.Fatal(err)
+	}
+	t.Log("\n" + b.String())
+	for _, want := range []string{
+		"round trip                  12.0 ms 10.0 ms  1.20   13.0 ms\n",
+		"something without a bound      – ms\n",
+		"lost at the hand-off      3 packets               0 packets\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("missing %q", want)
+		}
+	}
+}
+
+// TestColumns: a table has only the columns that have something in them.
+func TestColumns(t *testing.T) {
+	direct := Milliseconds(33.3)
+	limit := Milliseconds(22)
+	r := Report{Handovers: []Handover{
+		{Mobile: "mn1", From: "ar1", To: "ar2", Kind: "break first", Completed: true, Switching: 10, LimitDown: 22, Down: 24, LimitUp: 0, Up: 0, Phases: NoPhases(), Direct: &direct, LimitDirect: &limit},
+		{Mobile: "mn2", From: "ar2", To: "ar1", Completed: true, Phases: NoPhases()},
+	}}
+	var b strings.Builder
+	if err := r.WriteTable(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"  who from to  how             L2    gap limit ratio lost   gap limit ratio lost   after limit\n",
+		"1 mn1 ar1  ar2 break first   10.0   24.0  22.0  1.09    0   0.0   0.0     –    0    33.3  22.0\n",
+		"                                    downlink                uplink                 direct\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("missing %q in\n%s", want, b.String())
+		}
+	}
+	if strings.Contains(b.String(), "phases") {
+		t.Error("there are phases of which nothing is known")
 	}
 }

@@ -3,60 +3,167 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
 // WriteTable writes the report for people: a line for each handover, the
-// verdict on the transfer, and the summary.
+// figures, the verdict on the transfer, and the summary.
 func (r *Report) WriteTable(w io.Writer) error {
 	var b strings.Builder
-	c := r.Conditions
-	fmt.Fprintf(&b, "Milliseconds. Round trips: A %s to the access router, H %s to the home agent. Phases from the new link on.\n",
-		millis(c.Access), millis(c.HomeAgent))
-	fmt.Fprintf(&b, "Limits: downlink L2 + A + H; uplink L2 + A, and half of the difference when the home agent gets nearer or farther.\n\n")
-	rows := [][]string{
-		{"", "", "", "", "phases", "", "", "", "", "downlink", "", "", "", "uplink", "", "", ""},
-		{"", "from", "to", "L2", "link", "RA", "CoA", "BU", "BA", "gap", "limit", "ratio", "lost", "gap", "limit", "ratio", "lost"},
+	for _, line := range r.Legend {
+		b.WriteString(line + "\n")
 	}
-	for i, h := range r.Handovers {
-		p := h.Phases
-		rows = append(rows, []string{fmt.Sprint(i + 1), h.From, h.To, millis(h.Switching),
-			millis(p.LinkUp), millis(p.Advertised), millis(p.CareOf), millis(p.Updated), millis(p.Acknowledged),
-			millis(h.Down), millis(h.LimitDown), ratio(Milliseconds(h.RatioDown())), fmt.Sprint(h.LostDown),
-			millis(h.Up), millis(h.LimitUp), ratio(Milliseconds(h.RatioUp())), fmt.Sprint(h.LostUp)})
-		if !h.Completed {
-			rows[len(rows)-1] = append(rows[len(rows)-1], "not completed")
-		}
+	if len(r.Legend) > 0 {
+		b.WriteByte('\n')
 	}
-	align(&b, rows)
-	b.WriteByte('\n')
+	if len(r.Handovers) > 0 {
+		r.writeHandovers(&b)
+		b.WriteByte('\n')
+	}
+	if len(r.Figures) > 0 {
+		r.writeFigures(&b)
+		b.WriteByte('\n')
+	}
 	for _, k := range r.Kills {
 		fmt.Fprintf(&b, "%s killed and restarted: downlink back after %s ms (%d lost), uplink after %s ms (%d lost)\n",
 			strings.ToUpper(k.Role), millis(k.RecoveredDown), k.LostDown, millis(k.RecoveredUp), k.LostUp)
 	}
-	if r.TCP.Intact {
-		fmt.Fprintf(&b, "TCP       intact: %s down, %s up, as sent\n", octets(r.TCP.BytesDown), octets(r.TCP.BytesUp))
-	} else {
-		fmt.Fprintf(&b, "TCP       NOT intact: %s down, %s up: %s\n", octets(r.TCP.BytesDown), octets(r.TCP.BytesUp), r.TCP.Error)
-	}
-	s := r.Summary
-	fmt.Fprintf(&b, "downlink  median %s ms = %s × limit (limit + %s ms), 99 %% %s ms = %s × limit; lost %d of %d\n",
-		millis(s.MedianDown), ratio(s.MedianRatioDown), millis(s.ExcessDown), millis(s.P99Down), ratio(s.P99RatioDown), s.LostDown, s.SentDown)
-	fmt.Fprintf(&b, "uplink    median %s ms = %s × limit (limit + %s ms), 99 %% %s ms = %s × limit; lost %d of %d\n",
-		millis(s.MedianUp), ratio(s.MedianRatioUp), millis(s.ExcessUp), millis(s.P99Up), ratio(s.P99RatioUp), s.LostUp, s.SentUp)
-	fmt.Fprintf(&b, "probes    %d duplicates, %d out of order\n", s.Duplicates, s.Reordered)
-	if s.Strays > 0 {
-		fmt.Fprintf(&b, "strays    %d packets with a source of another network were refused at an access router\n", s.Strays)
-	}
-	fmt.Fprintf(&b, "the lab   %d frames late by %.3f ms (median), %.3f ms (99 %%), %.3f ms (most); %d discarded\n",
-		r.Relay.Frames, r.Relay.MedianLate, r.Relay.P99Late, r.Relay.MaxLate, r.Relay.Discarded)
-	fmt.Fprintf(&b, "handovers %d of %d completed\n", s.Completed, s.Handovers)
+	r.writeFloods(&b)
+	r.writeSummary(&b)
 	for _, f := range r.Failures {
 		fmt.Fprintf(&b, "FAILED    %s\n", strings.ReplaceAll(f, "\n", "\n          "))
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+func (r *Report) writeSummary(b *strings.Builder) {
+	s := r.Summary
+	if r.TCP.Intact {
+		fmt.Fprintf(b, "TCP       intact: %s down, %s up, as sent\n", octets(r.TCP.BytesDown), octets(r.TCP.BytesUp))
+	} else {
+		fmt.Fprintf(b, "TCP       NOT intact: %s down, %s up: %s\n", octets(r.TCP.BytesDown), octets(r.TCP.BytesUp), r.TCP.Error)
+	}
+	line := func(name string, median, ratioMedian, excess, p99, ratioP99 Milliseconds, lost, sent int) {
+		fmt.Fprintf(b, "%-9s ", name)
+		if median.Known() {
+			fmt.Fprintf(b, "median %s ms = %s × limit (limit + %s ms), 99 %% %s ms = %s × limit; ",
+				millis(median), ratio(ratioMedian), millis(excess), millis(p99), ratio(ratioP99))
+		}
+		fmt.Fprintf(b, "lost %d of %d\n", lost, sent)
+	}
+	line("downlink", s.MedianDown, s.MedianRatioDown, s.ExcessDown, s.P99Down, s.P99RatioDown, s.LostDown, s.SentDown)
+	line("uplink", s.MedianUp, s.MedianRatioUp, s.ExcessUp, s.P99Up, s.P99RatioUp, s.LostUp, s.SentUp)
+	fmt.Fprintf(b, "probes    %d duplicates, %d out of order\n", s.Duplicates, s.Reordered)
+	if s.Strays > 0 {
+		fmt.Fprintf(b, "strays    %d packets with a source of another network were refused at an access router\n", s.Strays)
+	}
+	fmt.Fprintf(b, "the lab   %d frames late by %.3f ms (median), %.3f ms (99 %%), %.3f ms (most); %d discarded\n",
+		r.Relay.Frames, r.Relay.MedianLate, r.Relay.P99Late, r.Relay.MaxLate, r.Relay.Discarded)
+	fmt.Fprintf(b, "handovers %d of %d completed\n", s.Completed, s.Handovers)
+}
+
+// column is one column of the table of handovers.
+type column struct {
+	group string // of this column and those that follow without one
+	name  string
+	words bool // aligned to the left
+	cell  func(number int, h Handover) string
+}
+
+// columns are those that have something to show.
+func (r *Report) columns() []column {
+	has := func(f func(Handover) bool) bool { return slices.ContainsFunc(r.Handovers, f) }
+	word := func(name string, f func(Handover) string) column {
+		return column{name: name, words: true, cell: func(_ int, h Handover) string { return f(h) }}
+	}
+	number := func(group, name string, f func(Handover) string) column {
+		return column{group: group, name: name, cell: func(_ int, h Handover) string { return f(h) }}
+	}
+	all := []column{{cell: func(number int, _ Handover) string { return fmt.Sprint(number) }}}
+	if has(func(h Handover) bool { return h.Mobile != "" }) {
+		all = append(all, word("who", func(h Handover) string { return h.Mobile }))
+	}
+	all = append(all,
+		word("from", func(h Handover) string { return h.From }),
+		word("to", func(h Handover) string { return h.To }))
+	if has(func(h Handover) bool { return h.Kind != "" }) {
+		all = append(all, word("how", func(h Handover) string { return h.Kind }))
+	}
+	all = append(all, number(" ", "L2", func(h Handover) string { return millis(h.Switching) }))
+	if has(func(h Handover) bool { return h.Phases.Known() }) {
+		all = append(all,
+			number("phases", "link", func(h Handover) string { return millis(h.Phases.LinkUp) }),
+			number("", "RA", func(h Handover) string { return millis(h.Phases.Advertised) }),
+			number("", "CoA", func(h Handover) string { return millis(h.Phases.CareOf) }),
+			number("", "BU", func(h Handover) string { return millis(h.Phases.Updated) }),
+			number("", "BA", func(h Handover) string { return millis(h.Phases.Acknowledged) }))
+	}
+	all = append(all,
+		number("downlink", "gap", func(h Handover) string { return millis(h.Down) }),
+		number("", "limit", func(h Handover) string { return millis(h.LimitDown) }),
+		number("", "ratio", func(h Handover) string { return ratio(Milliseconds(h.RatioDown())) }),
+		number("", "lost", func(h Handover) string { return fmt.Sprint(h.LostDown) }),
+		number("uplink", "gap", func(h Handover) string { return millis(h.Up) }),
+		number("", "limit", func(h Handover) string { return millis(h.LimitUp) }),
+		number("", "ratio", func(h Handover) string { return ratio(Milliseconds(h.RatioUp())) }),
+		number("", "lost", func(h Handover) string { return fmt.Sprint(h.LostUp) }))
+	if has(func(h Handover) bool { return h.Direct != nil }) {
+		optional := func(m *Milliseconds) string {
+			if m == nil {
+				return ""
+			}
+			return millis(*m)
+		}
+		all = append(all,
+			number("direct", "after", func(h Handover) string { return optional(h.Direct) }),
+			number("", "limit", func(h Handover) string { return optional(h.LimitDirect) }))
+	}
+	return append(all, word("", func(h Handover) string {
+		if h.Completed {
+			return ""
+		}
+		return "not completed"
+	}))
+}
+
+func (r *Report) writeHandovers(b *strings.Builder) {
+	all := r.columns()
+	header := make([]string, len(all))
+	for i, c := range all {
+		header[i] = c.name
+	}
+	rows := [][]string{header}
+	for n, h := range r.Handovers {
+		row := make([]string, len(all))
+		for i, c := range all {
+			row[i] = c.cell(n+1, h)
+		}
+		rows = append(rows, row)
+	}
+	align(b, all, rows)
+}
+
+// writeFigures writes a line for each figure.
+func (r *Report) writeFigures(b *strings.Builder) {
+	var columns []column
+	for _, name := range []string{"", "measured", "limit", "ratio", "at most"} {
+		columns = append(columns, column{name: name, words: name == ""})
+	}
+	rows := [][]string{{"", "measured", "limit", "ratio", "at most"}}
+	for _, f := range r.Figures {
+		limit, over, bound := "", "", ""
+		if f.Limit.Known() {
+			limit, over = f.quantity(f.Limit), ratio(f.Value/f.Limit)
+		}
+		if f.Bound.Known() {
+			bound = f.quantity(f.Bound)
+		}
+		rows = append(rows, []string{f.Text, f.quantity(f.Value), limit, over, bound})
+	}
+	align(b, columns, rows)
 }
 
 func millis(m Milliseconds) string {
@@ -67,7 +174,7 @@ func millis(m Milliseconds) string {
 }
 
 func ratio(m Milliseconds) string {
-	if !m.Known() {
+	if !m.Known() || m < 0 || m > 1e6 { // to a limit of nothing
 		return "–"
 	}
 	return fmt.Sprintf("%.2f", float64(m))
@@ -84,54 +191,48 @@ func octets(n int64) string {
 	}
 }
 
-// leftAligned are the columns of words; numbers are aligned to the right.
-const leftAligned = 3
-
-// align writes rows in columns. Rows may be of different length. The first row
-// groups columns: a cell in it covers those up to the next that is not empty.
-func align(b *strings.Builder, rows [][]string) {
-	var widths []int
-	for _, row := range rows[1:] {
+// align writes rows in columns, below the names of their groups if there are
+// any.
+func align(b *strings.Builder, columns []column, rows [][]string) {
+	widths := make([]int, len(columns))
+	for _, row := range rows {
 		for i, cell := range row {
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
 			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	group := rows[0]
-	line := ""
-	column := 0
-	for i := range group {
-		if group[i] != "" {
-			line += strings.Repeat(" ", max(0, column-utf8.RuneCountInString(line))) + group[i]
+	groups, grouped, at := "", false, 0
+	for i, c := range columns {
+		at += space(columns, i)
+		if group := strings.TrimSpace(c.group); group != "" {
+			grouped = true
+			groups += strings.Repeat(" ", max(0, at-utf8.RuneCountInString(groups))) + group
 		}
-		column += widths[i] + gap(i+1)
+		at += widths[i]
 	}
-	b.WriteString(line + "\n")
-	for _, row := range rows[1:] {
+	if grouped {
+		b.WriteString(groups + "\n")
+	}
+	for _, row := range rows {
 		line := ""
 		for i, cell := range row {
-			space := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
-			if i > 0 {
-				line += strings.Repeat(" ", gap(i))
-			}
-			if i > 0 && i < leftAligned || i >= len(group) {
-				line += cell + space
+			line += strings.Repeat(" ", space(columns, i))
+			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
+			if columns[i].words {
+				line += cell + pad
 			} else {
-				line += space + cell
+				line += pad + cell
 			}
 		}
 		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 }
 
-// gap is the space before a column: more where a group begins.
-func gap(column int) int {
-	switch column {
-	case 0:
+// space is the room before a column: more where a group begins.
+func space(columns []column, i int) int {
+	switch {
+	case i == 0:
 		return 0
-	case 3, 4, 9, 13:
+	case columns[i].group != "":
 		return 3
 	default:
 		return 1

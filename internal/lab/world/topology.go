@@ -16,6 +16,7 @@ import (
 type Topology struct {
 	Nodes []Node
 	Wires []Wire
+	LANs  []LAN
 	Airs  []Air
 	// Anchors are prefixes that ordinary routing carries to a node which is not
 	// on them, as to a home agent.
@@ -46,9 +47,16 @@ type Wire struct {
 	Path relay.Impairment
 }
 
+// LAN is a link of several nodes: a switch, which is a namespace of that name.
+type LAN struct {
+	Name string
+	Ends []End
+}
+
 // Air is a radio: each station is at one of the routers, or at none. Routers'
 // prefixes are reachable in ordinary routing; stations have to care for
-// themselves.
+// themselves. A LAN may be among the routers, with an interface and no address:
+// an access point of that link.
 type Air struct {
 	Routers, Stations []End
 	// Strict are the nodes among the routers whose network refuses packets with
@@ -80,6 +88,17 @@ func (t Topology) Validate() error {
 			errs = append(errs, fmt.Errorf("two nodes are called %s", n.Name))
 		}
 		nodes[n.Name] = true
+	}
+	for _, l := range t.LANs {
+		if nodes[l.Name] {
+			errs = append(errs, fmt.Errorf("a LAN is called %s, and a node too", l.Name))
+		}
+		nodes[l.Name] = true
+		for _, e := range l.Ends {
+			if len(e.Addresses) == 0 {
+				errs = append(errs, fmt.Errorf("LAN %s: %s needs an address", l.Name, e.Node))
+			}
+		}
 	}
 	interfaces := map[string]bool{}
 	for _, e := range t.ends() {
@@ -115,13 +134,16 @@ func (t Topology) ends() (ends []End) {
 	for _, w := range t.Wires {
 		ends = append(ends, w.A, w.B)
 	}
+	for _, l := range t.LANs {
+		ends = append(ends, l.Ends...)
+	}
 	for _, a := range t.Airs {
 		ends = append(append(ends, a.Routers...), a.Stations...)
 	}
 	return ends
 }
 
-// neighbor is a node at the other end of a wire.
+// neighbor is a node at the other end of a wire, or on the same LAN.
 type neighbor struct {
 	node      string
 	via       netip.Addr
@@ -130,7 +152,8 @@ type neighbor struct {
 
 // Routes are the routes of ordinary routing, by node: a host has a default
 // route, a router with one neighbouring router too, and any other router a
-// route to every prefix of its network by the fewest hops. Routes of the nodes'
+// route to every prefix of its network by the fewest hops, the first wire or LAN
+// of the description first among equals. Routes of the nodes'
 // own are included.
 func (t Topology) Routes() map[string][]Route {
 	neighbors := map[string][]neighbor{}
@@ -148,6 +171,16 @@ func (t Topology) Routes() map[string][]Route {
 		add(w.B)
 		neighbors[w.A.Node] = append(neighbors[w.A.Node], neighbor{w.B.Node, w.B.Addresses[0].Addr(), w.A.Interface})
 		neighbors[w.B.Node] = append(neighbors[w.B.Node], neighbor{w.A.Node, w.A.Addresses[0].Addr(), w.B.Interface})
+	}
+	for _, l := range t.LANs {
+		for _, here := range l.Ends {
+			add(here)
+			for _, there := range l.Ends {
+				if there.Node != here.Node {
+					neighbors[here.Node] = append(neighbors[here.Node], neighbor{there.Node, there.Addresses[0].Addr(), here.Interface})
+				}
+			}
+		}
 	}
 	for _, a := range t.Airs {
 		for _, e := range a.Routers {

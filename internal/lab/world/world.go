@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -21,11 +22,13 @@ type World struct {
 	Relay *relay.Relay
 
 	spaces   map[string]*netns.Space
-	fabric   *netns.Space // where the inner ends of relayed links are
+	switches map[string]*netns.Space // LANs
+	fabric   *netns.Space            // where the inner ends of relayed links are
 	stations map[[2]string]*station
 	routers  map[string]*relay.Port // of air interfaces, by node
 	wires    map[[2]string][2]*relay.Port
-	created  int // interfaces so far
+	plugs    map[string][]netlink.Link // the fabric's sides of a node's relayed interfaces
+	created  int                       // interfaces so far
 }
 
 // station is an interface with a port in the fabric.
@@ -51,9 +54,11 @@ func Build(t Topology, seed uint64) (w *World, err error) {
 	}
 	w = &World{
 		spaces:   map[string]*netns.Space{},
+		switches: map[string]*netns.Space{},
 		stations: map[[2]string]*station{},
 		routers:  map[string]*relay.Port{},
 		wires:    map[[2]string][2]*relay.Port{},
+		plugs:    map[string][]netlink.Link{},
 	}
 	defer func() {
 		if err != nil {
@@ -72,6 +77,11 @@ func Build(t Topology, seed uint64) (w *World, err error) {
 	for _, n := range t.Nodes {
 		if err := w.addNode(n); err != nil {
 			return w, err
+		}
+	}
+	for _, l := range t.LANs {
+		if err := w.addLAN(l); err != nil {
+			return w, fmt.Errorf("LAN %s: %w", l.Name, err)
 		}
 	}
 	for _, wire := range t.Wires {
@@ -130,6 +140,9 @@ func (w *World) Close() error {
 		err = w.Relay.Close()
 	}
 	for _, s := range w.spaces {
+		s.Close()
+	}
+	for _, s := range w.switches {
 		s.Close()
 	}
 	if w.fabric != nil {
@@ -247,7 +260,7 @@ func (w *World) relayed(e End) (*station, error) {
 	pair := &netlink.Veth{
 		LinkAttrs: netlink.LinkAttrs{Name: inner, Index: fabricIndex + w.created, MTU: mtu, TxQLen: -1},
 		PeerName:  e.Interface, PeerHardwareAddr: ethernet[:], PeerTxQLen: -1, PeerMTU: mtu,
-		PeerNamespace: netlink.NsFd(w.spaces[e.Node].FD()),
+		PeerNamespace: netlink.NsFd(w.home(e).FD()),
 	}
 	if err := w.fabric.Link.LinkAdd(pair); err != nil {
 		return nil, fmt.Errorf("create veth pair: %w", err)
@@ -259,6 +272,7 @@ func (w *World) relayed(e End) (*station, error) {
 	if err := w.configure(e); err != nil {
 		return nil, err
 	}
+	w.plugs[e.Node] = append(w.plugs[e.Node], pair)
 	err := w.fabric.Do(func() (err error) {
 		if err = disableOffloads(inner); err == nil {
 			s.port, err = relay.OpenPort(e.Node+"/"+e.Interface, pair.Attrs().Index, ethernet)
@@ -270,13 +284,16 @@ func (w *World) relayed(e End) (*station, error) {
 
 // configure gives a node's interface its addresses and sets it up.
 func (w *World) configure(e End) error {
-	s := w.spaces[e.Node]
+	s := w.home(e)
 	link, err := s.Link.LinkByName(e.Interface)
 	if err != nil {
 		return fmt.Errorf("%s: interface %s: %w", e.Node, e.Interface, err)
 	}
 	if err := s.Do(func() error { return disableOffloads(e.Interface) }); err != nil {
 		return fmt.Errorf("%s: %w", e.Node, err)
+	}
+	if w.switches[e.Node] != nil {
+		return w.enslave(e)
 	}
 	if err := s.Link.LinkSetUp(link); err != nil {
 		return fmt.Errorf("%s: set %s up: %w", e.Node, e.Interface, err)
@@ -324,70 +341,23 @@ func (w *World) addRoute(s *netns.Space, r Route) error {
 	return s.Link.RouteAdd(route)
 }
 
-func ipNet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), 128)}
+// Neighbours sets how long nodes on an interface believe in a neighbour that
+// they have heard of, and how long they then wait for it: net.ipv6.neigh's
+// base_reachable_time_ms, delay_first_probe_time and retrans_time_ms.
+func (w *World) Neighbours(node, ifname string, reachable, delay, retransmit time.Duration) error {
+	directory := "net/ipv6/neigh/" + ifname + "/"
+	return errors.Join(
+		w.spaces[node].SetSysctl(directory+"base_reachable_time_ms", strconv.FormatInt(reachable.Milliseconds(), 10)),
+		w.spaces[node].SetSysctl(directory+"delay_first_probe_time", strconv.FormatInt(int64(delay/time.Second), 10)),
+		w.spaces[node].SetSysctl(directory+"retrans_time_ms", strconv.FormatInt(retransmit.Milliseconds(), 10)))
 }
 
-// awaitCarrierLoss waits until the kernel has noticed that a carrier is gone. It
-// does so in the background, and a carrier that is back before is an event that
-// never happened.
-func (w *World) awaitCarrierLoss(e End) error {
-	const pause, limit = 200 * time.Microsecond, 5 * time.Second
-	for start := time.Now(); ; netns.SleepUntil(time.Now().Add(pause)) {
-		link, err := w.spaces[e.Node].Link.LinkByName(e.Interface)
-		if err != nil {
-			return fmt.Errorf("%s: interface %s: %w", e.Node, e.Interface, err)
-		}
-		if link.Attrs().OperState != netlink.OperUp {
-			return nil
-		}
-		if time.Since(start) > limit {
-			return fmt.Errorf("%s of %s still has a carrier %v after it lost its link", e.Interface, e.Node, limit)
-		}
-	}
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), 128)}
 }
 
 // newEthernet counts locally administered addresses.
 func (w *World) newEthernet() [6]byte {
 	w.created++
 	return [6]byte{0x02, 0x06, 0x06, 0x00, byte(w.created >> 8), byte(w.created)}
-}
-
-// Switch is a move of a station that happened.
-type Switch struct {
-	// Left is when the station could no longer be reached, Attached when its
-	// new link was ready.
-	Left, Attached time.Time
-}
-
-// Move takes a station from where it is to a router, which takes the switching
-// time. With events the station's carrier goes and comes; without, the
-// interface sees nothing of the change.
-func (w *World) Move(node, ifname, router string, switching time.Duration, events bool) (Switch, error) {
-	s, to := w.stations[[2]string{node, ifname}], w.routers[router]
-	if s == nil || to == nil {
-		return Switch{}, fmt.Errorf("no air interface between %s of %s and %s", ifname, node, router)
-	}
-	// The caller's goroutine sleeps on whatever thread it has; a few
-	// microseconds more are measured and belong to the switching time.
-	moved := Switch{Left: w.Relay.Tune(s.port, nil)}
-	if events {
-		if err := w.fabric.Link.LinkSetDown(s.link); err != nil {
-			return moved, fmt.Errorf("take the carrier from %s of %s: %w", ifname, node, err)
-		}
-	}
-	netns.SleepUntil(moved.Left.Add(switching))
-	if events {
-		if err := w.awaitCarrierLoss(s.end); err != nil {
-			return moved, err
-		}
-	}
-	moved.Attached = w.Relay.Tune(s.port, to)
-	if events {
-		if err := w.fabric.Link.LinkSetUp(s.link); err != nil {
-			return moved, fmt.Errorf("give %s of %s its carrier: %w", ifname, node, err)
-		}
-		moved.Attached = time.Now()
-	}
-	return moved, nil
 }

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// A home agent that is a correspondent too is flooded, with as much as the
+// machine can send of every kind that strangers can send, from one source and
+// from many. Its memory does not grow with what comes, its mobiles are served
+// meanwhile, everybody is served at once afterwards, and no state is left; or
+// lab exits with 1. RFC 6275 §15.4: a correspondent keeps no state until a
+// binding update is authentic, and limits what it does for strangers.
+//
+// Covers: C4, C12, Attack: test floods, Attack: discovery floods,
+// Attack: bu spoofing, Attack: reflection.
+func TestFlood(t *testing.T) {
+	needWorlds(t)
+	file := filepath.Join(t.TempDir(), "flood.json")
+	// The race detector has its own idea of memory.
+	lab := exec.Command(withoutCgo(t), "lab", "run", "flood", "--duration", "200ms", "--json", file, "--dir", t.TempDir())
+	out, err := lab.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r struct {
+		Floods []struct {
+			Kind    string `json:"kind"`
+			Sent    int    `json:"sent"`
+			Answers int    `json:"answers"`
+			Peak    int    `json:"memory_peak_kb"`
+		} `json:"floods"`
+	}
+	if err := json.Unmarshal(b, &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Floods) != 20 {
+		t.Errorf("%d floods, want ten kinds from one source and from many", len(r.Floods))
+	}
+	for _, f := range r.Floods {
+		// Strangers are answered a thousand times a second at most, and as often
+		// at once.
+		if f.Sent == 0 || f.Peak == 0 || f.Answers > 2500 {
+			t.Errorf("%+v", f)
+		}
+	}
+}

@@ -1,0 +1,78 @@
+package tun
+
+import (
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A socket that is connected keeps the route it has found. The kernel has it look
+// again when that route goes, or one comes in the same table that is better; one
+// in another table, as those of bound home addresses are, it does not see. But any
+// change of policy rules makes all sockets look again. So with new routes there, a
+// rule that hardly anything matches comes and goes. (On the mobile side the routes
+// to peers are in the table whose default route their sockets use.)
+
+const (
+	// nudgeInterval is the least time between two nudges, and nudgeShare of them the
+	// part of the time that they may take: the kernel goes through all routes of the
+	// namespace at each.
+	nudgeInterval = 5 * time.Millisecond
+	nudgeShare    = 20
+)
+
+// nudging is when sockets were made to look again, and when they will be.
+type nudging struct {
+	next  time.Duration // not before
+	timer *time.Timer   // of the one that is due; nil: none
+}
+
+// nudge makes the kernel's sockets look their routes up again, in a moment if they
+// did so a moment ago. Under the engine's lock.
+func (e *Engine) nudge() {
+	if e.nudging.timer != nil {
+		return
+	}
+	if wait := e.nudging.next - e.now(); wait > 0 {
+		e.nudging.timer = time.AfterFunc(wait, e.nudgeLate)
+		return
+	}
+	e.nudgeNow()
+}
+
+func (e *Engine) nudgeLate() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.nudging.timer = nil
+	if e.steered && !e.closed { // otherwise the rule of all has gone, which did it
+		e.nudgeNow()
+	}
+}
+
+func (e *Engine) nudgeNow() {
+	start := e.now()
+	e.netlink.commit(e.kernel.nudge(), func(_ int, err error) {
+		e.config.Log.Warn("connections that exist may go on through home agents", "engine", e.Name(), "reason", err)
+	})
+	end := e.now()
+	e.nudging.next = end + max(nudgeInterval, nudgeShare*(end-start))
+}
+
+// stop ends it.
+func (n *nudging) stop() {
+	if n.timer != nil {
+		n.timer.Stop()
+		n.timer = nil
+	}
+}
+
+// nudge is a rule for what this node sends to itself, which finds nothing where it
+// leads, and its end. It is not the rule of all a second time: if its coming
+// failed, its end would take that away.
+func (k *kernel) nudge() []request {
+	loopback := netip.PrefixFrom(netip.IPv6Loopback(), 128)
+	b := attributes(k.ruleBody(k.config.RulePriority+2, k.config.Table+1, loopback, netip.Prefix{}))
+	b = b.bytes(unix.FRA_IIFNAME, []byte("lo\x00"))
+	return []request{{unix.RTM_NEWRULE, unix.NLM_F_CREATE, b}, {unix.RTM_DELRULE, 0, b}}
+}

@@ -1,0 +1,3 @@
+package tun
+import ("testing"; "roam6/overlay/planetest")
+func TestZZ(t *testing.T){ planetest.ZZ(t, openPlane) }
