@@ -20,8 +20,6 @@ func (s section) association(c credentials) *mip6.SecurityAssociation {
 	case c.insecure:
 	case !hasKey:
 		s.wrong(optionKey, 0, "a key of 32 hexadecimal digits; without one, option insecure '1' says that this is meant")
-	case !hasSPI:
-		s.wrong(optionSPI, 0, "the SPI that goes with the key, an integer from 256 to 4294967295")
 	default:
 		return &mip6.SecurityAssociation{SPI: c.spi, Key: c.key}
 	}

@@ -88,7 +88,6 @@ func TestErrors(t *testing.T) {
 		{"insecure switched off", strings.Replace(node, "insecure '1'", "insecure '0'", 1), `option 'key' in section 'n' (roam6:1:1): expected a key of 32 hexadecimal digits; without one, option insecure '1' says that this is meant`},
 		{"key and insecure", node + key + "3b1f0c5a9d2e4f687a8b9cadbecfd0e1'\n", `option 'insecure' in section 'n' (roam6:5:18): "1": expected 0, because there is a key; or no key`},
 		{"SPI and insecure", node + " option spi '256'\n", `option 'insecure' in section 'n' (roam6:5:18): "1": expected 0 and a key, because there is an SPI; or no SPI`},
-		{"key without SPI", noInsecure + " option key '3b1f0c5a9d2e4f687a8b9cadbecfd0e1'\n", `option 'spi' in section 'n' (roam6:1:1): expected the SPI that goes with the key, an integer from 256 to 4294967295`},
 		{"reserved SPI", noInsecure + " option spi '255'\n option key '3b1f0c5a9d2e4f687a8b9cadbecfd0e1'\n", `option 'spi' in section 'n' (roam6:5:13): "255": expected an integer from 256 to 4294967295`},
 		{"SPI beyond 32 bits", noInsecure + " option spi '4294967296'\n option key '3b1f0c5a9d2e4f687a8b9cadbecfd0e1'\n", `option 'spi' in section 'n' (roam6:5:13): "4294967296": expected an integer from 256 to 4294967295`},
 		{"key too short", noInsecure + key + "3b1f0c5a9d2e4f687a8b9cadbecfd0e'\n", `option 'key' in section 'n' (roam6:6:13): "***": expected a key of 32 hexadecimal digits (16 octets): this has 31 digits`},

@@ -17,8 +17,8 @@ type credentials struct {
 func credentialOptions[S any](of func(*S) *credentials) []option[S] {
 	return []option[S]{
 		one(optionSPI, integer[uint32](256, 0xffffffff, ""), func(s *S) *uint32 { return &of(s).spi }).
-			dependent("none; required with a key").
-			help("The security parameter index (RFC 4285): the same number on both sides."),
+			fallback("256").
+			help("The security parameter index (RFC 4285), which goes with the key: the same number on both sides."),
 		one(optionKey, sharedKey(), func(s *S) *mip6.SharedKey { return &of(s).key }).
 			dependent("none; required unless insecure").
 			help("The shared key of mobile and home agent. `hexdump -vn16 -e '16/1 \"%02x\"' /dev/urandom` makes one. A file with keys must have mode 0600."),

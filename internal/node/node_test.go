@@ -115,7 +115,9 @@ func startIn(t *testing.T, here, there *nstest.Space, text string) *running {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
 	go func() {
-		r.ended <- here.Try(func() error { return Run(ctx, Options{Config: r.file, Version: "test"}, log, level, c) })
+		r.ended <- here.Try(func() error {
+			return Run(ctx, Options{Config: r.file, Version: "test", KeepPrivileges: true}, log, level, c)
+		})
 	}()
 	t.Cleanup(func() {
 		if t.Failed() {

@@ -12,8 +12,13 @@ import (
 )
 
 // deliver decodes a captured packet and posts it. It runs in the signalling
-// socket's goroutine.
+// socket's goroutine. What comes before the roles know their links is as if it
+// had come before the start: a home agent that does not know its home link yet
+// would refuse, and a refused mobile waits long.
 func (s *Shell) deliver(packet []byte, link int) {
+	if !s.listed.Load() {
+		return
+	}
 	p, err := mip6.ParsePacket(packet)
 	if err != nil {
 		s.damaged(err)
@@ -26,6 +31,9 @@ func (s *Shell) deliver(packet []byte, link int) {
 // deliverICMP is deliver for ICMPv6 messages, which are never answered with an
 // error.
 func (s *Shell) deliverICMP(packet []byte, link int) {
+	if !s.listed.Load() {
+		return
+	}
 	p, err := mip6.ParseICMPPacket(packet)
 	if err != nil {
 		s.damaged(err)

@@ -48,6 +48,9 @@ const maxEvents = 4096
 type Shell struct {
 	path    string // of the configuration
 	version string
+
+	keepPrivileges bool
+
 	started time.Time
 	config  *config.Config
 	log     *slog.Logger
@@ -57,6 +60,7 @@ type Shell struct {
 	events     chan role.Event
 	requests   chan request
 	lostEvents atomic.Uint64
+	listed     atomic.Bool   // the roles know the links: they may get messages
 	done       chan struct{} // closed when the loop has ended
 
 	// Owned by the loop.
@@ -106,6 +110,9 @@ type signalling interface {
 type Options struct {
 	Config  string // path of the configuration
 	Version string
+	// KeepPrivileges leaves the process the capabilities it has: for tests, whose
+	// process does more than to run a node.
+	KeepPrivileges bool
 }
 
 // Run runs a node until ctx ends, and then takes everything back. An error
@@ -123,7 +130,7 @@ func Run(ctx context.Context, o Options, log *slog.Logger, level *slog.LevelVar,
 // a sentence for the operator, and leaves nothing behind.
 func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (_ *Shell, err error) {
 	s := &Shell{
-		path: o.Config, version: o.Version, started: time.Now(), config: c, log: log, level: level,
+		path: o.Config, version: o.Version, keepPrivileges: o.KeepPrivileges, started: time.Now(), config: c, log: log, level: level,
 		events: make(chan role.Event, maxEvents), requests: make(chan request), done: make(chan struct{}),
 		links: make(map[int]role.Link), conns: make(map[int]*linkConn),
 		refused:     make(map[netip.Prefix]bool),
@@ -241,12 +248,15 @@ func (s *Shell) run(ctx context.Context) error {
 			case <-s.done:
 			}
 		},
+		Listed: func() { s.listed.Store(true) },
 	})
 	if err != nil {
 		return err
 	}
-	if err := dropPrivileges(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return err
+	if !s.keepPrivileges {
+		if err := dropPrivileges(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
 	}
 	around, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup

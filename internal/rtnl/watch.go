@@ -26,6 +26,9 @@ type WatchOptions struct {
 	// the kernel, and if those overflow the links are listed anew: none is
 	// missed for good. It must not call Close.
 	Notify func(role.Event)
+	// Listed, when not nil, is called once, after Notify has been told of the
+	// links there are at start.
+	Listed func()
 	// Local and State, when not nil, learn of addresses and losses.
 	Local *LocalAddresses
 	State *State
@@ -268,6 +271,9 @@ func (w *Watcher) gone(index int) {
 func (w *Watcher) linksRunLoop(events []role.Event) {
 	defer w.running.Done()
 	w.notify(events)
+	if w.o.Listed != nil {
+		w.o.Listed()
+	}
 	if w.o.State != nil {
 		w.o.State.restore("start")
 	}
