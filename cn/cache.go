@@ -50,6 +50,7 @@ type entry struct {
 	used         time.Time // by a packet, or by an update
 	asked        time.Time // last Binding Refresh Request
 	asks         int       // number of them since the last update
+	trouble      trouble   // in reaching the care-of address
 	older, newer *entry    // neighbours in the order of use, of active entries
 }
 

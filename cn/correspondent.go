@@ -100,6 +100,9 @@ type Stats struct {
 	Registrations, Refreshes, Moves, Deregistrations, Expirations uint64
 	// Evictions are bindings that ended to make room for another.
 	Evictions uint64
+	// Unreachable are bindings that ended because errors said persistently that
+	// their care-of address is not reached.
+	Unreachable uint64
 	// Refusals of updates, answered with these statuses.
 	InsufficientResources, ExpiredNonces, SequenceOutOfWindow, InvalidCareOfAddresses uint64
 
@@ -148,6 +151,8 @@ func (c *Correspondent) Handle(now time.Time, e role.Event) []role.Action {
 		c.unknownHomeAddress(e)
 	case role.TrafficSeen:
 		c.trafficSeen(e)
+	case role.RouteUnreachable:
+		c.routeUnreachable(e)
 	case role.Stop:
 		c.withdrawAll()
 		c.stopped = true

@@ -14,7 +14,7 @@ import (
 // the wire, if that is a unicast address; also where route optimisation is
 // switched off (§8.2). Nothing is remembered of it (§9.1).
 //
-// Covers: C1, C12, C13, Attack: reflection through HAO.
+// Covers: C1, C12, C13, Attack: reflection.
 func TestBindingError(t *testing.T) {
 	multicast := netip.MustParseAddr("ff0e::1")
 	for _, tt := range []struct {
@@ -68,7 +68,7 @@ func TestBindingError(t *testing.T) {
 // RFC 6275 §9.3.3: limited like ICMPv6 errors, by sender and over all; another
 // sender still gets its answer.
 //
-// Covers: C1, Attack: reflection through HAO.
+// Covers: C1, Attack: reflection.
 func TestBindingErrorLimit(t *testing.T) {
 	w := newWorld(t, testConfig())
 	errors := 0

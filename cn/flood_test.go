@@ -49,7 +49,7 @@ func floods(w *world) []flood {
 // rate; a mobile that is bound stays so, and others get through when the flood
 // leaves room (RFC 6275 §15.4.5).
 //
-// Covers: C4, Attack: HoTI/CoTI floods, Attack: binding-cache exhaustion.
+// Covers: C4, Attack: test floods, Attack: cache exhaustion.
 func TestFlood(t *testing.T) {
 	const messages = 100_000
 	w := newWorld(t, testConfig())
@@ -91,7 +91,7 @@ func TestFlood(t *testing.T) {
 
 // One sender that floods does not keep others from being answered.
 //
-// Covers: Attack: HoTI/CoTI floods.
+// Covers: Attack: test floods.
 func TestFloodOfOne(t *testing.T) {
 	w := newWorld(t, testConfig())
 	answers := 0
@@ -124,7 +124,7 @@ func TestFloodOfOne(t *testing.T) {
 // Answers to updates with nonces that are too old can be caused by anybody, and
 // sent to any address: they are limited (RFC 6275 §9.5.4 demands them).
 //
-// Covers: C7, Attack: reflection through HAO.
+// Covers: C7, Attack: reflection.
 func TestRefusalLimit(t *testing.T) {
 	w := newWorld(t, testConfig())
 	m := w.mobile(homeA, careOf1)

@@ -40,13 +40,13 @@ type chaos struct {
 // are few; routes are those of the bindings; every acknowledgement answers an
 // update; and the same events give the same actions.
 //
-// Covers: C4, C5, C7, C8, C9, C10, Attack: replay and sequence pre-play, Attack: binding-cache exhaustion.
+// Covers: C4, C5, C7, C8, C9, C10, Attack: replay, Attack: cache exhaustion.
 func TestProperties(t *testing.T) {
 	seeds := uint64(300)
 	if testing.Short() {
 		seeds = 30
 	}
-	bindings, refusals := 0, map[mip6.Status]int{}
+	bindings, unreachable, refusals := 0, 0, map[mip6.Status]int{}
 	for seed := range seeds {
 		trace, s := runChaos(t, seed)
 		if seed < 10 {
@@ -58,6 +58,7 @@ func TestProperties(t *testing.T) {
 			t.Fatalf("seed %d", seed)
 		}
 		bindings += int(s.Registrations + s.Moves + s.Refreshes)
+		unreachable += int(s.Unreachable)
 		for status := range mip6.Status(255) {
 			refusals[status] += strings.Count(trace, fmt.Sprintf("ack %d to", status))
 		}
@@ -68,8 +69,8 @@ func TestProperties(t *testing.T) {
 			t.Errorf("status %v never occurred", status)
 		}
 	}
-	if bindings < int(seeds)*5 {
-		t.Errorf("only %d updates were accepted", bindings)
+	if bindings < int(seeds)*5 || unreachable == 0 {
+		t.Errorf("only %d updates were accepted, %d bindings ended by errors", bindings, unreachable)
 	}
 }
 
@@ -116,11 +117,24 @@ func (c *chaos) step() {
 		c.event(role.UnknownHomeAddress{Source: m.careOf, Destination: m.peer, Home: m.home}, nil)
 	case n < 83:
 		c.reload()
+	case n < 84:
+		c.unreachable(m)
 	case n < 86:
 		c.now = c.now.Add(time.Duration(c.r.IntN(30)) * time.Second) // the timers are late
 	default:
 		c.advance(time.Duration(c.r.IntN(60)) * time.Second)
 	}
+}
+
+// unreachable lets errors come about what is sent to a mobile.
+func (c *chaos) unreachable(m *mobile) {
+	e := role.RouteUnreachable{Home: m.home, Peer: m.peer, CareOf: m.careOf}
+	for range 1 + c.r.IntN(4) {
+		e.Received += uint64(c.r.IntN(4) / 3)
+		c.event(e, nil)
+		c.advance(time.Duration(c.r.IntN(5)) * time.Second)
+	}
+	c.event(e, nil)
 }
 
 // learn tests one address of a mobile, or both.
@@ -221,6 +235,7 @@ func (c *chaos) event(e role.Event, d *delivery) {
 	// What is due happens first, so that it is not taken for the event's doing.
 	c.apply(c.node.Handle(c.now, role.Timeout{}))
 	before := c.node.Bindings()
+	nowhere, _ := e.(role.RouteUnreachable)
 	actions := c.handle(e)
 	fmt.Fprintln(&c.trace, kinds(actions))
 	after := c.node.Bindings()
@@ -237,7 +252,8 @@ func (c *chaos) event(e role.Event, d *delivery) {
 	}
 	for _, b := range before {
 		same := func(a Binding) bool { return a.Home == b.Home && a.Peer == b.Peer }
-		if !slices.ContainsFunc(after, same) {
+		lost := nowhere.Home == b.Home && nowhere.Peer == b.Peer && nowhere.CareOf == b.CareOf
+		if !slices.ContainsFunc(after, same) && !lost {
 			c.ended(b, d, len(before))
 		}
 	}

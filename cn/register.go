@@ -43,7 +43,7 @@ func (c *Correspondent) register(u *update) {
 	default:
 		c.counts.Refreshes++
 	}
-	e.nonces, e.revoked, e.asks = u.nonces, false, 0
+	e.nonces, e.revoked, e.asks, e.trouble = u.nonces, false, 0, trouble{}
 	e.lifetime = binding.Grant(u.lifetime, c.config.MaxLifetime) // RFC 6275 §9.5.2
 	e.expires = c.now.Add(e.lifetime.Duration())
 	c.bindings.deadlines.Set(e, e.expires)

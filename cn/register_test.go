@@ -111,7 +111,7 @@ func TestDeletion(t *testing.T) {
 // A recorded update does not bring a binding back, whatever ended it, as long as
 // its nonces are good, nor after that: RFC 6275 §5.2.8, §9.5.3, §15.4.4.
 //
-// Covers: C4, C9, Attack: replay and sequence pre-play, Attack: nonces reused after deletion.
+// Covers: C4, C9, Attack: replay, Attack: old nonces.
 func TestReplay(t *testing.T) {
 	for _, end := range []string{"expired", "moved", "deleted", "switched off and on"} {
 		t.Run(end, func(t *testing.T) {
@@ -207,7 +207,7 @@ func TestNoncesAfterDeletion(t *testing.T) {
 // An entry is remembered no longer than its nonces, and not at all when they are
 // too old already.
 //
-// Covers: C9, Attack: binding-cache exhaustion.
+// Covers: C9, Attack: cache exhaustion.
 func TestMemoryOfDeleted(t *testing.T) {
 	w := newWorld(t, testConfig())
 	m := w.mobile(homeA, careOf1).test()
@@ -275,7 +275,7 @@ func (w *world) numbered(i int) *mobile {
 // unless one is not used; those that are in use, and what must be remembered
 // against replay (§5.2.8), stay.
 //
-// Covers: C10, Attack: binding-cache exhaustion.
+// Covers: C10, Attack: cache exhaustion.
 func TestQuota(t *testing.T) {
 	c := testConfig()
 	c.MaxBindings = 3

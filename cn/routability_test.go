@@ -95,7 +95,7 @@ func TestTestInitOptions(t *testing.T) {
 // RFC 6275 §5.2.7: a nonce lasts MAX_NONCE_LIFETIME from its first use, and a
 // token MAX_TOKEN_LIFETIME at least, whenever it was made.
 //
-// Covers: C4, Attack: nonces older than 240 s.
+// Covers: C4, Attack: old nonces.
 func TestNonceLifetime(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

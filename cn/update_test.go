@@ -48,7 +48,7 @@ func TestRegistration(t *testing.T) {
 // Updates that fail a test of RFC 6275 §9.5.1 for another reason than sequence
 // number and nonces are silently discarded (§9.5.4).
 //
-// Covers: A4, A5, C5, C6, C7, C11, C12, Attack: BU spoofing, Attack: flooding a third party by a false CoA.
+// Covers: A4, A5, C5, C6, C7, C11, C12, Attack: BU spoofing, Attack: third party flooding.
 func TestSilentlyDiscarded(t *testing.T) {
 	multicast, linkLocal := netip.MustParseAddr("ff0e::1"), netip.MustParseAddr("fe80::1")
 	for _, tt := range []struct {
@@ -231,7 +231,7 @@ func TestSequence(t *testing.T) {
 
 // Who cannot authenticate is not told the sequence number, whatever the number is.
 //
-// Covers: C7, Attack: replay and sequence pre-play.
+// Covers: C7, Attack: replay.
 func TestSequenceIsSecret(t *testing.T) {
 	w := newWorld(t, testConfig())
 	m := w.mobile(homeA, careOf1).test()

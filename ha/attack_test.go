@@ -60,7 +60,7 @@ func TestSpoofedUpdates(t *testing.T) {
 // What nobody authenticated does not touch the sequence number or the timestamp,
 // so that the next genuine update is fresh; and one recorded for a home address
 // is not good for another of the same mobile.
-// Covers: Attack: sequence pre-play, Attack: replay.
+// Covers: Attack: replay, Attack: replay.
 func TestSequencePrePlay(t *testing.T) {
 	w := newWorld(t, renumbering())
 	w.registered(at(homeA, careOf1, 10))
@@ -89,7 +89,7 @@ func TestSequencePrePlay(t *testing.T) {
 
 // Registrations beyond the limit are refused, and none that exists goes for them
 // (RFC 6275 §10.3.1); addresses that are not configured cost nothing at all.
-// Covers: H6, Attack: binding-cache exhaustion.
+// Covers: H6, Attack: cache exhaustion.
 func TestCacheExhaustion(t *testing.T) {
 	c := manyMobiles(50)
 	c.MaxBindings, c.DAD = 10, true

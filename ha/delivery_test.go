@@ -94,7 +94,7 @@ func TestPrefixSolicitation(t *testing.T) {
 
 // RFC 6275 §6.8: never more than one a second to a mobile, whatever is asked; the
 // newest solicitation is answered when the second is over.
-// Covers: H13, Attack: prefix solicitation flood.
+// Covers: H13, Attack: discovery floods.
 func TestSolicitationFlood(t *testing.T) {
 	w := bound(t, testConfig())
 	sent, last := 0, time.Time{}
@@ -121,7 +121,7 @@ func TestSolicitationFlood(t *testing.T) {
 
 // Solicitations that are not answered with prefixes: without a binding at this
 // care-of address with a Binding Error, RFC 6275 §9.3.1, at a limited rate.
-// Covers: H13, A4, Attack: reflection through HAO.
+// Covers: H13, A4, Attack: reflection.
 func TestSolicitationDrops(t *testing.T) {
 	const bindingError = "binding error to 2001:db8:f2::1"
 	for _, tt := range []struct {

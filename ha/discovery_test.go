@@ -322,7 +322,7 @@ func TestDiscoveryDrops(t *testing.T) {
 
 // RFC 6275 §10.5.1: the reply fits into 1280 octets, with the preferred ones in
 // it; and however many claim to be home agents, the list is bounded.
-// Covers: H12, Attack: rogue RA.
+// Covers: H12, Attack: rogue router.
 func TestManyHomeAgents(t *testing.T) {
 	w := newWorld(t, testConfig())
 	for i := range 1000 {
@@ -379,7 +379,7 @@ func TestAnycast(t *testing.T) {
 // A flood of requests from one place, with whatever interface identifiers: a
 // bounded number of replies, flat memory, and a mobile elsewhere is answered all
 // the same.
-// Covers: Attack: DHAAD floods.
+// Covers: Attack: discovery floods.
 func TestDiscoveryFlood(t *testing.T) {
 	const requests = 100_000
 	c := testConfig()
@@ -425,7 +425,7 @@ func TestDiscoveryFlood(t *testing.T) {
 
 // The same from forged sources everywhere: what this home agent can be made to
 // send is bounded.
-// Covers: Attack: DHAAD floods.
+// Covers: Attack: discovery floods.
 func TestDiscoveryFloodFromEverywhere(t *testing.T) {
 	w := newWorld(t, testConfig())
 	p, answered := discoveryRequest(false), 0

@@ -59,7 +59,7 @@ func TestDuplicateAddress(t *testing.T) {
 // 10,000 retransmissions while detection runs: one detection, one answer, to
 // the newest; and the same for copies of one update. The agent holds no more
 // memory after them than after the first.
-// Covers: B4, Attack: one DAD per address.
+// Covers: B4, Attack: cache exhaustion.
 func TestRetransmissionsDuringDetection(t *testing.T) {
 	for _, copies := range []bool{false, true} {
 		w := newWorld(t, testConfig())

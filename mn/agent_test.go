@@ -135,7 +135,7 @@ func TestRefusingHomeAgent(t *testing.T) {
 		mip6.StatusNotHomeSubnet:                true,
 		mip6.StatusNotHomeAgent:                 true,
 		mip6.StatusAuthenticationFailed:         true,
-		mip6.StatusDuplicateAddress:             false, // the home address may not be used at all
+		mip6.StatusDuplicateAddress:             true,  // the other one may defend the address for an earlier life of ours
 		mip6.StatusSequenceOutOfWindow:          false, // corrected
 		mip6.StatusIDMismatch:                   false,
 		mip6.StatusInvalidCareOfAddress:         false, // not the home agent's fault

@@ -105,7 +105,7 @@ func TestSameRouterOnAnotherLink(t *testing.T) {
 // A rogue router cannot lead a node with a working link astray, whatever it
 // advertises: the home prefix, a high preference, ours.
 //
-// Covers: M8, Attack: rogue RA.
+// Covers: M8, Attack: rogue router.
 func TestRogueAdvertisements(t *testing.T) {
 	rogue := netip.MustParseAddr("fe80::bad")
 	for name, e := range map[string]role.RouterHeard{
@@ -240,7 +240,7 @@ func TestSimpleDNA(t *testing.T) {
 // question, a router whose address others have, an advertisement that says
 // otherwise, a memory that is too old, a link that flaps.
 //
-// Covers: B1, Attack: rogue NA.
+// Covers: B1, Attack: rogue router.
 func TestSimpleDNAIsNotFooled(t *testing.T) {
 	answer := role.NeighborHeard{Link: 1, From: eui.router, Target: eui.router, Solicited: true}
 	start := func(t *testing.T, c cell) *bench {

@@ -198,7 +198,7 @@ func TestMergedCarrierEvents(t *testing.T) {
 // A rogue router does not move a node whose own router answers, and is not
 // asked about again and again.
 //
-// Covers: Attack: rogue RA.
+// Covers: Attack: rogue router.
 func TestRogueRouter(t *testing.T) {
 	b := newBench(t, nil)
 	b.away()

@@ -16,7 +16,7 @@ import (
 // binding update is authentic, and limits what it does for strangers.
 //
 // Covers: C4, C12, Attack: test floods, Attack: discovery floods,
-// Attack: bu spoofing, Attack: reflection.
+// Attack: BU spoofing, Attack: reflection.
 func TestFlood(t *testing.T) {
 	needWorlds(t)
 	file := filepath.Join(t.TempDir(), "flood.json")

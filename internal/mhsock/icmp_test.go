@@ -389,7 +389,9 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// Attack: forged ICMPv6 errors. They are reported at a bounded rate only, and
+// Covers: Attack: forged answers.
+//
+// Forged errors are reported at a bounded rate only, and
 // those that quote somebody else's packet not at all.
 func TestForgedRefusals(t *testing.T) {
 	w := newWorld(t)

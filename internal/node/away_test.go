@@ -164,7 +164,7 @@ func TestHostAway(t *testing.T) {
 			return err == nil && source == want
 		})
 	}
-	if during := leftovers(t, host); !strings.Contains(during, "rule 626 ") {
+	if during := leftovers(t, host); !strings.Contains(during, "rule 630 ") {
 		t.Errorf("no rule of the policy:\n%s", during)
 	}
 
@@ -201,7 +201,7 @@ func TestHostAway(t *testing.T) {
 		b, err := agent.client.Bindings(ctx)
 		return err == nil && len(b.Correspondent) == 0 && len(b.Bindings) == 2
 	})
-	if during := leftovers(t, host); strings.Contains(during, "rule 626 ") {
+	if during := leftovers(t, host); strings.Contains(during, "rule 630 ") {
 		t.Errorf("the policy's rule is left:\n%s", during)
 	}
 	if source, err := sourceTo(host, netip.AddrPortFrom(correspondent, 5000)); err != nil || source != homeAddr {

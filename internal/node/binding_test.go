@@ -172,7 +172,7 @@ func TestBindingSurvivesReload(t *testing.T) {
 // Whatever is malformed, unauthenticated, replayed or misdirected is counted by
 // its reason and leaves no state; what is answered is answered as it should be.
 //
-// Covers: Attack: bu spoofing, Attack: malformed options, Attack: replay.
+// Covers: Attack: BU spoofing, Attack: malformed options, Attack: replay.
 func TestBadInput(t *testing.T) {
 	v := newVisitor(t)
 	wrong := visitorSA

@@ -123,6 +123,18 @@ type UnknownHomeAddress struct {
 	Home        netip.Addr // in the option
 }
 
+// RouteUnreachable tells that a packet which took a correspondent's optimised
+// route was answered with an ICMPv6 Destination Unreachable from on the way
+// (RFC 6275 §9.3.4). Anybody can forge that; it comes once a second for a route at
+// most.
+type RouteUnreachable struct {
+	Home, Peer netip.Addr
+	CareOf     netip.Addr // where the packet was sent to
+	// Received is how many packets the mobile has sent along the route so far: a
+	// sign that it is there.
+	Received uint64
+}
+
 // Stop asks the role to end in order: de-register, retract, clean up. The role
 // is done when its Next is zero and it has no more actions; the shell waits a
 // bounded time and then withdraws all kernel state of the role.
@@ -140,6 +152,7 @@ func (PeerRefused) isEvent()        {}
 func (TrafficSeen) isEvent()        {}
 func (TunnelSilent) isEvent()       {}
 func (UnknownHomeAddress) isEvent() {}
+func (RouteUnreachable) isEvent()   {}
 func (Stop) isEvent()               {}
 
 // Action is something the shell must do. The set is closed. Actions of kernel

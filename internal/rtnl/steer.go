@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Priority of the rules of Steer, before those of the data plane, and the first
+// Priority of the rules of Steer, behind those of the data plane, and the first
 // of the routing tables they lead to.
 const (
-	SteeringPriority = 626
+	SteeringPriority = 630
 	SteeringTable    = 6300
 )
 

@@ -50,7 +50,7 @@ func TestDiscoveryBackOff(t *testing.T) {
 
 // RFC 6275 §11.4.1, RFC 3963 §7: which replies count.
 //
-// Covers: M10, Attack: DHAAD floods.
+// Covers: M10, Attack: discovery floods.
 func TestReplies(t *testing.T) {
 	heard := func(change func(p *mip6.ICMPPacket, m *mip6.HomeAgentReply)) func(mip6.ICMPPacket) mip6.ICMPPacket {
 		return func(request mip6.ICMPPacket) mip6.ICMPPacket {
@@ -126,7 +126,7 @@ func TestReplies(t *testing.T) {
 // An identifier of 16 bits cannot be found by trying: after a few wrong ones it
 // is not valid any more.
 //
-// Covers: Attack: forged replies.
+// Covers: Attack: forged answers.
 func TestIdentifierIsNotGuessed(t *testing.T) {
 	b := newBench(t, discovering)
 	b.attach(careOf1)

@@ -121,7 +121,7 @@ func TestPrefixesDue(t *testing.T) {
 
 // RFC 6275 §11.4.3: the tests that an advertisement has to pass.
 //
-// Covers: M11, Attack: forged prefix advertisements.
+// Covers: M11, Attack: forged answers.
 func TestAdvertisements(t *testing.T) {
 	const day = 24 * time.Hour
 	for _, test := range []struct {
@@ -166,7 +166,7 @@ func TestAdvertisements(t *testing.T) {
 // solicit, which acknowledges it; not more often than a forger should be able to
 // make us.
 //
-// Covers: M11, Attack: forged prefix advertisements.
+// Covers: M11, Attack: forged answers.
 func TestUnsolicited(t *testing.T) {
 	b, s := away(t, nil)
 	first := advertisement(s, info("2001:db8:10::/64", 24*time.Hour, 4*time.Hour))

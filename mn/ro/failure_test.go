@@ -34,7 +34,7 @@ func TestBindingUnknown(t *testing.T) {
 
 // Binding Errors that concern nothing of ours are counted, and create nothing
 // (RFC 6275 §11.3.6).
-// Covers: M12, Attack: forged Binding Error.
+// Covers: M12, Attack: forged answers.
 func TestForeignBindingError(t *testing.T) {
 	b := newBench(t, nil)
 	c := b.optimised(1)
@@ -69,7 +69,7 @@ func TestForeignBindingError(t *testing.T) {
 
 // A flood of forged Binding Errors costs the optimisation of that one
 // correspondent, and a bounded number of messages (RFC 6275 §11.3.6).
-// Covers: M12, Attack: forged Binding Error.
+// Covers: M12, Attack: forged answers.
 func TestBindingErrorFlood(t *testing.T) {
 	b := newBench(t, nil)
 	c, d := b.optimised(1), b.optimised(2)
@@ -129,7 +129,7 @@ func TestPeerRefused(t *testing.T) {
 // Who answered a test knows Mobile IPv6, whatever a forged ICMPv6 error says; nor
 // do errors count when nothing is outstanding, and none enters a node in the list
 // (RFC 6275 §11.3.5).
-// Covers: M12, Attack: forged ICMPv6 errors.
+// Covers: M12, Attack: forged answers.
 func TestForgedPeerRefused(t *testing.T) {
 	b := newBench(t, nil)
 	b.attach(b.away(careOf1, true))

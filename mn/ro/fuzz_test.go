@@ -17,7 +17,7 @@ import (
 // correspondents answer tests now and then, but never sign an acknowledgement:
 // it does not panic, its list stays bounded, it keeps to its rates, and no route
 // is ever optimised.
-// Covers: Attack: malformed messages, Attack: forged acknowledgement, A4.
+// Covers: Attack: malformed options, Attack: forged answers, A4.
 func FuzzHandle(f *testing.F) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 50 {

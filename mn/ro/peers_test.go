@@ -13,7 +13,7 @@ import (
 
 // The list is bounded, and a newcomer takes the place of the least recently used
 // that is not in use.
-// Covers: Attack: exhaustion.
+// Covers: Attack: cache exhaustion.
 func TestMaxPeers(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.MaxPeers = 4 })
 	for n := range 4 {
@@ -47,7 +47,7 @@ func TestMaxPeers(t *testing.T) {
 
 // Strangers that feign traffic cost little and do not drive out who is in use
 // (RFC 6275 §11.7.2 leaves to the mobile node whom it approaches).
-// Covers: Attack: exhaustion, Attack: reflection.
+// Covers: Attack: cache exhaustion, Attack: reflection.
 func TestSprayOfStrangers(t *testing.T) {
 	b := newBench(t, nil)
 	for n := range 10 {

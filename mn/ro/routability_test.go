@@ -221,7 +221,7 @@ func TestBackOffOfCapable(t *testing.T) {
 
 // Answers that do not belong to a test that is under way change nothing
 // (RFC 6275 §11.6.2).
-// Covers: M5, A4, B6, Attack: replay, Attack: forged tests.
+// Covers: M5, A4, B6, Attack: replay, Attack: forged answers.
 func TestForeignTests(t *testing.T) {
 	stranger := peerAddr(99)
 	for _, test := range []struct {

@@ -22,7 +22,7 @@ func pending(t *testing.T) (*bench, *correspondent, []role.Action) {
 
 // Acknowledgements that are not in order are counted and change nothing
 // (RFC 6275 §11.7.3).
-// Covers: M4, A4, Attack: forged acknowledgement.
+// Covers: M4, A4, Attack: forged answers.
 func TestForgedAcknowledgements(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -302,7 +302,7 @@ func TestSequenceRefusedWithoutEnd(t *testing.T) {
 
 // A nonce that the correspondent does not accept is asked for anew, the other
 // token is used again; and not without end (RFC 6275 §5.2.7, §11.7.3).
-// Covers: C7, B6, Attack: forged acknowledgement.
+// Covers: C7, B6, Attack: forged answers.
 func TestNonceRefused(t *testing.T) {
 	for _, test := range []struct {
 		status       mip6.Status

@@ -26,8 +26,7 @@ func routeHeader(next uint8, a netip.Addr) []byte {
 
 // RFC 6275 §6.3, §6.4, §9.3.1, §11.3.3: which packets are taken for what home
 // address, and what becomes of the others.
-// Covers: C1, C3, M6, A7.
-// Attack: RH2 not for me; reflection through HAO.
+// Covers: C1, C3, M6, A7, Attack: routing header, Attack: reflection.
 func TestArrivals(t *testing.T) {
 	stranger, here := netip.MustParseAddr("2001:db8:ffff::1"), netip.MustParseAddr("2001:db8:c::2")
 	group, linkLocal := netip.MustParseAddr("ff0e::1"), netip.MustParseAddr("fe80::1")

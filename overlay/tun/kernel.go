@@ -28,6 +28,8 @@ import (
 //	  route H dev TUN src A mtu L                       table T+1
 //	and while there is one:
 //	  rule  N+2: iif lo fwmark 0/B lookup T+1           what this node sends itself
+//	for a moment, with further ones (nudge.go):
+//	  rule  N+2: from ::1 iif lo lookup T+1
 //	always:
 //	  route default dev TUN                             table T
 //	  route unreachable default metric 2^32-1           table T

@@ -78,7 +78,7 @@ func TestRouteUnreachable(t *testing.T) {
 }
 
 // Once a second for a route, and not without bound for all: anybody can forge it.
-// Covers: Attack: forged ICMPv6 errors.
+// Covers: Attack: forged answers.
 func TestRouteUnreachableLimit(t *testing.T) {
 	type report struct {
 		pair     overlay.Pair
