@@ -197,8 +197,15 @@ func (n *Node) accepted(now time.Time, s sent, a mip6.BindingAcknowledgement) {
 
 // refused handles a BA with a status of 128 and above.
 func (n *Node) refused(now time.Time, s sent, a mip6.BindingAcknowledgement) {
+	if a.Status == mip6.StatusDuplicateAddress && (n.atHome() || !n.reg.newest(s)) {
+		// The home agent's duplicate address detection may have found this node
+		// itself, which was at home again by then.
+		n.stats.LateAcknowledgements++
+		return
+	}
 	n.log(slog.LevelError, "home agent refused the registration", slog.Int("status", int(a.Status)),
 		slog.String("reason", a.Status.String()), slog.String("care_of", s.careOf.String()))
+	n.reg.declined(s)
 	n.reg.outstanding = n.reg.outstanding[:0]
 	switch {
 	case n.pending != nil:
@@ -212,7 +219,7 @@ func (n *Node) refused(now time.Time, s sent, a mip6.BindingAcknowledgement) {
 	case mip6.StatusDuplicateAddress:
 		if n.boundElsewhere(now) {
 			// Another home agent may still defend the home address.
-			n.refusedBy(now, mostPatience)
+			n.refusedBy(now, defendedRetry, homelink.Defended)
 			return
 		}
 		// The home address belongs to somebody else and must not be used again
@@ -235,22 +242,22 @@ func (n *Node) refused(now time.Time, s sent, a mip6.BindingAcknowledgement) {
 		n.decide(now, role.TriggerExpiry)
 	case mip6.StatusReasonUnspecified, mip6.StatusInsufficientResources, mip6.StatusIDMismatch:
 		n.reg.backOff()
-		n.refusedBy(now, n.reg.timeout)
+		n.refusedBy(now, n.reg.timeout, homelink.Refused)
 	default:
 		// 129, 131–133, 146 and what is not known: an administrator's matter, at
 		// this home agent at least.
-		n.refusedBy(now, slowRetry)
+		n.refusedBy(now, slowRetry, homelink.Refused)
 	}
 }
 
 // refusedBy turns to another home agent if there is one, or asks this one again
 // after a pause (RFC 6275 §11.4.1).
-func (n *Node) refusedBy(now time.Time, pause time.Duration) {
+func (n *Node) refusedBy(now time.Time, pause time.Duration, why homelink.Failure) {
 	r := n.reg
 	r.refusedUntil = now.Add(pause)
 	r.retransmit = r.refusedUntil
 	if !n.atHome() && !n.withdrawing() {
-		n.failed(now, homelink.Refused)
+		n.failed(now, why)
 	}
 }
 

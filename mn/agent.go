@@ -193,7 +193,7 @@ func (n *Node) boundElsewhere(now time.Time) bool {
 			return true
 		}
 	}
-	return n.homeLink.Several() && now.Before(n.began.Add(n.config.Lifetime))
+	return (n.config.DiscoverHomeAgent || n.homeLink.Several()) && now.Before(n.began.Add(n.config.Lifetime))
 }
 
 // sayFarewell ends the bindings that former home agents may still have.
@@ -201,7 +201,7 @@ func (n *Node) sayFarewell(now time.Time) {
 	for _, r := range n.former {
 		if r.mayHold(now) && !r.farewell && n.current.speaks() {
 			r.farewell, r.timeout = true, InitialBindAckTimeout
-			n.send(now, r, n.current, true)
+			n.endBinding(now, r)
 		}
 	}
 }
@@ -217,9 +217,19 @@ func (n *Node) farewells(now time.Time) {
 		}
 		if r.farewell && !r.retransmit.IsZero() && !now.Before(r.retransmit) && n.current.speaks() {
 			r.backOff()
-			n.send(now, r, n.current, true)
+			n.endBinding(now, r)
 		}
 	}
+}
+
+// endBinding sends a former home agent an update that ends its binding, as soon as the
+// rate limit allows.
+func (n *Node) endBinding(now time.Time, r *registration) {
+	if t := r.earliest(now); t.After(now) {
+		r.retransmit = t
+		return
+	}
+	n.send(now, r, n.current, true)
 }
 
 // farewellAnswered handles an authentic acknowledgement of a former home agent.

@@ -94,15 +94,20 @@ func (n *Node) homeAlone(now time.Time) bool {
 	if now.Before(a.bindingEnds) {
 		return false
 	}
-	n.endReturn()
+	n.endReturn(now)
 	return true
 }
 
 // endReturn ends the return home: no binding is left.
-func (n *Node) endReturn() {
+func (n *Node) endReturn(now time.Time) {
 	n.reg.forget()
 	switch a := n.current; a.homeState {
-	case homeReturning, homeUnanswered:
+	case homeReturning:
+		a.homeState = homeSettled
+		n.handover = nil
+		n.announceSoon(now)
+		n.retireCareOfs(now)
+	case homeUnanswered:
 		a.homeState = homeSettled
 	case homeProbing, homeSettled, homeDuplicate:
 	}

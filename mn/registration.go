@@ -79,6 +79,17 @@ func (r *registration) record(s sent) {
 // mayHold reports whether the home agent may have a binding.
 func (r *registration) mayHold(now time.Time) bool { return now.Before(r.held) }
 
+// declined notes that the update s was refused: it has made no binding. Others may
+// have, whose answers were lost.
+func (r *registration) declined(s sent) {
+	r.held = r.expires
+	for _, o := range r.outstanding {
+		if until := o.at.Add(o.lifetime.Duration()); o != s && o.lifetime > 0 && until.After(r.held) {
+			r.held = until
+		}
+	}
+}
+
 // released notes that an update which ended the binding was acknowledged.
 func (r *registration) released(s sent) {
 	if r.newest(s) {

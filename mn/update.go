@@ -14,6 +14,10 @@ import (
 // right, long enough not to be a burden.
 const slowRetry = 5 * time.Minute
 
+// defendedRetry is the pause after a home agent has found the home address in use
+// that another home agent may still defend: until that one answers, or forgets.
+const defendedRetry = 30 * time.Second
+
 // requestUpdate asks for a home registration as soon as the rate limit allows:
 // at once, usually.
 func (n *Node) requestUpdate(now time.Time) {
@@ -226,7 +230,7 @@ func (n *Node) expireRegistration(now time.Time) {
 	retransmit, careOf := n.reg.retransmit, n.reg.careOf
 	n.reg.forget()
 	if n.atHome() {
-		n.endReturn() // there is nothing left to de-register
+		n.endReturn(now) // there is nothing left to de-register
 		return
 	}
 	n.log(slog.LevelError, "registration expired without an answer from the home agent",

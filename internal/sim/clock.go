@@ -3,10 +3,13 @@
 // A thousand simulated hours take seconds, and the same seed gives the same
 // run: a failure is replayed by its number.
 //
-// The simulator is a shell like internal/node, with maps in place of the
-// kernel: it carries out the actions of the roles, keeps what they put in the
-// "kernel", and checks after every step what must always hold, and after the
-// last fault what must hold in the end. The invariants are in invariant.go.
+// The simulator is a shell like internal/node, with maps in place of the kernel and
+// the data plane: it carries out the actions of the roles and keeps what they put
+// there, and by that application packets go to and fro between mobile nodes and
+// correspondents. A witness (witness.go) sees all signalling. After every step it is
+// checked what must always hold (invariant.go), and after the last fault what must
+// hold in the end (converge.go). What happens until then is a Ride through a World
+// that a Plan describes; an attacker may have a part in it.
 package sim
 
 import (

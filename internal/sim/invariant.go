@@ -3,7 +3,6 @@ package sim
 import (
 	"fmt"
 	"net/netip"
-	"time"
 
 	"roam6/overlay"
 )
@@ -12,119 +11,130 @@ import (
 const maxFailures = 20
 
 func (w *World) fail(format string, args ...any) {
-	if len(w.failures) < maxFailures {
-		w.failures = append(w.failures, fmt.Sprintf("%v: ", w.since())+fmt.Sprintf(format, args...))
+	if len(w.failures) >= maxFailures {
+		return
 	}
+	text := fmt.Sprintf(format, args...)
+	w.failures = append(w.failures, fmt.Sprintf("%.3f: %s", w.since().Seconds(), text))
+	w.tell("FAILURE: %s", text)
 }
-
-// checkAlways asserts what must hold after every event.
-func (w *World) checkAlways() {
-	g := w.agent
-	for key, t := range g.kernel.tunnels {
-		o, ok := g.oracle[key.Home]
-		switch {
-		case !ok:
-			w.fail("home agent forwards for %v without an accepted update", key.Home)
-		case w.now.After(o.expires):
-			w.fail("binding of %v outlives its lifetime", key.Home)
-		case t.Paths[0].Remote != o.careOf:
-			w.fail("traffic of %v goes to %v, newest registered care-of address is %v", key.Home, t.Paths[0].Remote, o.careOf)
-		}
-		if !g.kernel.defended[key.Home] {
-			w.fail("home agent forwards for %v without defending it", key.Home)
-		}
-	}
-	for home := range g.kernel.defended {
-		if _, ok := g.kernel.tunnels[overlay.Key{Home: home, Side: overlay.AgentSide}]; !ok {
-			w.fail("home agent defends %v without forwarding for it", home)
-		}
-	}
-	for _, m := range w.mobiles {
-		defaults := 0
-		for r := range m.kernel.routes {
-			if r.destination.Bits() == 0 && !r.from.IsValid() {
-				defaults++
-			}
-		}
-		home := m.config.HomeAddress
-		_, tunnel := m.kernel.tunnels[overlay.Key{Home: home, Side: overlay.MobileSide}]
-		if defaults > 0 && !tunnel && !m.kernel.has(1, home) && !m.kernel.has(2, home) {
-			w.fail("%s has a default route and neither a tunnel nor its home address: its network's packets leave beside", m.config.Name)
-		}
-		if defaults > 1 {
-			w.fail("%s has %d default routes", m.config.Name, defaults)
-		}
-	}
-}
-
-// CheckConverged asserts what must hold a while after the last fault: every
-// mobile is registered where it is, both ends forward the same way, and
-// nothing else is left.
-func (w *World) CheckConverged() {
-	for _, m := range w.mobiles {
-		p := m.best()
-		if m.stopped || p == nil {
-			continue
-		}
-		home := m.config.HomeAddress
-		up, down := m.kernel.tunnels[overlay.Key{Home: home, Side: overlay.MobileSide}], w.agent.kernel.tunnels[overlay.Key{Home: home, Side: overlay.AgentSide}]
-		if p.at.home {
-			if len(up.Paths)+len(down.Paths) != 0 {
-				w.fail("%s is at home and has tunnels %v and %v", m.config.Name, up.Paths, down.Paths)
-			}
-			w.checkAddresses(m, map[netip.Addr]int{home: p.index})
-			continue
-		}
-		if len(up.Paths) == 0 || len(down.Paths) == 0 {
-			w.fail("%s at %s has no tunnel: mobile side %v, agent side %v", m.config.Name, p.at.name, up.Paths, down.Paths)
-			continue
-		}
-		careOf := up.Paths[0].Local
-		if careOf != down.Paths[0].Remote || !p.at.prefix.Contains(careOf) {
-			w.fail("%s at %s: mobile sends from %v, home agent sends to %v", m.config.Name, p.at.name, careOf, down.Paths[0].Remote)
-		}
-		if s := m.role.Snapshot(w.now); !s.Update.Registered || s.Update.CareOf != careOf || s.Lost {
-			w.fail("%s at %s believes: %+v", m.config.Name, p.at.name, s.Update)
-		}
-		w.checkAddresses(m, map[netip.Addr]int{home: 0, careOf: p.index})
-	}
-}
-
-// checkAddresses asserts that a mobile has exactly the given addresses.
-func (w *World) checkAddresses(m *mobile, want map[netip.Addr]int) {
-	for a := range m.kernel.addresses {
-		if link, ok := want[a.prefix.Addr()]; !ok || link != a.link {
-			w.fail("%s keeps %v on link %d", m.config.Name, a.prefix, a.link)
-		}
-		delete(want, a.prefix.Addr())
-	}
-	for a, link := range want {
-		w.fail("%s has no %v on link %d", m.config.Name, a, link)
-	}
-}
-
-// CheckStopped asserts that the end of the mobiles leaves nothing in their
-// kernels.
-func (w *World) CheckStopped() {
-	for _, m := range w.mobiles {
-		if !m.role.Done() {
-			w.fail("%s does not end", m.config.Name)
-		}
-		for a := range m.kernel.addresses {
-			w.fail("%s leaves %v on link %d", m.config.Name, a.prefix, a.link)
-		}
-		for r := range m.kernel.routes {
-			w.fail("%s leaves the route %+v", m.config.Name, r)
-		}
-		for key := range m.kernel.tunnels {
-			w.fail("%s leaves the tunnel of %v", m.config.Name, key.Home)
-		}
-	}
-}
-
-// settle is longer than any back-off after the last fault: the retransmission
-// timer's maximum, a lifetime, and what the answers need.
-const settle = 200 * time.Second
 
 // Failures are the violated invariants, empty in a good run.
 func (w *World) Failures() []string { return w.failures }
+
+// checkHost asserts what must hold at a host at any time.
+func (w *World) checkHost(h *host) {
+	switch {
+	case h.down:
+		return
+	case h.isAgent:
+		w.checkAgent(h)
+	case h.isMobile:
+		w.checkMobile(h)
+	}
+	if h.correspondent != nil {
+		w.checkBindings(h)
+	}
+}
+
+// checkAgent asserts that a home agent forwards what it has promised, and only
+// that.
+func (w *World) checkAgent(h *host) {
+	k := &h.kernel
+	for key, t := range k.tunnels {
+		g, ok := w.witness.grants[h.agent][key.Home]
+		switch {
+		case !ok:
+			w.fail("%s forwards for %v without an accepted update", h.name, key.Home)
+		case w.now.After(g.expires):
+			w.fail("%s: binding of %v outlives its lifetime", h.name, key.Home)
+		case t.Paths[0].Remote != g.careOf:
+			w.fail("%s: traffic of %v goes to %v, newest registered care-of address is %v", h.name, key.Home, t.Paths[0].Remote, g.careOf)
+		}
+		if !k.defended[key.Home] {
+			w.fail("%s forwards for %v without defending it", h.name, key.Home)
+		}
+	}
+	for home := range k.defended {
+		if _, ok := k.tunnels[overlay.Key{Home: home, Side: overlay.AgentSide}]; !ok {
+			w.fail("%s defends %v without forwarding for it", h.name, home)
+		}
+	}
+}
+
+// checkMobile asserts that nothing leaves beside the tunnel of a router, and that
+// optimised routes are for the care-of address in use.
+func (w *World) checkMobile(h *host) {
+	k := &h.kernel
+	defaults := 0
+	for r := range k.routes {
+		if r.destination.Bits() == 0 && !r.from.IsValid() {
+			defaults++
+		}
+	}
+	if defaults > len(h.mobiles) {
+		w.fail("%s has %d default routes", h.name, defaults)
+	}
+	if defaults > 0 && h.network.IsValid() && !w.covered(h) {
+		w.fail("%s has a default route and neither a tunnel nor its home address: its network's packets leave beside", h.name)
+	}
+	for pair, r := range k.optimised {
+		if pair.Side != overlay.MobileSide {
+			continue
+		}
+		t, ok := k.tunnels[overlay.Key{Home: pair.Home, Side: overlay.MobileSide}]
+		switch {
+		case !ok:
+			w.fail("%s has an optimised route to %v and is not away", h.name, pair.Peer)
+		case r.CareOf != t.Paths[0].Local || r.Link != t.Paths[0].Link || !k.has(r.Link, r.CareOf):
+			w.fail("%s has an optimised route to %v from %v, its care-of address is %v", h.name, pair.Peer, r.CareOf, t.Paths[0].Local)
+		}
+	}
+}
+
+// covered reports whether a router has a tunnel or one of its home addresses.
+func (w *World) covered(h *host) bool {
+	for _, m := range h.mobiles {
+		if _, ok := h.kernel.tunnels[overlay.Key{Home: m.home, Side: overlay.MobileSide}]; ok {
+			return true
+		}
+		for _, p := range h.ports {
+			if h.kernel.has(p.index, m.home) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// checkBindings asserts that a correspondent's routes are those of bindings that
+// the witness knows, and not too old.
+func (w *World) checkBindings(h *host) {
+	for pair, r := range h.kernel.optimised {
+		if pair.Side != overlay.CorrespondentSide {
+			continue
+		}
+		g := w.witness.bound[h.correspondent][relation{pair.Home, pair.Peer}]
+		switch {
+		case g.careOf != r.CareOf:
+			w.fail("%s sends what is for %v to %v, bound to %v", h.name, pair.Home, r.CareOf, g.careOf)
+		case w.now.After(g.expires):
+			w.fail("%s: binding of %v outlives its lifetime", h.name, pair.Home)
+		}
+	}
+}
+
+// checkAddresses asserts that a mobile host has exactly the given addresses.
+func (w *World) checkAddresses(h *host, want map[address]bool) (wrong []string) {
+	for a := range h.kernel.addresses {
+		if !want[address{a.link, netip.PrefixFrom(a.prefix.Addr(), 128)}] {
+			wrong = append(wrong, fmt.Sprintf("%s keeps %v on link %d", h.name, a.prefix, a.link))
+		}
+	}
+	for a := range want {
+		if !h.kernel.has(a.link, a.prefix.Addr()) {
+			wrong = append(wrong, fmt.Sprintf("%s has no %v on link %d", h.name, a.prefix.Addr(), a.link))
+		}
+	}
+	return wrong
+}

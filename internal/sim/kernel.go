@@ -2,17 +2,21 @@ package sim
 
 import (
 	"net/netip"
+	"slices"
 
 	"roam6/internal/role"
 	"roam6/overlay"
 )
 
-// kernel is what a node's roles have put into its kernel and data plane.
+// kernel is what a host's roles have put into its kernel and data plane. An
+// address or route that several roles want stays until the last one lets go.
 type kernel struct {
-	addresses map[address]bool // value: deprecated
-	routes    map[route]int    // value: metric
+	addresses map[address][]*runner
+	routes    map[route][]*runner
 	tunnels   map[overlay.Key]overlay.Tunnel
+	optimised map[overlay.Pair]overlay.Route
 	defended  map[netip.Addr]bool
+	anycast   map[netip.Addr]bool
 }
 
 type address struct {
@@ -29,40 +33,68 @@ type route struct {
 
 func newKernel() kernel {
 	return kernel{
-		addresses: make(map[address]bool),
-		routes:    make(map[route]int),
+		addresses: make(map[address][]*runner),
+		routes:    make(map[route][]*runner),
 		tunnels:   make(map[overlay.Key]overlay.Tunnel),
+		optimised: make(map[overlay.Pair]overlay.Route),
 		defended:  make(map[netip.Addr]bool),
+		anycast:   make(map[netip.Addr]bool),
 	}
 }
 
 // carryOut applies an action of kernel state and reports whether it was one.
-func (k *kernel) carryOut(a role.Action) bool {
+func (k *kernel) carryOut(by *runner, a role.Action) bool {
 	switch a := a.(type) {
 	case role.AssignAddress:
-		k.addresses[address{a.Link, a.Prefix}] = a.Preferred == 0
+		hold(k.addresses, address{a.Link, a.Prefix}, by)
 	case role.UnassignAddress:
-		delete(k.addresses, address{a.Link, a.Prefix})
+		release(k.addresses, address{a.Link, a.Prefix}, by)
 	case role.AddRoute:
-		k.routes[routeKey(a.Route)] = a.Route.Metric
+		hold(k.routes, routeKey(a.Route), by)
 	case role.RemoveRoute:
-		delete(k.routes, routeKey(a.Route))
+		release(k.routes, routeKey(a.Route), by)
 	case role.DefendAddress:
 		k.defended[a.Addr] = true
 	case role.UndefendAddress:
 		delete(k.defended, a.Addr)
+	case role.JoinAnycast:
+		k.anycast[a.Addr] = true
+	case role.LeaveAnycast:
+		delete(k.anycast, a.Addr)
 	case role.Forward:
 		for _, c := range a.Changes {
-			if c.Set != nil {
-				k.tunnels[c.Set.Key] = *c.Set
-			} else {
-				delete(k.tunnels, c.Remove)
-			}
+			k.change(c)
 		}
 	default:
 		return false
 	}
 	return true
+}
+
+func (k *kernel) change(c overlay.Change) {
+	switch {
+	case c.Set != nil:
+		k.tunnels[c.Set.Key] = *c.Set
+	case c.Optimise != nil:
+		k.optimised[c.Optimise.Pair] = *c.Optimise
+	case c.Deoptimise != nil:
+		delete(k.optimised, *c.Deoptimise)
+	default:
+		delete(k.tunnels, c.Remove)
+	}
+}
+
+func hold[K comparable](m map[K][]*runner, key K, by *runner) {
+	if !slices.Contains(m[key], by) {
+		m[key] = append(m[key], by)
+	}
+}
+
+func release[K comparable](m map[K][]*runner, key K, by *runner) {
+	left := slices.DeleteFunc(m[key], func(r *runner) bool { return r == by })
+	if m[key] = left; len(left) == 0 {
+		delete(m, key)
+	}
 }
 
 func routeKey(r role.Route) route { return route{r.Destination, r.From, r.Link, r.Via} }
@@ -76,4 +108,16 @@ func (k *kernel) has(link int, a netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// inner finds the tunnel for an inner address. No two on one side have the same,
+// but those of two home addresses of a mobile router: the first one then.
+func (k *kernel) inner(side overlay.Side, a netip.Addr) (found overlay.Tunnel, ok bool) {
+	for key, t := range k.tunnels {
+		if key.Side == side && slices.ContainsFunc(t.Inner, func(p netip.Prefix) bool { return p.Contains(a) }) &&
+			(!ok || key.Home.Less(found.Home)) {
+			found, ok = t, true
+		}
+	}
+	return found, ok
 }

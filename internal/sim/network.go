@@ -6,184 +6,129 @@ import (
 
 	"roam6/internal/role"
 	"roam6/mip6"
+	"roam6/overlay"
 )
 
-// fromMobile carries out a mobile's actions.
-func (w *World) fromMobile(m *mobile, actions []role.Action) {
-	for _, a := range actions {
-		if m.kernel.carryOut(a) {
-			continue
-		}
-		switch a := a.(type) {
-		case role.Send:
-			w.sendFromMobile(m, a)
-		case role.SolicitRouter:
-			if r := m.port(a.Link).at; r != nil && !r.silent {
-				w.overAir(r, m, func(*port) { w.advertise(r, m) })
-			}
-		case role.ProbeNeighbor:
-			if r := m.port(a.Link).at; r != nil && (r.addr == a.Target || r.global == a.Target) && !r.silent {
-				w.overAir(r, m, func(*port) {
-					w.overAir(r, m, func(p *port) {
-						w.toMobile(m, role.NeighborHeard{Link: p.index, From: a.Target, Target: a.Target, Solicited: true})
-					})
-				})
-			}
-		case role.ProbeAddress:
-			w.probeFromMobile(m, a)
-		case role.HandoverDone:
-			m.done++
-			w.Trace("%v %s handover %v -> %v (%v)", w.since(), m.config.Name, a.Handover.From.CareOf, a.Handover.To.CareOf, a.Handover.Trigger)
-		case role.Log:
-			w.Trace("%v %s %s %v", w.since(), m.config.Name, a.Message, a.Attrs)
-		case role.Dropped:
-			w.Trace("%v %s dropped %v", w.since(), m.config.Name, a.Reason)
-		}
-	}
+// packet is an IPv6 packet under way. One of the last four is its contents.
+type packet struct {
+	source, destination netip.Addr
+	home, routeHome     netip.Addr    // of a data packet: Home Address option, type 2 routing header
+	outer               [2]netip.Addr // source and destination of the tunnel header; invalid: none
+	hops                int
+	tunnelled           bool // it was in a tunnel once
+
+	message []byte // a whole packet with a Mobility Header
+	icmp    []byte // or with an ICMPv6 message of Mobile IPv6
+	datum   *datum
+	fault   *fault
 }
 
-// probeFromMobile asks the cell whether an address is taken.
-func (w *World) probeFromMobile(m *mobile, a role.ProbeAddress) {
-	cell, addr := m.port(a.Link).at, a.Addr
-	if cell == nil {
-		return
-	}
-	answer := func(from netip.Addr) {
-		w.overAir(cell, m, func(p *port) { w.toMobile(m, role.NeighborHeard{Link: p.index, From: from, Target: addr}) })
-	}
-	if cell.home && w.agent.kernel.defended[addr] {
-		answer(agentLocal)
-	}
-	for _, other := range w.mobiles {
-		if p := other.on(cell); other != m && p != nil && other.kernel.has(p.index, addr) {
-			answer(addr)
-		}
-	}
+// fault is an ICMPv6 error about a packet to peer: there is no tunnel for home, or
+// the Mobility Header is not known.
+type fault struct {
+	home netip.Addr
+	peer netip.Addr
 }
 
-// sendFromMobile takes a packet from a mobile to the home agent, if the access
-// network lets its source pass (ingress filtering).
-func (w *World) sendFromMobile(m *mobile, s role.Send) {
-	p, port := s.Packet, m.port(s.Link)
-	cell := port.at
-	if cell == nil || !port.up {
-		return
+// ends are the addresses by which the packet is routed.
+func (p *packet) ends() (source, destination netip.Addr) {
+	if p.outer[0].IsValid() {
+		return p.outer[0], p.outer[1]
 	}
-	if !cell.prefix.Contains(p.Source) {
-		return // it does not know yet that it moved: ingress filtering
-	}
-	if !m.kernel.has(s.Link, p.Source) {
-		w.fail("%s sent from %v, which is not on link %d", m.config.Name, p.Source, s.Link)
-		return
-	}
-	q, ok := w.overWire(p)
-	if !ok {
-		return
-	}
-	w.transmit(cell.home, func() {
-		u, isUpdate := q.Message.(mip6.BindingUpdate)
-		if isUpdate {
-			h := heldUpdate{sequence: u.Sequence, careOf: q.Source}
-			if o, ok := mip6.Find[mip6.AlternateCareOf](u); ok {
-				h.careOf = o.Addr
-			}
-			w.agent.updates[q.From()] = append(w.agent.updates[q.From()], h)
-		}
-		w.toAgent(role.MessageReceived{Link: homeLink, Packet: q})
-	})
+	return p.source, p.destination
 }
 
-// fromAgent carries out the home agent's actions.
-func (w *World) fromAgent(actions []role.Action) {
-	g := w.agent
-	for _, a := range actions {
-		if g.kernel.carryOut(a) {
-			continue
-		}
-		switch a := a.(type) {
-		case role.Send:
-			w.sendFromAgent(a.Packet)
-		case role.ProbeAddress:
-			for _, m := range w.mobiles {
-				if p := m.on(w.access[0]); p != nil && p.up && m.kernel.has(p.index, a.Addr) {
-					w.after(time.Millisecond, func() {
-						w.toAgent(role.NeighborHeard{Link: homeLink, From: a.Addr, Target: a.Addr})
-					})
-				}
-			}
-		case role.Log:
-			w.Trace("%v ha %s %v", w.since(), a.Message, a.Attrs)
-		case role.Dropped:
-			w.Trace("%v ha dropped %v from %v", w.since(), a.Reason, a.From)
-		}
-	}
-}
+// maxHops is more than any packet needs on its way between two mobiles.
+const maxHops = 12
 
-// sendFromAgent takes a packet from the home agent to whoever has its
-// destination by the time it arrives.
-func (w *World) sendFromAgent(p mip6.Packet) {
-	if ack, ok := p.Message.(mip6.BindingAcknowledgement); ok {
-		w.witness(p, ack)
+// send sends a Mobility Header message of a role.
+func (w *World) send(h *host, r *runner, s role.Send) {
+	if w.traced {
+		w.tell("%s sends %s", h.name, describe(s.Packet))
 	}
-	q, ok := w.overWire(p)
-	if !ok {
-		return
-	}
-	w.transmit(homePrefix.Contains(q.Destination), func() {
-		for _, m := range w.mobiles {
-			for _, p := range m.ports {
-				if p.at == nil || !p.up || !p.at.prefix.Contains(q.Destination) || !m.kernel.has(p.index, q.Destination) {
-					continue
-				}
-				w.overAir(p.at, m, func(p *port) { w.toMobile(m, role.MessageReceived{Link: p.index, Packet: q}) })
-			}
-		}
-	})
-}
-
-// witness learns from an acknowledgement on the wire what the home agent has
-// promised: the invariants hold it to that.
-func (w *World) witness(p mip6.Packet, ack mip6.BindingAcknowledgement) {
-	g, home := w.agent, p.To()
-	held := g.updates[home]
-	if !ack.Status.Accepted() {
-		return
-	}
-	// The last one: sequence numbers begin anew when a mobile restarts.
-	i := len(held) - 1
-	for i >= 0 && held[i].sequence != ack.Sequence {
-		i--
-	}
-	if i < 0 {
-		w.fail("acknowledgement %d for %v answers no update", ack.Sequence, home)
-		return
-	}
-	if ack.Lifetime == 0 {
-		delete(g.oracle, home)
-		return
-	}
-	g.oracle[home] = grant{held[i].careOf, ack.Sequence, w.now.Add(ack.Lifetime.Duration())}
-}
-
-// overWire puts a packet through the codec, as every real one goes.
-func (w *World) overWire(p mip6.Packet) (mip6.Packet, bool) {
-	b, err := p.Append(nil)
+	w.witness.sent(h, r, s)
+	b, err := s.Packet.Append(nil)
 	if err != nil {
-		w.fail("packet from %v does not encode: %v", p.Source, err)
-		return mip6.Packet{}, false
+		w.fail("%s: packet from %v does not encode: %v", h.name, s.Packet.Source, err)
+		return
 	}
-	q, err := mip6.ParsePacket(b)
-	if err != nil {
-		w.fail("packet from %v does not decode: %v", p.Source, err)
-		return mip6.Packet{}, false
-	}
-	return q, true
+	w.enemy.record(b, h, s.Packet)
+	w.output(h, s.Link, packet{source: s.Packet.Source, destination: s.Packet.Destination, message: b})
 }
 
-// transmit delivers over the core network, with its faults. At home the path
-// is one link and its delay small.
-func (w *World) transmit(atHome bool, deliver func()) {
-	if w.partitioned && !atHome {
+// sendICMP sends an ICMPv6 message of a role.
+func (w *World) sendICMP(h *host, s role.SendICMP) {
+	w.tell("%s sends %v %v -> %v", h.name, s.Packet.Message.ICMPType(), s.Packet.Source, s.Packet.Destination)
+	if _, ok := s.Packet.Message.(mip6.HomeAgentReply); ok {
+		w.counts.Discoveries++
+	}
+	b, err := s.Packet.Append(nil)
+	if err != nil {
+		w.fail("%s: ICMPv6 message from %v does not encode: %v", h.name, s.Packet.Source, err)
+		return
+	}
+	w.output(h, s.Link, packet{source: s.Packet.Source, destination: s.Packet.Destination, icmp: b})
+}
+
+// output routes a packet that a host sends itself, by the given interface or as
+// the kernel would: from a home address that is away into its tunnel. Signalling
+// never takes an optimised route (RFC 6275 §6.1).
+func (w *World) output(h *host, link int, p packet) {
+	if link != 0 {
+		out := h.port(link)
+		if !out.holds(p.source) {
+			w.fail("%s sends from %v, which is not on link %d", h.name, p.source, link)
+			return
+		}
+		w.transmit(out, p)
+		return
+	}
+	if t, ok := h.kernel.inner(overlay.MobileSide, p.source); ok {
+		w.encapsulate(h, t, p)
+		return
+	}
+	if h.isAgent {
+		w.forward(h, p)
+		return
+	}
+	for _, out := range h.ports {
+		if out.holds(p.source) {
+			w.transmit(out, p)
+			return
+		}
+	}
+}
+
+// encapsulate sends a packet into a tunnel.
+func (w *World) encapsulate(h *host, t overlay.Tunnel, p packet) {
+	path := t.Paths[0]
+	p.outer, p.tunnelled = [2]netip.Addr{path.Local, path.Remote}, true
+	out := h.port(max(path.Link, 1))
+	if out.holds(path.Local) {
+		w.transmit(out, p)
+	}
+}
+
+// transmit sends a packet by an interface, if the access network lets its source
+// pass: a mobile may not know yet that it moved.
+func (w *World) transmit(from *port, p packet) {
+	source, _ := p.ends()
+	if from.at == nil || !from.up || from.host.isMobile && !from.at.contains(source) {
+		return
+	}
+	w.carry(from.at, p)
+}
+
+// carry takes a packet from one cell to that of its destination, with the faults
+// of the network between. On one link the delay is small.
+func (w *World) carry(from *cell, p packet) {
+	_, destination := p.ends()
+	to := w.cellOf(destination)
+	if to == nil || to != from && (from.cut || to.cut) {
+		return
+	}
+	if p.hops++; p.hops > maxHops {
+		w.fail("packet from %v to %v goes in circles", p.source, p.destination)
 		return
 	}
 	copies := 1
@@ -195,7 +140,7 @@ func (w *World) transmit(atHome bool, deliver func()) {
 			continue
 		}
 		d := w.faults.Delay
-		if atHome {
+		if to == from {
 			d = time.Millisecond
 		}
 		if w.faults.Jitter > 0 {
@@ -204,6 +149,169 @@ func (w *World) transmit(atHome bool, deliver func()) {
 		if w.random.Float64() < w.faults.Reorder {
 			d += 3*w.faults.Delay + w.faults.Jitter
 		}
-		w.after(d, deliver)
+		w.after(d, func() { w.arrive(to, p) })
 	}
+}
+
+// cellOf finds the cell of an address. Mobile networks are behind the home link.
+func (w *World) cellOf(a netip.Addr) *cell {
+	for _, c := range w.cells {
+		if c.contains(a) {
+			return c
+		}
+	}
+	if networks.Contains(a) {
+		return w.cells[0]
+	}
+	return nil
+}
+
+// networks contains all mobile networks.
+var networks = netip.MustParsePrefix("2001:db8:100::/40")
+
+// arrive hands a packet to whoever has its destination, or draws it.
+func (w *World) arrive(c *cell, p packet) {
+	_, destination := p.ends()
+	if w.enemy.takes(destination, p) {
+		return
+	}
+	var to *port
+	switch {
+	case c.home && !c.contains(destination):
+		to = w.resolveNetwork(c, destination)
+	case c.home:
+		to = w.resolve(c, destination)
+	default:
+		for _, h := range w.hosts {
+			if x := h.on(c); x != nil && x.holds(destination) {
+				to = x
+			}
+		}
+	}
+	if to == nil {
+		return
+	}
+	if c.radio {
+		w.overAir(c, to, func() { w.receive(to, p) })
+		return
+	}
+	w.receive(to, p)
+}
+
+// resolveNetwork finds the way to a mobile network: the home agent that forwards
+// for it, or the router that is at home.
+func (w *World) resolveNetwork(c *cell, a netip.Addr) *port {
+	for _, h := range w.hosts {
+		p := h.on(c)
+		_, forwards := h.kernel.inner(overlay.AgentSide, a)
+		if p != nil && (h.isAgent && forwards || h.network.Contains(a) && p.home()) {
+			return p
+		}
+	}
+	return nil
+}
+
+// home reports whether a home address is on the interface.
+func (p *port) home() bool {
+	for _, m := range p.host.mobiles {
+		if p.holds(m.home) {
+			return true
+		}
+	}
+	return false
+}
+
+// receive is the way of a packet into a host.
+func (w *World) receive(by *port, p packet) {
+	h := by.host
+	_, destination := p.ends()
+	mine := by.holds(destination) || h.kernel.anycast[destination] || h.network.Contains(destination)
+	switch {
+	case !mine && h.isAgent:
+		w.forward(h, p)
+	case !mine:
+		// It has let go of the address since.
+	case p.outer[0].IsValid():
+		w.decapsulate(h, p)
+	default:
+		w.local(h, by.index, p)
+	}
+}
+
+// forward is what a home agent does with a packet for somebody else: it goes to
+// the care-of address of a mobile that is away (RFC 6275 §10.4.2), or on its way.
+func (w *World) forward(h *host, p packet) {
+	if h.port(1).holds(p.destination) && !p.outer[0].IsValid() {
+		w.local(h, 1, p)
+		return
+	}
+	if t, ok := h.kernel.inner(overlay.AgentSide, p.destination); ok && !p.outer[0].IsValid() {
+		w.encapsulate(h, t, p)
+		return
+	}
+	w.transmit(h.port(1), p)
+}
+
+// decapsulate takes a packet out of its tunnel, if the other end is the one that
+// is known (RFC 6275 §10.4.5). A home agent that has no binding says so.
+func (w *World) decapsulate(h *host, p packet) {
+	outer := p.outer
+	p.outer = [2]netip.Addr{}
+	if h.isAgent {
+		t, ok := h.kernel.inner(overlay.AgentSide, p.source)
+		switch {
+		case ok && t.Paths[0].Remote == outer[0]:
+			w.forward(h, p)
+		case !ok && p.fault == nil:
+			w.output(h, 1, packet{source: outer[1], destination: outer[0], fault: &fault{home: p.source}})
+		}
+		return
+	}
+	t, ok := h.kernel.inner(overlay.MobileSide, p.destination)
+	if !ok || t.Paths[0].Remote != outer[0] {
+		return
+	}
+	w.plane(h).received(t, p.source, p.destination, p.datum != nil)
+	w.local(h, deviceLink, p)
+}
+
+// deviceLink is the index of the data plane's device.
+const deviceLink = 100
+
+// local is the end of a packet's way.
+func (w *World) local(h *host, link int, p packet) {
+	switch {
+	case p.message != nil:
+		w.signalled(h, link, p)
+	case p.icmp != nil:
+		q, err := mip6.ParseICMPPacket(p.icmp)
+		if err != nil {
+			w.fail("ICMPv6 message from %v does not decode: %v", p.source, err)
+			return
+		}
+		w.dispatch(h, role.ICMPReceived{Link: link, Packet: q})
+	case p.fault != nil && p.fault.home.IsValid():
+		w.dispatch(h, role.TunnelRefused{Home: p.fault.home})
+	case p.fault != nil:
+		w.dispatch(h, role.PeerRefused{Local: p.destination, Peer: p.fault.peer})
+	case p.datum != nil:
+		w.plane(h).arrived(p)
+	}
+}
+
+// signalled takes in a Mobility Header message. A node that does not know any
+// says so.
+func (w *World) signalled(h *host, link int, p packet) {
+	q, err := mip6.ParsePacket(p.message)
+	if err != nil {
+		w.fail("packet from %v does not decode: %v", p.source, err)
+		return
+	}
+	if h.ignorant {
+		w.output(h, 1, packet{source: p.destination, destination: p.source, fault: &fault{peer: p.destination}})
+		return
+	}
+	w.witness.arrives(h, q)
+	w.dispatch(h, role.MessageReceived{Link: link, Packet: q})
+	w.witness.handled(h, q)
 }

@@ -1,139 +1,279 @@
 package sim
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
-	"roam6/internal/role"
+	"roam6/overlay"
 )
 
-// run plays one random world: mobiles ride between cells while the network has
-// faults, home agent and mobiles crash, the core is cut; then the faults end
-// and all must converge.
-func run(t *testing.T, seed uint64, trace bool) *World {
-	t.Helper()
-	r := rand.New(rand.NewPCG(seed, 0))
-	faults := Faults{
+// randomFaults are those of a seed.
+func randomFaults(r *rand.Rand) Faults {
+	return Faults{
 		Loss: r.Float64() * 0.2, Duplicate: r.Float64() * 0.1, Reorder: r.Float64() * 0.2,
 		Delay: time.Duration(1+r.IntN(100)) * time.Millisecond, Jitter: time.Duration(r.IntN(30)) * time.Millisecond,
 	}
-	w := NewWorld(seed, 3, 1+r.IntN(4), faults)
-	if trace {
-		w.Trace = t.Logf
-	}
-	for range 30 {
-		m := w.mobiles[r.IntN(len(w.mobiles))]
-		switch p := r.Float64(); {
-		case p < 0.80:
-			w.Move(m, m.ports[r.IntN(len(m.ports))], w.access[r.IntN(len(w.access))], time.Duration(r.IntN(500))*time.Millisecond, r.IntN(4) > 0)
-		case p < 0.82:
-			w.toMobile(m, role.TunnelSilent{Home: m.config.HomeAddress})
-		case p < 0.84:
-			w.toMobile(m, role.TunnelRefused{Home: m.config.HomeAddress})
-		case p < 0.87:
-			w.partitioned = !w.partitioned
-		case p < 0.91:
-			w.Trace("%v home agent restarts", w.since())
-			w.startAgent()
-		case p < 0.95:
-			w.Trace("%v %s restarts", w.since(), m.config.Name)
-			w.startMobile(m)
-		default:
-			a := w.access[r.IntN(len(w.access))]
-			a.silent = !a.silent
-		}
-		w.Run(time.Duration(r.IntN(20_000)) * time.Millisecond)
-	}
-	// The last fault is over. Everybody is somewhere.
-	w.faults = Faults{Delay: 10 * time.Millisecond}
-	w.partitioned = false
-	for _, a := range w.access {
-		a.silent = false
-	}
-	for _, m := range w.mobiles {
-		for _, p := range m.ports {
-			w.Move(m, p, w.access[r.IntN(len(w.access))], 10*time.Millisecond, true)
-		}
-	}
-	w.Run(settle)
-	w.CheckConverged()
-	for _, m := range w.mobiles {
-		w.toMobile(m, role.Stop{})
-	}
-	w.Run(5 * time.Second)
-	w.CheckStopped()
-	return w
 }
 
-// Thousands of random rides hold the invariants (see invariant.go), and their end
+// Times after the last fault in which all has to be well again: registrations,
+// round trips, and optimised routes. After many failures in a row a mobile asks a
+// correspondent ever more rarely. A mobile that has restarted knows nothing of the
+// bindings that its earlier life made at correspondents: these end with their
+// lifetime. What an attacker can feign while a correspondent cannot be reached is
+// that it does not know Mobile IPv6, which is believed for two hours. A home agent
+// that is gone is noticed at the next renewal at the latest.
+const (
+	registrationLimit = 200 * time.Second
+	answerLimit       = 60 * time.Second
+	restartLimit      = 20 * time.Second
+	otherAgentLimit   = 90 * time.Second
+	forgottenLimit    = 430 * time.Second
+	optimisedLimit    = 65 * time.Minute
+	refusedLimit      = 125 * time.Minute
+)
+
+// recovery is how long it took after the last fault.
+type recovery struct{ registered, optimised time.Duration }
+
+// play plays one random world; then the faults end and all must converge.
+func play(seed uint64, plan Plan, ride Ride, trace func(string, ...any)) (*World, recovery) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	ride.Random = r
+	w := NewWorld(seed, plan, randomFaults(r), trace)
+	ride.Go(w)
+	w.Calm(r, false)
+	answer, optimised := answerLimit, optimisedLimit
+	if w.now.Sub(w.forgotten) < forgottenLimit {
+		answer = forgottenLimit
+	}
+	if plan.Attacker {
+		optimised = refusedLimit
+	}
+	var took recovery
+	took.registered = w.Settle(registrationLimit, w.unregistered)
+	w.Settle(answer, w.silentPairs)
+	took.optimised = w.Settle(optimised, w.indirectPairs)
+	if len(w.failures) == 0 {
+		aftermath(w, seed)
+	}
+	if seed%2 == 0 && len(w.failures) == 0 {
+		w.Calm(r, true)
+		w.Settle(registrationLimit, w.unregistered)
+		w.Settle(answer, w.silentPairs)
+	}
+	w.Stop()
+	return w, took
+}
+
+// aftermath is what is asked of a world in which all is well.
+func aftermath(w *World, seed uint64) {
+	switch seed % 8 {
+	case 1:
+		w.Steady(5 * time.Minute)
+	case 3: // another home agent has to do
+		if w.plan.Agents > 1 {
+			w.crash(w.hosts[seed/8%uint64(w.plan.Agents)])
+			w.Chat(30 * time.Second)
+			w.Settle(otherAgentLimit, w.silentPairs)
+			w.Settle(answerLimit, w.unregistered)
+		}
+	case 5: // the mobiles learn by Binding Errors that they are forgotten
+		w.Restart(func(h *host) bool { return !h.isAgent })
+		w.Settle(restartLimit, w.silentPairs)
+		w.Settle(answerLimit, w.indirectPairs)
+	case 7: // and by the refusal of their packets
+		w.Restart(func(h *host) bool { return h.isAgent })
+		w.Settle(restartLimit, w.silentPairs)
+		w.Settle(answerLimit, w.indirectPairs)
+	}
+}
+
+// rides plays a number of seeds and fails with the trace of the first that is not
+// well. ROAM6_RIDES=n plays n times as many.
+func rides(t *testing.T, seeds uint64, plan func(*rand.Rand) (Plan, Ride)) (sum Counts) {
+	t.Helper()
+	if testing.Short() {
+		seeds /= 10
+	}
+	if times, err := strconv.ParseUint(os.Getenv("ROAM6_RIDES"), 10, 64); err == nil {
+		seeds *= times
+	}
+	var worst recovery
+	for seed := range seeds {
+		p, ride := plan(rand.New(rand.NewPCG(seed, 1)))
+		w, took := play(seed, p, ride, nil)
+		if f := w.Failures(); len(f) > 0 {
+			play(seed, p, ride, t.Logf)
+			t.Fatalf("seed %d, %+v: %d failures, first: %s", seed, p, len(f), f[0])
+		}
+		sum.Add(w.counts)
+		worst.registered, worst.optimised = max(worst.registered, took.registered), max(worst.optimised, took.optimised)
+	}
+	if sum.Handovers < int(seeds) || sum.Trips < int(seeds) {
+		t.Errorf("nothing happens in %d rides: %+v", seeds, sum)
+	}
+	t.Logf("%d rides: %+v; registered at most %v after the last fault, optimised %v", seeds, sum, worst.registered, worst.optimised)
+	return sum
+}
+
+// Random rides of mobile routers with one home agent hold the invariants (see
+// invariant.go), all converges after the last fault (see converge.go), and the end
 // leaves nothing. A failing seed is run again with its trace.
 //
 // Covers: B2, B3, B9.
-func TestRandomRides(t *testing.T) {
-	seeds := uint64(2000)
-	if testing.Short() {
-		seeds = 200
+func TestRouters(t *testing.T) {
+	rides(t, 500, func(r *rand.Rand) (Plan, Ride) {
+		return Plan{Cells: 3, Agents: 1, Routers: 1 + r.IntN(4)}, Ride{Steps: 30}
+	})
+}
+
+// The same with two home agents, of which either may be gone for a while, and
+// mobiles that are told both, or discover them (RFC 6275 §10.5, §11.4.1).
+//
+// Covers: B3, M10.
+func TestTwoHomeAgents(t *testing.T) {
+	sum := rides(t, 300, func(r *rand.Rand) (Plan, Ride) {
+		return Plan{Cells: 3, Agents: 2, Routers: r.IntN(3), Hosts: 1 + r.IntN(2), Discover: r.IntN(2) == 0}, Ride{Steps: 30}
+	})
+	if sum.Changes == 0 || sum.Discoveries == 0 || sum.Lost == 0 {
+		t.Errorf("no home agent was left: %+v", sum)
 	}
-	handovers := 0
-	for seed := range seeds {
-		w := run(t, seed, false)
-		if f := w.Failures(); len(f) > 0 {
-			run(t, seed, true)
-			t.Fatalf("seed %d: %d failures, first: %s", seed, len(f), f[0])
-		}
-		for _, m := range w.mobiles {
-			handovers += m.done
-		}
+}
+
+// The same for mobile hosts that optimise routes with correspondents of all kinds
+// and with each other (RFC 6275 §9, §11.6).
+//
+// Covers: B3, B6, C8, C9, M3, M5, M12, A4.
+func TestRouteOptimisation(t *testing.T) {
+	sum := rides(t, 250, optimisation(false))
+	if sum.Bindings == 0 || sum.Direct == 0 || sum.Errors == 0 {
+		t.Errorf("no route was optimised, or no binding lost: %+v", sum)
 	}
-	if handovers < int(seeds) {
-		t.Errorf("only %d handovers completed in %d rides", handovers, seeds)
+}
+
+// The same with somebody who forges updates, tests, answers, errors and data, and
+// sends recorded packets again.
+//
+// Covers: Attack: BU spoofing, Attack: replay, Attack: reflection,
+// Attack: forged answers, M12.
+func TestAttacker(t *testing.T) {
+	sum := rides(t, 250, optimisation(true))
+	if sum.Strikes == 0 || sum.Bindings == 0 || sum.Direct == 0 {
+		t.Errorf("nobody was attacked: %+v", sum)
 	}
-	t.Logf("%d rides, %d completed handovers", seeds, handovers)
+}
+
+func optimisation(attacker bool) func(*rand.Rand) (Plan, Ride) {
+	return func(r *rand.Rand) (Plan, Ride) {
+		return Plan{
+			Cells: 3, Agents: 1 + r.IntN(2), Routers: r.IntN(2), Hosts: 1 + r.IntN(3), Reserved: r.IntN(2),
+			Correspondents: 1 + r.IntN(2), Unwilling: r.IntN(2), Ignorant: r.IntN(2),
+			Discover: r.IntN(2) == 0, Attacker: attacker,
+		}, Ride{Steps: 30}
+	}
+}
+
+// The same while the home link is renumbered: a prefix comes, the old one is
+// deprecated, and ends. Mobiles that are away learn it by prefix discovery and
+// form a home address (RFC 6275 §10.6, §11.4).
+//
+// Covers: M11.
+func TestRenumbering(t *testing.T) {
+	sum := rides(t, 100, func(r *rand.Rand) (Plan, Ride) {
+		return Plan{
+			Cells: 3, Agents: 1 + r.IntN(2), Routers: r.IntN(2), Hosts: 1 + r.IntN(2), Correspondents: 1,
+			Discover: r.IntN(2) == 0, Attacker: r.IntN(2) == 0,
+		}, Ride{Steps: 30, Renumber: true}
+	})
+	if sum.Formed == 0 {
+		t.Errorf("no home address was formed: %+v", sum)
+	}
 }
 
 // The same seed gives the same run: without that a failure could not be replayed.
 func TestDeterministic(t *testing.T) {
-	var first, second []string
-	for _, into := range []*[]string{&first, &second} {
-		r := recorder{}
-		w := NewWorld(42, 3, 3, Faults{Loss: 0.1, Delay: 20 * time.Millisecond, Jitter: 5 * time.Millisecond})
-		w.Trace = r.trace
-		for i := range 10 {
-			m := w.mobiles[i%3]
-			w.Move(m, m.ports[i%len(m.ports)], w.access[i%4], 50*time.Millisecond, true)
-			w.Run(3 * time.Second)
-		}
-		*into = r.lines
+	var runs [2][]string
+	for i := range runs {
+		plan, ride := optimisation(true)(rand.New(rand.NewPCG(42, 1)))
+		ride.Renumber = true
+		play(42, plan, ride, func(format string, args ...any) { runs[i] = append(runs[i], fmt.Sprintf(format, args...)) })
 	}
-	if len(first) == 0 || len(first) != len(second) {
-		t.Fatalf("%d and %d lines", len(first), len(second))
+	if len(runs[0]) == 0 || len(runs[0]) != len(runs[1]) {
+		t.Fatalf("%d and %d lines", len(runs[0]), len(runs[1]))
 	}
-	for i := range first {
-		if first[i] != second[i] {
-			t.Fatalf("line %d differs:\n%s\n%s", i, first[i], second[i])
+	for i := range runs[0] {
+		if runs[0][i] != runs[1][i] {
+			t.Fatalf("line %d differs:\n%s\n%s", i, runs[0][i], runs[1][i])
 		}
 	}
 }
 
-// The invariants notice when they are broken: a home agent that sends a
-// mobile's traffic elsewhere is found out.
-func TestInvariantsNotice(t *testing.T) {
-	w := NewWorld(7, 2, 1, Faults{Delay: 10 * time.Millisecond})
-	m := w.mobiles[0]
-	w.Move(m, m.ports[0], w.access[1], 0, true)
-	w.Run(10 * time.Second)
-	w.CheckConverged()
+// calmWorld is one in which all is well: two mobile hosts that are away, and a
+// correspondent, with optimised routes.
+func calmWorld(t *testing.T) *World {
+	t.Helper()
+	w := NewWorld(7, Plan{Cells: 3, Agents: 2, Hosts: 2, Correspondents: 1}, Faults{Delay: 10 * time.Millisecond}, nil)
+	for i, h := range w.mobiles() {
+		w.Move(h.ports[0], w.cells[1+i], 0, true)
+	}
+	w.Settle(20*time.Second, w.unregistered)
+	w.Settle(20*time.Second, w.silentPairs)
+	w.Settle(20*time.Second, w.indirectPairs)
 	if f := w.Failures(); len(f) > 0 {
 		t.Fatal(f)
 	}
-	for key, tunnel := range w.agent.kernel.tunnels {
-		tunnel.Paths[0].Remote = w.access[2].prefix.Addr().Next()
-		w.agent.kernel.tunnels[key] = tunnel
+	return w
+}
+
+// The invariants notice when they are broken.
+func TestInvariantsNotice(t *testing.T) {
+	find := func(w *World, name string) *host {
+		return w.hosts[slices.IndexFunc(w.hosts, func(h *host) bool { return h.name == name })]
 	}
-	w.checkAlways()
-	w.CheckConverged()
-	if len(w.Failures()) < 2 {
-		t.Errorf("not noticed: %v", w.Failures())
+	m0 := homeAddr(0, firstMobile)
+	for name, test := range map[string]struct {
+		tamper func(*World)
+		notice string
+	}{
+		"traffic to a wrong care-of address": {func(w *World) {
+			h := w.agentsOf(m0)[0]
+			h.kernel.tunnels[overlay.Key{Home: m0, Side: overlay.AgentSide}].Paths[0].Remote = w.enemy.addr
+		}, "newest registered care-of address"},
+		"a home address not defended": {func(w *World) { delete(w.agentsOf(m0)[0].kernel.defended, m0) }, "without defending"},
+		"a binding too old":           {func(w *World) { w.now = w.now.Add(time.Hour) }, "outlives its lifetime"},
+		"a route of a stranger's": {func(w *World) {
+			cn := find(w, "cn0")
+			pair := overlay.Pair{Home: m0, Peer: cn.fixed[0], Side: overlay.CorrespondentSide}
+			cn.kernel.optimised[pair] = overlay.Route{Pair: pair, CareOf: w.enemy.addr}
+		}, "sends what is for"},
+		"a route from elsewhere": {func(w *World) {
+			m, cn := find(w, "m0"), find(w, "cn0")
+			pair := overlay.Pair{Home: m0, Peer: cn.fixed[0], Side: overlay.MobileSide}
+			m.kernel.optimised[pair] = overlay.Route{Pair: pair, CareOf: w.enemy.addr, Link: 1}
+		}, "its care-of address is"},
+		"a correspondent that forgets": {func(w *World) {
+			cn := find(w, "cn0")
+			clear(cn.kernel.optimised)
+			for _, c := range w.indirectPairs() {
+				w.fail("%s", c)
+			}
+		}, "not optimised"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := calmWorld(t)
+			test.tamper(w)
+			for _, h := range w.hosts {
+				w.checkHost(h)
+			}
+			if f := w.Failures(); !slices.ContainsFunc(f, func(s string) bool { return strings.Contains(s, test.notice) }) {
+				t.Errorf("not noticed: %v", f)
+			}
+		})
 	}
 }

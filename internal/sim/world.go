@@ -7,10 +7,7 @@ import (
 	"time"
 
 	"roam6/ha"
-	"roam6/internal/role"
 	"roam6/mip6"
-	"roam6/mr"
-	"roam6/nd"
 )
 
 // Faults are what the network does to packets. Probabilities are from 0 to 1.
@@ -22,285 +19,271 @@ type Faults struct {
 	Jitter    time.Duration // added at random
 }
 
-// World is one simulated network: a home agent with its home link, access
-// routers, and mobile routers that move between them.
+// Plan is what a world is made of.
+type Plan struct {
+	Cells   int // access networks beside the home link
+	Agents  int // home agents on the home link
+	Routers int // mobile routers, without route optimisation
+	Hosts   int // mobile hosts that optimise routes and are correspondents
+	// Reserved are mobile hosts that optimise no routes, and are correspondents.
+	Reserved       int
+	Correspondents int // with route optimisation
+	Unwilling      int // correspondents with route optimisation switched off
+	Ignorant       int // correspondents without Mobile IPv6
+	// Discover: the mobiles are not told their home agents.
+	Discover bool
+	// Attacker: somebody sends forged packets, and repeats recorded ones.
+	Attacker bool
+}
+
+// World is one simulated network.
 type World struct {
 	clock
+	plan    Plan
 	random  *rand.Rand
 	faults  Faults
-	agent   *agent
-	access  []*accessRouter // access[0] is on the home link
-	mobiles []*mobile
-	// partitioned: nothing passes between the access networks and the home agent.
-	partitioned bool
-	failures    []string
-	Trace       func(format string, args ...any)
+	cells   []*cell // the first is the home link
+	hosts   []*host
+	witness *witness
+	air     neighbours
+	home    homeNetwork
+	enemy   attacker
+	talks   talks
+
+	forgotten time.Time // when a mobile restarted last
+	failures  []string
+	counts    Counts
+	touched   []*host // whose invariants are to be checked after the step
+	lives     uint64  // of roles, for their random numbers
+	traced    bool
+	trace     func(format string, args ...any)
 }
 
-// agent is the home agent's node.
-type agent struct {
-	role    *ha.Agent
-	config  ha.Config
-	kernel  kernel
-	wake    time.Time
-	oracle  map[netip.Addr]grant        // by home address: what was acknowledged last
-	updates map[netip.Addr][]heldUpdate // delivered to the agent, not yet answered
+// Counts tell what a ride was made of.
+type Counts struct {
+	Handovers, Changes    int // completed; of home agents
+	Bindings              int // made or changed at correspondents
+	Trips, Direct         int // round trips of applications; without any tunnel
+	Errors, Discoveries   int // binding errors sent; replies to discovery
+	Formed, Strikes, Lost int // home addresses; of the attacker; agents and correspondents gone
 }
 
-// grant is a binding as the acknowledgements on the wire tell it.
-type grant struct {
-	careOf   netip.Addr
-	sequence mip6.Sequence
-	expires  time.Time
+// Add adds what another ride was made of.
+func (c *Counts) Add(d Counts) {
+	c.Handovers, c.Changes = c.Handovers+d.Handovers, c.Changes+d.Changes
+	c.Bindings = c.Bindings + d.Bindings
+	c.Trips, c.Direct = c.Trips+d.Trips, c.Direct+d.Direct
+	c.Errors, c.Discoveries = c.Errors+d.Errors, c.Discoveries+d.Discoveries
+	c.Formed, c.Strikes, c.Lost = c.Formed+d.Formed, c.Strikes+d.Strikes, c.Lost+d.Lost
 }
 
-type heldUpdate struct {
-	sequence mip6.Sequence
-	careOf   netip.Addr
-}
-
-// accessRouter is a router that advertises a prefix; its radio cell is the link.
-type accessRouter struct {
+// cell is a link with one subnet, or two on the home link while it is renumbered.
+type cell struct {
 	name     string
-	prefix   netip.Prefix
-	addr     netip.Addr // link-local
-	global   netip.Addr // told by the R bit; invalid: not told
-	ethernet [6]byte
-	interval time.Duration
-	silent   bool
+	prefixes []netip.Prefix
 	home     bool
+	radio    bool // mobiles come and go, and packets are lost there
+	cut      bool // nothing passes between it and the rest
+	silent   bool // no router advertises
+	interval time.Duration
+	router   *router // of an access network
 }
 
-// mobile is a mobile router's node with one uplink or two, of which the first is
-// preferred.
-type mobile struct {
-	role    *mr.Router
-	config  mr.Config
-	kernel  kernel
-	wake    time.Time
-	ports   []*port
-	stopped bool
-	done    int // handovers completed
-}
-
-// port is an uplink of a mobile.
-type port struct {
-	index    int
-	name     string
-	at       *accessRouter // nil: out of reach
-	up       bool          // carrier
-	ethernet [6]byte
-	moves    int
-}
-
-// port returns the uplink with an index.
-func (m *mobile) port(index int) *port { return m.ports[index-1] }
-
-// on returns the uplink by which a mobile is in a cell, or nil. The home link and
-// the access networks are cells.
-func (m *mobile) on(a *accessRouter) *port {
-	for _, p := range m.ports {
-		if p.at == a {
-			return p
+func (c *cell) contains(a netip.Addr) bool {
+	for _, p := range c.prefixes {
+		if p.Contains(a) {
+			return true
 		}
 	}
-	return nil
+	return false
 }
 
-// best is the preferred uplink that works, or nil.
-func (m *mobile) best() *port {
-	for _, p := range m.ports {
-		if p.up && p.at != nil {
-			return p
-		}
-	}
-	return nil
+// homeNetwork is what the administrator of the home network has decided.
+type homeNetwork struct {
+	prefix int // index of the prefix that is configured as home prefix
+	// deprecated and expired are about the first prefix; other is advertised beside.
+	other      bool
+	deprecated time.Time // zero: not
+	expires    time.Time // zero: never
 }
 
-const homeLink = 1
+// Home prefixes: the first, and the one that replaces it.
+var homePrefixes = [2]netip.Prefix{netip.MustParsePrefix("2001:db8:10::/64"), netip.MustParsePrefix("2001:db8:20::/64")}
 
-var (
-	homePrefix = netip.MustParsePrefix("2001:db8:10::/64")
-	agentAddr  = netip.MustParseAddr("2001:db8:10::1")
-	agentLocal = netip.MustParseAddr("fe80::1")
-)
+// addr is an address of the home network.
+func homeAddr(prefix, n int) netip.Addr {
+	a := homePrefixes[prefix].Addr().As16()
+	a[14], a[15] = byte(n>>8), byte(n)
+	return netip.AddrFrom16(a)
+}
 
-// NewWorld builds a world of access routers and mobile routers, all at home and
-// without carrier.
-func NewWorld(seed uint64, routers, mobiles int, faults Faults) *World {
-	w := &World{random: rand.New(rand.NewPCG(seed, 6275)), faults: faults, Trace: func(string, ...any) {}}
+const firstMobile = 0x100 // interface identifier of the first home address
+
+// NewWorld builds a world in which all mobiles are without carrier.
+func NewWorld(seed uint64, plan Plan, faults Faults, trace func(format string, args ...any)) *World {
+	w := &World{plan: plan, random: rand.New(rand.NewPCG(seed, 6275)), faults: faults, trace: trace, traced: trace != nil}
 	w.now = epoch
-	for i := range routers + 1 {
-		a := &accessRouter{
-			name:     fmt.Sprintf("ar%d", i),
-			prefix:   netip.MustParsePrefix(fmt.Sprintf("2001:db8:a%d::/64", i)),
-			addr:     netip.MustParseAddr(fmt.Sprintf("fe80::a%d", i)),
-			ethernet: [6]byte{2, 0, 0, 0, 0xa, byte(i)},
-			interval: time.Second,
-		}
-		if i%2 == 1 {
-			a.global = a.prefix.Addr().Next()
-		}
-		if i == 0 {
-			a.name, a.prefix, a.addr, a.home = "home", homePrefix, agentLocal, true
-		}
-		w.access = append(w.access, a)
-		w.advertiseLater(a)
+	w.witness = newWitness(w)
+	w.air = make(neighbours)
+	w.buildCells()
+	for i := range plan.Agents {
+		w.addAgent(i)
 	}
-	config := ha.Config{Name: "ha", HomeLink: "home0", Address: agentAddr, Prefix: homePrefix, MaxLifetime: 300 * time.Second, DAD: true, ReplayWindow: 7 * time.Second}
-	for i := range mobiles {
-		home := netip.MustParseAddr(fmt.Sprintf("2001:db8:10::%x", 0x100+i))
-		prefix := netip.MustParsePrefix(fmt.Sprintf("2001:db8:%x::/64", 0x100+i))
-		sa := mip6.SecurityAssociation{SPI: 256 + uint32(i), Key: mip6.SharedKey{byte(i), 1, 2, 3}}
-		config.Mobiles = append(config.Mobiles, ha.Mobile{Name: fmt.Sprintf("m%d", i), HomeAddress: home, SA: &sa, Prefixes: []netip.Prefix{prefix}, Router: true})
-		m := &mobile{kernel: newKernel()}
-		for j := range 1 + i%2 {
-			m.ports = append(m.ports, &port{index: j + 1, name: fmt.Sprintf("up%d", j), ethernet: [6]byte{2, 0, 0, 0, byte(1 + j), byte(i)}})
-			m.config.Uplinks = append(m.config.Uplinks, fmt.Sprintf("up%d", j))
-		}
-		m.config.Name = fmt.Sprintf("m%d", i)
-		m.config.HomeAddress, m.config.HomePrefix, m.config.HomeAgents = home, homePrefix, []netip.Addr{agentAddr}
-		m.config.SA, m.config.Timestamps = &sa, i%2 == 0
-		m.config.Lifetime = 120 * time.Second
-		m.config.Seed = seed + uint64(i)
-		m.config.Mode, m.config.Prefixes = mr.Explicit, []netip.Prefix{prefix}
-		if i%3 == 2 {
-			m.config.Mode = mr.Implicit
-		}
-		w.mobiles = append(w.mobiles, m)
+	for i := range plan.Correspondents + plan.Unwilling + plan.Ignorant {
+		w.addCorrespondent(i)
 	}
-	w.agent = &agent{config: config}
-	w.startAgent()
-	for _, m := range w.mobiles {
-		w.startMobile(m)
+	for i := range plan.Routers + plan.Hosts + plan.Reserved {
+		w.addMobile(i)
 	}
+	w.enemy.begin(w)
+	for _, h := range w.hosts {
+		w.boot(h)
+	}
+	w.everySecond()
 	return w
 }
 
-// startAgent begins a home agent with nothing remembered: also after a crash.
-func (w *World) startAgent() {
-	g := w.agent
-	g.role, g.kernel, g.wake = ha.New(g.config), newKernel(), time.Time{}
-	g.oracle, g.updates = make(map[netip.Addr]grant), make(map[netip.Addr][]heldUpdate)
-	w.toAgent(role.LinkChanged{Link: role.Link{Index: homeLink, Name: "home0", Up: true, MTU: 1500, Ethernet: w.access[0].ethernet, LinkLocal: agentLocal}})
-}
-
-// startMobile begins a mobile router with nothing remembered: also after a
-// crash, when what its kernel held is swept as the shell does.
-func (w *World) startMobile(m *mobile) {
-	m.role, m.kernel, m.wake, m.stopped = mr.New(m.config), newKernel(), time.Time{}, false
-	for _, p := range m.ports {
-		w.link(m, p)
+func (w *World) buildCells() {
+	w.cells = []*cell{{name: "home", prefixes: homePrefixes[:1], home: true, interval: time.Second}}
+	for i := range w.plan.Cells {
+		r := &router{
+			addr:     netip.MustParseAddr(fmt.Sprintf("fe80::a%d", i+1)),
+			ethernet: [6]byte{2, 0, 0, 0, 0xa, byte(i + 1)},
+		}
+		prefix := netip.MustParsePrefix(fmt.Sprintf("2001:db8:a%d::/64", i+1))
+		if i%2 == 0 {
+			r.global = prefix.Addr().Next()
+		}
+		w.cells = append(w.cells, &cell{name: fmt.Sprintf("cell%d", i+1), prefixes: []netip.Prefix{prefix}, radio: true, interval: time.Second, router: r})
+	}
+	for _, c := range w.cells {
+		w.advertiseLater(c)
 	}
 }
 
-// link tells a mobile the state of an uplink.
-func (w *World) link(m *mobile, p *port) {
-	local := netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 14: byte(p.index), 15: p.ethernet[5] + 2})
-	w.toMobile(m, role.LinkChanged{Link: role.Link{Index: p.index, Name: p.name, Up: p.up, MTU: 1500, Ethernet: p.ethernet, LinkLocal: local}})
+// addAgent adds the node of a home agent.
+func (w *World) addAgent(i int) {
+	h := w.addHost(fmt.Sprintf("ha%d", i))
+	h.router = &router{addr: netip.MustParseAddr(fmt.Sprintf("fe80::%d", i+1)), ethernet: [6]byte{2, 0, 0, 0, 0x10, byte(i)}}
+	h.addPort("home0", w.cells[0], h.router.ethernet)
+	h.number = i + 1
+	h.isAgent = true
 }
 
-// Move takes an uplink of a mobile to an access router: the carrier goes, and
-// comes back after gap. Without events the link stays up all the time. A mobile
-// is not in one cell twice.
-func (w *World) Move(m *mobile, p *port, to *accessRouter, gap time.Duration, events bool) {
-	w.Trace("%v %s moves %s to %s", w.since(), m.config.Name, p.name, to.name)
-	p.moves++
-	move := p.moves
-	p.at = nil
-	if events && p.up {
-		p.up = false
-		w.link(m, p)
+// agentConfig is the configuration of a home agent as its administrator has it
+// now.
+func (w *World) agentConfig(h *host) ha.Config {
+	n := w.home
+	c := ha.Config{
+		Name: h.name, HomeLink: "home0", Address: homeAddr(n.prefix, h.number), Prefix: homePrefixes[n.prefix],
+		MaxLifetime: 300 * time.Second, DAD: true, ReplayWindow: 7 * time.Second, MobileRouters: true,
+		Preference: int16(10 * h.number), MinMobPfxAdvInterval: 5 * time.Second, MaxMobPfxAdvInterval: 30 * time.Second,
+		Random: w.entropy(),
 	}
-	w.after(gap, func() {
-		if p.moves != move || m.on(to) != nil {
-			return // it moved on meanwhile
+	if n.prefix == 0 {
+		c.PrefixPreferredUntil, c.PrefixValidUntil = n.deprecated, n.expires
+		if n.other {
+			c.OtherPrefixes = []ha.HomePrefix{{Prefix: homePrefixes[1]}}
 		}
-		p.at = to
-		if events || !p.up {
-			p.up = true
-			w.link(m, p)
+	}
+	for _, m := range w.hosts {
+		if !m.isMobile {
+			continue
 		}
-	})
+		sa := m.association()
+		hm := ha.Mobile{Name: m.name, HomeAddress: homeAddr(n.prefix, m.number), SA: &sa}
+		if m.network.IsValid() {
+			hm.Router, hm.Prefixes = true, []netip.Prefix{m.network}
+		}
+		c.Mobiles = append(c.Mobiles, hm)
+	}
+	return c
+}
+
+// association is the security association of a mobile with all home agents.
+func (h *host) association() mip6.SecurityAssociation {
+	return mip6.SecurityAssociation{SPI: 256 + uint32(h.number), Key: mip6.SharedKey{byte(h.number), 1, 2, 3}}
+}
+
+// addCorrespondent adds a node that does not move.
+func (w *World) addCorrespondent(i int) {
+	h := w.addHost(fmt.Sprintf("cn%d", i))
+	prefix := netip.MustParsePrefix(fmt.Sprintf("2001:db8:c%d::/64", i))
+	c := &cell{name: h.name, prefixes: []netip.Prefix{prefix}}
+	w.cells = append(w.cells, c)
+	h.addPort("eth0", c, [6]byte{2, 0, 0, 0, 0xc, byte(i)})
+	h.fixed = []netip.Addr{prefix.Addr().Next()}
+	h.optimises = i < w.plan.Correspondents
+	h.ignorant = i >= w.plan.Correspondents+w.plan.Unwilling
+	w.talks.add(h)
+}
+
+// addMobile adds a mobile node: a router, a host, or one that optimises nothing.
+// Every second one has two uplinks, of which the first is preferred.
+func (w *World) addMobile(i int) {
+	h := w.addHost(fmt.Sprintf("m%d", i))
+	h.isMobile, h.number, h.order = true, firstMobile+i, i
+	for j := range 1 + i%2 {
+		h.addPort(fmt.Sprintf("up%d", j), nil, [6]byte{2, 0, 0, 0, byte(1 + j), byte(i)})
+	}
+	switch {
+	case i < w.plan.Routers:
+		h.network = netip.MustParsePrefix(fmt.Sprintf("2001:db8:%x::/64", 0x100+i))
+	default:
+		h.optimises = true
+		h.seeks = i < w.plan.Routers+w.plan.Hosts
+	}
+	w.talks.add(h)
+}
+
+// entropy is a source of octets for one life of a role: nobody can guess them,
+// and they are the same in each run of the seed.
+func (w *World) entropy() func([]byte) {
+	var key [32]byte
+	w.lives++
+	key[0], key[1], key[2] = byte(w.lives), byte(w.lives>>8), byte(w.lives>>16)
+	for i := 3; i < 11; i++ {
+		key[i] = byte(w.random.Uint32())
+	}
+	source := rand.NewChaCha8(key)
+	return func(b []byte) { _, _ = source.Read(b) } // never fails
 }
 
 // Run advances the clock.
 func (w *World) Run(d time.Duration) {
 	end := w.now.Add(d)
 	for w.step(end) {
-		w.checkAlways()
+		for _, h := range w.touched {
+			w.checkHost(h)
+		}
+		w.touched = w.touched[:0]
 	}
+}
+
+// everySecond checks what time alone can break.
+func (w *World) everySecond() {
+	for _, h := range w.hosts {
+		w.checkHost(h)
+	}
+	w.after(time.Second, w.everySecond)
 }
 
 func (w *World) since() time.Duration { return w.now.Sub(epoch) }
 
-// advertiseLater schedules the router's next advertisement.
-func (w *World) advertiseLater(a *accessRouter) {
-	w.after(a.interval/2+time.Duration(w.random.Int64N(int64(a.interval/2))), func() {
-		if !a.silent {
-			for _, m := range w.mobiles {
-				if m.on(a) != nil {
-					w.advertise(a, m)
-				}
-			}
+// tell writes a line of the trace.
+func (w *World) tell(format string, args ...any) {
+	if w.traced {
+		w.trace("%9.3f "+format, append([]any{w.since().Seconds()}, args...)...)
+	}
+}
+
+// mobiles are the nodes that move.
+func (w *World) mobiles() []*host {
+	var list []*host
+	for _, h := range w.hosts {
+		if h.isMobile {
+			list = append(list, h)
 		}
-		w.advertiseLater(a)
-	})
-}
-
-// advertise delivers one advertisement to one mobile.
-func (w *World) advertise(a *accessRouter, m *mobile) {
-	ra := nd.RouterAdvertisement{
-		RouterLifetime: 30 * time.Second, SourceLinkAddr: a.ethernet[:], Interval: a.interval, HomeAgent: a.home,
-		Prefixes: []mip6.PrefixInformation{{Prefix: a.prefix, OnLink: true, Autonomous: true, ValidLifetime: time.Hour, PreferredLifetime: time.Hour}},
 	}
-	if a.home {
-		ra.Prefixes[0].Prefix, ra.Prefixes[0].RouterAddress = netip.PrefixFrom(agentAddr, 64), true
-	} else if a.global.IsValid() {
-		ra.Prefixes[0].Prefix, ra.Prefixes[0].RouterAddress = netip.PrefixFrom(a.global, 64), true
-	}
-	w.overAir(a, m, func(p *port) {
-		w.toMobile(m, role.RouterHeard{Link: p.index, Router: a.addr, RA: ra})
-	})
-}
-
-// overAir carries something between a router and a mobile in its cell.
-func (w *World) overAir(a *accessRouter, m *mobile, deliver func(*port)) {
-	if w.random.Float64() < w.faults.Loss {
-		return
-	}
-	w.after(time.Millisecond, func() {
-		if p := m.on(a); p != nil && p.up {
-			deliver(p)
-		}
-	})
-}
-
-func (w *World) toMobile(m *mobile, e role.Event) {
-	if m.stopped {
-		return
-	}
-	w.fromMobile(m, m.role.Handle(w.now, e))
-	w.wakeAt(&m.wake, m.role.Next, func() { w.toMobile(m, role.Timeout{}) })
-}
-
-func (w *World) toAgent(e role.Event) {
-	w.fromAgent(w.agent.role.Handle(w.now, e))
-	w.wakeAt(&w.agent.wake, w.agent.role.Next, func() { w.toAgent(role.Timeout{}) })
-}
-
-// wakeAt keeps one timer scheduled for a role's Next.
-func (w *World) wakeAt(armed *time.Time, next func() time.Time, wake func()) {
-	t := next()
-	if t.IsZero() || (!armed.IsZero() && !t.Before(*armed)) {
-		return
-	}
-	*armed = t
-	w.after(t.Sub(w.now), func() {
-		if !armed.Equal(t) {
-			return // replaced by an earlier one
-		}
-		*armed = time.Time{}
-		wake()
-	})
+	return list
 }

@@ -19,6 +19,9 @@ const (
 	Unanswered Failure = iota + 1
 	// Refused: it does not want to serve this mobile.
 	Refused
+	// Defended: it found that another home agent still defends the home address. It
+	// will serve when that one has let go.
+	Defended
 )
 
 func (f Failure) String() string {
@@ -27,6 +30,8 @@ func (f Failure) String() string {
 		return "unanswered"
 	case Refused:
 		return "refused"
+	case Defended:
+		return "defended"
 	default:
 		return "unknown"
 	}
@@ -88,6 +93,9 @@ func (h *HomeLink) Failed(now time.Time, f Failure) []role.Action {
 		if f == Refused {
 			pause = refusedPause
 		}
+		if f == Defended {
+			a.strikes = 0
+		}
 		a.retry = now.Add(min(pause<<min(a.strikes, 10), mostAgentPause))
 		a.strikes++
 	}
@@ -100,6 +108,17 @@ func (h *HomeLink) Failed(now time.Time, f Failure) []role.Action {
 		h.discovery.want(now)
 	}
 	return h.finish(now)
+}
+
+// forgive ends long pauses of the other agents when one has answered: they did not
+// answer at a time when the way to the home link was bad, perhaps.
+func (h *HomeLink) forgive(now time.Time) {
+	soon := now.Add(unansweredPause)
+	for _, a := range h.agents {
+		if a != h.current && a.failure != Refused && a.retry.After(soon) {
+			a.strikes, a.retry = 1, soon
+		}
+	}
 }
 
 // choose makes another candidate the agent if the present one has failed: the

@@ -144,6 +144,7 @@ func (h *HomeLink) Registered(now time.Time, careOf netip.Addr, expires time.Tim
 	}
 	h.reg = registration{agent: h.current.addr, careOf: careOf, expires: expires}
 	h.current.strikes, h.current.retry = 0, time.Time{}
+	h.forgive(now)
 	h.discovery.reset()
 	if h.informed != h.current.addr {
 		h.solicitation.want(now)

@@ -83,7 +83,7 @@ func (h *HomeLink) state(now time.Time, a *agent) AgentState {
 	switch {
 	case a == h.current && a.addr == h.reg.agent && h.reg.holds(now):
 		return Registered
-	case !a.eligible(now) && a.failure == Refused:
+	case !a.eligible(now) && a.failure != Unanswered:
 		return DidNotAccept
 	case !a.eligible(now):
 		return DidNotAnswer

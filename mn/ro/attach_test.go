@@ -372,16 +372,35 @@ func TestReturnHomeWithoutToken(t *testing.T) {
 	b.quiet()
 }
 
-// A correspondent that does not answer at home is left to its lifetime: nothing
-// goes on for ever.
+// A correspondent that does not answer at home is told again, ever more rarely,
+// that the binding has ended, and at last left to its lifetime: nothing goes on for
+// ever.
 // Covers: B3, B6.
 func TestReturnHomeUnanswered(t *testing.T) {
 	b := newBench(t, nil)
-	b.optimised(1).silent = true
+	c := b.optimised(1)
+	c.silent = true
 	b.pass(time.Second)
 	b.attach(Attachment{AtHome: true, Link: homeLink, Registered: true})
+	b.wantInits(b.pass(14*time.Second), MaxFailures, 0, MaxFailures-1)
 	did := b.pass(time.Hour)
-	b.wantInits(did, MaxFailures, 0, MaxFailures-1)
+	if n := len(messages[mip6.HomeTestInit](did)) / MaxFailures; n < 3 || n > 6 {
+		t.Errorf("tried again %d times", n)
+	}
+	b.quiet()
+
+	// It could not be reached for a moment.
+	b = newBench(t, nil)
+	c = b.optimised(1)
+	c.silent = true
+	b.pass(time.Second)
+	b.attach(Attachment{AtHome: true, Link: homeLink, Registered: true})
+	b.pass(14 * time.Second)
+	c.silent = false
+	b.live(20 * time.Second)
+	if c.binding(b.now).IsValid() {
+		t.Error("still bound")
+	}
 	b.quiet()
 
 	// Nor where the home agent never answers.

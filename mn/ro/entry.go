@@ -44,6 +44,9 @@ type entry struct {
 	// held is until when the correspondent may have a binding, acknowledged or
 	// not, for whatever care-of address.
 	held time.Time
+	// endAt is when to try again to end the binding, after runs in vain; zero: not.
+	endAt  time.Time
+	inVain int
 
 	route   *overlay.Route // in the data plane; nil: the tunnel is used
 	expires time.Time      // of the acknowledged binding behind route
@@ -100,7 +103,7 @@ func (e *entry) rest() {
 	e.careOf.stop()
 	e.outstanding = e.outstanding[:0]
 	e.tries, e.retransmit, e.nonceErrors = 0, time.Time{}, 0
-	e.notBefore = time.Time{}
+	e.notBefore, e.endAt = time.Time{}, time.Time{}
 }
 
 // awaits reports whether an answer of the correspondent is outstanding.
@@ -129,6 +132,7 @@ func (e *entry) forgettable(now time.Time) bool {
 func (e *entry) next() time.Time {
 	next := earlier(e.home.retransmit, e.careOf.retransmit)
 	next = earlier(next, e.retransmit)
+	next = earlier(next, e.endAt)
 	if e.route != nil {
 		next = earlier(next, e.expires)
 		next = earlier(next, e.refresh)

@@ -33,8 +33,9 @@ const maxNonceErrors = 2
 var hintRate = limit.Rate{Every: 30 * time.Second, Burst: 3}
 
 // fail ends a run without success: packets go through the home agent again
-// (RFC 6275 §5.2.9), and the next try waits. The end of a binding is not tried
-// again: it ends by itself.
+// (RFC 6275 §5.2.9), and the next try waits. The end of a binding is tried again,
+// too: until then, or until it ends by itself, what the correspondent sends goes to
+// where the mobile node is not.
 func (o *Optimiser) fail(now time.Time, e *entry, why string) {
 	pause := backOffUnknown
 	if e.proven {
@@ -52,7 +53,11 @@ func (o *Optimiser) giveUp(now time.Time, e *entry, pause time.Duration, refused
 	deleting := e.deleting
 	e.rest()
 	if deleting {
-		o.log(slog.LevelDebug, "binding at correspondent is left to its lifetime", e, slog.String("reason", why))
+		if again := now.Add(backOffProven << min(e.inVain, 6)); again.Before(e.held) {
+			e.endAt = again
+			e.inVain++
+		}
+		o.log(slog.LevelDebug, "binding at correspondent has not ended", e, slog.String("reason", why))
 		return
 	}
 	o.tunnel(e)

@@ -121,6 +121,9 @@ func (o *Optimiser) timers(now time.Time) {
 		if due(now, e.retransmit) {
 			o.updateDue(now, e)
 		}
+		if due(now, e.endAt) {
+			o.endDue(now, e)
+		}
 		if e.route != nil && due(now, e.refresh) {
 			o.refreshDue(now, e)
 		}
@@ -137,6 +140,14 @@ func (o *Optimiser) refreshDue(now time.Time, e *entry) {
 	e.refresh = time.Time{}
 	if e.phase == resting && !e.idle(now) {
 		o.begin(now, e)
+	}
+}
+
+// endDue tries again to end a binding.
+func (o *Optimiser) endDue(now time.Time, e *entry) {
+	e.endAt = time.Time{}
+	if e.held.After(now) && !o.at.nowhere() {
+		o.run(now, e, true, 0)
 	}
 }
 

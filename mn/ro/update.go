@@ -181,7 +181,7 @@ func (o *Optimiser) accepted(now time.Time, e *entry, s sent, a mip6.BindingAckn
 		return
 	}
 	e.rest()
-	e.failures, e.refused, e.retryAfter = 0, false, time.Time{}
+	e.failures, e.inVain, e.refused, e.retryAfter = 0, 0, false, time.Time{}
 	e.held = now.Add(granted)
 	e.expires = expires
 	e.refresh = expires.Add(-min(granted/4, refreshLead))
@@ -198,7 +198,7 @@ func (o *Optimiser) accepted(now time.Time, e *entry, s sent, a mip6.BindingAckn
 // deleted notes that the correspondent has no binding any more.
 func (o *Optimiser) deleted(e *entry) {
 	e.rest()
-	e.held = time.Time{}
+	e.held, e.inVain = time.Time{}, 0
 	o.log(slog.LevelDebug, "correspondent deleted the binding", e)
 }
 

@@ -1,0 +1,356 @@
+package sim
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"roam6/cn"
+	"roam6/ha"
+	"roam6/internal/role"
+	"roam6/mip6"
+	"roam6/mn"
+	"roam6/mn/ro"
+	"roam6/mr"
+)
+
+// host is a node with the roles that it runs, and the shell round them.
+type host struct {
+	name   string
+	number int // interface identifier
+	order  int
+	ports  []*port
+	fixed  []netip.Addr // of one that does not move
+	kernel kernel
+	plane  plane
+	down   bool
+
+	isAgent, isMobile bool
+	optimises         bool         // as a correspondent
+	seeks             bool         // optimises as a mobile
+	ignorant          bool         // does not know Mobile IPv6
+	network           netip.Prefix // of a mobile router
+	router            *router      // of a home agent, on the home link
+
+	mobiles       []*mobile
+	agent         *agent
+	correspondent *correspondent
+}
+
+// runner is a role with its timer. Gone: it ended, or its node crashed.
+type runner struct {
+	machine role.Machine
+	armed   time.Time
+	gone    bool
+}
+
+// mobile is a mobile node or router: one home address.
+type mobile struct {
+	runner
+	role mobileMachine
+	home netip.Addr
+}
+
+type mobileMachine interface {
+	role.Machine
+	Done() bool
+	Snapshot(now time.Time) mn.Snapshot
+	Takes(p mip6.Packet) bool
+	HasCareOf(a netip.Addr) bool
+}
+
+type agent struct {
+	runner
+	role    *ha.Agent
+	config  ha.Config
+	started time.Time
+}
+
+type correspondent struct {
+	runner
+	role *cn.Correspondent
+}
+
+// port is an interface.
+type port struct {
+	host     *host
+	index    int
+	name     string
+	at       *cell // nil: out of reach
+	up       bool  // carrier
+	ethernet [6]byte
+	moves    int
+	carriers uint32
+}
+
+func (w *World) addHost(name string) *host {
+	h := &host{name: name}
+	w.hosts = append(w.hosts, h)
+	return h
+}
+
+func (h *host) addPort(name string, at *cell, ethernet [6]byte) {
+	h.ports = append(h.ports, &port{host: h, index: len(h.ports) + 1, name: name, at: at, up: at != nil, ethernet: ethernet})
+}
+
+// port returns the interface with an index, nil for that of the data plane.
+func (h *host) port(index int) *port {
+	if index < 1 || index > len(h.ports) {
+		return nil
+	}
+	return h.ports[index-1]
+}
+
+// on returns the interface by which a host is in a cell, or nil.
+func (h *host) on(c *cell) *port {
+	for _, p := range h.ports {
+		if p.at == c && p.up && !h.down {
+			return p
+		}
+	}
+	return nil
+}
+
+// best is the preferred uplink that works, or nil.
+func (h *host) best() *port {
+	for _, p := range h.ports {
+		if p.up && p.at != nil {
+			return p
+		}
+	}
+	return nil
+}
+
+// holds reports whether an address is on an interface.
+func (p *port) holds(a netip.Addr) bool {
+	return slices.Contains(p.host.fixed, a) || p.host.kernel.has(p.index, a)
+}
+
+// linkLocal is an address without zone that no other interface has.
+func (p *port) linkLocal() netip.Addr {
+	if p.host.router != nil {
+		return p.host.router.addr
+	}
+	return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 14: byte(p.index), 15: p.ethernet[5] + 2})
+}
+
+// mobileAt finds the living mobile with a home address, or nil.
+func (h *host) mobileAt(home netip.Addr) *mobile {
+	for _, m := range h.mobiles {
+		if m.home == home && !m.gone {
+			return m
+		}
+	}
+	return nil
+}
+
+// boot begins all roles of a host with nothing remembered: also after a crash,
+// when what its kernel held is swept as the shell does.
+func (w *World) boot(h *host) {
+	w.crash(h)
+	h.down = false
+	switch {
+	case h.isAgent:
+		h.fixed = []netip.Addr{homeAddr(w.home.prefix, h.number)}
+		h.router.global = h.fixed[0]
+		c := w.agentConfig(h)
+		h.agent = &agent{role: ha.New(c), config: c, started: w.now}
+		h.agent.machine = h.agent.role
+	case h.isMobile:
+		w.startMobile(h, netip.PrefixFrom(homeAddr(w.home.prefix, h.number), 64))
+	}
+	if !h.isAgent && !h.ignorant {
+		w.startCorrespondent(h)
+	}
+	for _, p := range h.ports {
+		w.link(p)
+	}
+}
+
+func (w *World) startCorrespondent(h *host) {
+	r := cn.New(cn.Config{Optimise: h.optimises, Random: w.entropy()})
+	h.correspondent = &correspondent{role: r, runner: runner{machine: r}}
+}
+
+// crash ends all roles of a host and forgets what they had done.
+func (w *World) crash(h *host) {
+	for _, r := range h.runners() {
+		r.gone = true
+	}
+	h.down = true
+	if len(h.mobiles) > 0 {
+		w.forgotten = w.now
+	}
+	h.mobiles, h.agent, h.correspondent = nil, nil, nil
+	h.kernel, h.plane = newKernel(), newPlane()
+	w.witness.forget(h)
+}
+
+// runners are the living roles of a host, in a fixed order.
+func (h *host) runners() []*runner {
+	var list []*runner
+	for _, m := range h.mobiles {
+		if !m.gone {
+			list = append(list, &m.runner)
+		}
+	}
+	if h.agent != nil {
+		list = append(list, &h.agent.runner)
+	}
+	if h.correspondent != nil {
+		list = append(list, &h.correspondent.runner)
+	}
+	return list
+}
+
+// startMobile begins a mobile node with a home address.
+func (w *World) startMobile(h *host, home netip.Prefix) *mobile {
+	sa := h.association()
+	c := mn.Config{
+		Name: h.name, HomeAddress: home.Addr(), HomePrefix: home.Masked(), SA: &sa, Timestamps: h.order%2 == 0,
+		Lifetime: 120 * time.Second, Seed: uint64(h.number), Random: w.entropy(), DiscoverHomeAgent: w.plan.Discover || len(h.mobiles) > 0,
+	}
+	if !w.plan.Discover {
+		for i := range w.plan.Agents {
+			c.HomeAgents = append(c.HomeAgents, homeAddr(w.home.prefix, 1+(i+h.order)%w.plan.Agents))
+		}
+	}
+	for _, p := range h.ports {
+		c.Uplinks = append(c.Uplinks, p.name)
+	}
+	if h.seeks {
+		c.RouteOptimisation = ro.Policy{Mode: ro.On}
+	}
+	m := &mobile{home: home.Addr()}
+	if h.network.IsValid() {
+		r := mr.Config{Config: c, Mode: mr.Explicit, Prefixes: []netip.Prefix{h.network}}
+		if h.order%3 == 2 {
+			r.Mode = mr.Implicit
+		}
+		m.role = mr.New(r)
+	} else {
+		m.role = mn.New(c, nil)
+	}
+	m.machine = m.role
+	h.mobiles = append(h.mobiles, m)
+	return m
+}
+
+// formHome begins a mobile node for a home address that another one has formed,
+// as the shell does.
+func (w *World) formHome(h *host, a role.HomeAddressFormed) {
+	if h.mobileAt(a.From) == nil || h.mobileAt(a.To.Addr()) != nil {
+		return
+	}
+	w.tell("%s forms the home address %v", h.name, a.To)
+	w.counts.Formed++
+	w.addHome(h, a.To)
+}
+
+// addHome begins a mobile node beside those that run.
+func (w *World) addHome(h *host, home netip.Prefix) {
+	m := w.startMobile(h, home)
+	for _, p := range h.ports {
+		w.handle(h, &m.runner, linkEvent(p))
+	}
+}
+
+func linkEvent(p *port) role.Event {
+	return role.LinkChanged{Link: role.Link{Index: p.index, Name: p.name, Up: p.up, Carriers: p.carriers, MTU: 1500, Ethernet: p.ethernet, LinkLocal: p.linkLocal()}}
+}
+
+// link tells a host the state of an interface.
+func (w *World) link(p *port) { w.broadcast(p.host, linkEvent(p)) }
+
+// Move takes an uplink of a mobile to a cell: the carrier goes, and comes back
+// after gap. Without events the link stays up all the time. A mobile is not in
+// one cell twice.
+func (w *World) Move(p *port, to *cell, gap time.Duration, events bool) {
+	w.tell("%s moves %s to %s (gap %v, events %v)", p.host.name, p.name, to.name, gap, events)
+	p.moves++
+	move := p.moves
+	p.at = nil
+	if events && p.up {
+		p.up = false
+		w.link(p)
+	}
+	w.after(gap, func() {
+		if p.moves != move || slices.ContainsFunc(p.host.ports, func(o *port) bool { return o.at == to }) {
+			return // it moved on meanwhile
+		}
+		p.at = to
+		if events || !p.up {
+			p.up = true
+			p.carriers++
+			w.link(p)
+		}
+	})
+}
+
+// broadcast gives an event to all roles of a host.
+func (w *World) broadcast(h *host, e role.Event) {
+	for _, r := range h.runners() {
+		w.handle(h, r, e)
+	}
+}
+
+// handle gives an event to a role and carries out what it decides.
+func (w *World) handle(h *host, r *runner, e role.Event) {
+	if r.gone {
+		return
+	}
+	w.carryOut(h, r, r.machine.Handle(w.now, e))
+}
+
+// carryOut carries out a role's actions and sets its timer.
+func (w *World) carryOut(h *host, r *runner, actions []role.Action) {
+	w.touched = append(w.touched, h)
+	for _, a := range actions {
+		w.perform(h, r, a)
+	}
+	next := r.machine.Next()
+	if next.IsZero() || !r.armed.IsZero() && !next.Before(r.armed) {
+		return
+	}
+	r.armed = next
+	w.after(next.Sub(w.now), func() {
+		if r.gone || !r.armed.Equal(next) {
+			return // replaced by an earlier one
+		}
+		r.armed = time.Time{}
+		w.handle(h, r, role.Timeout{})
+	})
+}
+
+// perform carries out one action.
+func (w *World) perform(h *host, r *runner, a role.Action) {
+	if h.kernel.carryOut(r, a) {
+		return
+	}
+	switch a := a.(type) {
+	case role.Send:
+		w.send(h, r, a)
+	case role.SendICMP:
+		w.sendICMP(h, a)
+	case role.SolicitRouter:
+		w.solicitRouter(h.port(a.Link))
+	case role.ProbeNeighbor:
+		w.probeNeighbor(h.port(a.Link), a.Target)
+	case role.ProbeAddress:
+		w.probeAddress(h.port(a.Link), a.Addr)
+	case role.AnnounceAddress:
+		w.announce(h.port(a.Link), a.Addr)
+	case role.HomeAddressFormed:
+		w.formHome(h, a)
+	case role.HandoverDone:
+		w.counts.Handovers++
+		w.tell("%s handover %v -> %v (%v)", h.name, a.Handover.From.CareOf, a.Handover.To.CareOf, a.Handover.Trigger)
+	case role.Log:
+		w.tell("%s: %s %v", h.name, a.Message, a.Attrs)
+	case role.Dropped:
+		w.tell("%s dropped %v from %v", h.name, a.Reason, a.From)
+	}
+}
+
+func (m *mobile) String() string { return fmt.Sprint(m.home) }

@@ -1,0 +1,163 @@
+package sim
+
+import (
+	"net/netip"
+	"time"
+
+	"roam6/internal/role"
+	"roam6/overlay"
+)
+
+// The data plane: what becomes of application packets, by the rules of the tun
+// engine. Its tunnels and optimised routes are in the kernel.
+
+// plane is what a data plane remembers to make its reports.
+type plane struct {
+	reported map[sighting]time.Time
+	silences map[netip.Addr]*silence // of tunnels of the mobile side, by home address
+}
+
+// sighting is what is reported once an interval: of an optimised route, or of a
+// pair in the tunnel.
+type sighting struct {
+	overlay.Pair
+	optimised bool
+}
+
+// silence is since when a tunnel brings nothing back; zero: it does.
+type silence struct{ since, last time.Time }
+
+func newPlane() plane {
+	return plane{reported: make(map[sighting]time.Time), silences: make(map[netip.Addr]*silence)}
+}
+
+// hostPlane is a host's data plane at work.
+type hostPlane struct {
+	w *World
+	h *host
+}
+
+func (w *World) plane(h *host) hostPlane { return hostPlane{w, h} }
+
+// post delivers an event a moment later, from another goroutine as it were.
+func (x hostPlane) post(e role.Event) {
+	x.w.after(0, func() { x.w.dispatch(x.h, e) })
+}
+
+// seen reports traffic of a pair, at most every overlay.TrafficInterval.
+func (x hostPlane) seen(p overlay.Pair, optimised bool) {
+	s := sighting{p, optimised}
+	if last, ok := x.h.plane.reported[s]; ok && x.w.now.Sub(last) < overlay.TrafficInterval {
+		return
+	}
+	x.h.plane.reported[s] = x.w.now
+	x.post(role.TrafficSeen{Home: p.Home, Peer: p.Peer, Side: p.Side})
+}
+
+// watched reports the peer of a packet from or to the home address in a tunnel.
+func (x hostPlane) watched(t overlay.Tunnel, home, peer netip.Addr) {
+	if t.Watch && home == t.Home {
+		x.seen(overlay.Pair{Home: home, Peer: peer, Side: overlay.MobileSide}, false)
+	}
+}
+
+// received notes that a mobile's tunnel brought a packet.
+func (x hostPlane) received(t overlay.Tunnel, source, destination netip.Addr, data bool) {
+	x.silence(t.Home).since = time.Time{}
+	if data {
+		x.watched(t, destination, source)
+	}
+}
+
+func (x hostPlane) silence(home netip.Addr) *silence {
+	s := x.h.plane.silences[home]
+	if s == nil {
+		s = &silence{}
+		x.h.plane.silences[home] = s
+	}
+	return s
+}
+
+// sending notes a packet that enters a mobile's tunnel.
+func (x hostPlane) sending(t overlay.Tunnel, source, destination netip.Addr) {
+	s, now := x.silence(t.Home), x.w.now
+	pause := now.Sub(s.last)
+	s.last = now
+	switch {
+	case s.since.IsZero() || pause > overlay.SilenceInterval:
+		s.since = now
+	case now.Sub(s.since) >= overlay.SilenceInterval:
+		s.since = now
+		x.post(role.TunnelSilent{Home: t.Home})
+	}
+	x.watched(t, source, destination)
+}
+
+// send sends an application packet: along optimised routes where there are any,
+// through the tunnel, or plainly.
+func (x hostPlane) send(d *datum) {
+	w, h, k := x.w, x.h, &x.h.kernel
+	p := packet{source: d.source, destination: d.destination, datum: d}
+	mine, away := k.optimised[overlay.Pair{Home: d.source, Peer: d.destination, Side: overlay.MobileSide}]
+	theirs, bound := k.optimised[overlay.Pair{Home: d.destination, Peer: d.source, Side: overlay.CorrespondentSide}]
+	if bound {
+		p.destination, p.routeHome = theirs.CareOf, theirs.Home
+		x.seen(theirs.Pair, true)
+	}
+	tunnel, inside := k.inner(overlay.MobileSide, d.source)
+	switch {
+	case away:
+		p.source, p.home = mine.CareOf, mine.Home
+		x.seen(mine.Pair, true)
+		w.output(h, mine.Link, p)
+	case inside:
+		x.sending(tunnel, d.source, d.destination)
+		w.encapsulate(h, tunnel, p)
+	case h.network.Contains(d.source): // at home, or nowhere
+		if out := h.on(w.cells[0]); out != nil && out.home() {
+			w.carry(out.at, p)
+		}
+	default:
+		w.output(h, 0, p)
+	}
+}
+
+// arrived judges an application packet that has come to a host, and delivers it.
+func (x hostPlane) arrived(p packet) {
+	w, h, k := x.w, x.h, &x.h.kernel
+	d := p.datum
+	source, destination := p.source, p.destination
+	if p.routeHome.IsValid() {
+		t, ok := k.tunnels[overlay.Key{Home: p.routeHome, Side: overlay.MobileSide}]
+		if !ok || t.Paths[0].Local != destination {
+			return // RFC 6275 §6.4: to a home address of this node that is away
+		}
+		destination = p.routeHome
+	}
+	if p.home.IsValid() {
+		r, ok := k.optimised[overlay.Pair{Home: p.home, Peer: destination, Side: overlay.CorrespondentSide}]
+		if !ok || r.CareOf != source {
+			x.post(role.UnknownHomeAddress{Source: source, Destination: destination, Home: p.home})
+			return // RFC 6275 §9.3.1
+		}
+		source = p.home
+		x.seen(r.Pair, true)
+	}
+	if p.routeHome.IsValid() {
+		pair := overlay.Pair{Home: p.routeHome, Peer: source, Side: overlay.MobileSide}
+		if _, ok := k.optimised[pair]; ok {
+			x.seen(pair, true)
+		} else { // the answer to what went through the tunnel
+			x.received(k.tunnels[overlay.Key{Home: p.routeHome, Side: overlay.MobileSide}], source, p.routeHome, true)
+		}
+	}
+	if d.forged {
+		w.fail("%s takes a forged packet from %v as one of %v", h.name, p.source, source)
+		return
+	}
+	if source != d.source || destination != d.destination {
+		w.fail("%s gets a packet %v -> %v as %v -> %v", h.name, d.source, d.destination, source, destination)
+		return
+	}
+	w.delivered(h, d, !p.tunnelled)
+}

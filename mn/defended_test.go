@@ -1,0 +1,170 @@
+package mn
+
+import (
+	"testing"
+	"time"
+
+	"roam6/internal/role"
+	"roam6/mip6"
+)
+
+// turned brings the node to the second home agent, while the first may have a
+// binding for it: it was asked for one from another place, or its answer was lost.
+func turned(t *testing.T, acknowledged bool) *bench {
+	b := newBench(t, twoAgents)
+	if acknowledged {
+		b.away()
+		b.carrier(false)
+	}
+	b.carrier(true)
+	b.hear(ar2)
+	b.answering(12 * time.Second)
+	if b.node.Agent() != agentB {
+		t.Fatalf("registers with %v", b.node.Agent())
+	}
+	return b
+}
+
+// A home agent finds the home address in use because another one still defends
+// it: for the care-of address of another place, or without this node's knowledge.
+// That ends in the registration of one of them, never in silence.
+//
+// Covers: M10, B3.
+func TestDefendedByAnotherHomeAgent(t *testing.T) {
+	for name, acknowledged := range map[string]bool{"at another place": true, "its answers were lost": false} {
+		t.Run(name, func(t *testing.T) {
+			b := turned(t, acknowledged)
+			for range 8 {
+				before := len(b.all)
+				b.handle(b.answer(mip6.StatusDuplicateAddress, nil))
+				b.answering(defendedRetry + time.Second)
+				if len(updates(b.all[before:])) == 0 {
+					t.Fatal("nobody is asked any more")
+				}
+			}
+			b.acknowledge()
+			if !b.node.reg.registered {
+				t.Error("not registered")
+			}
+		})
+	}
+}
+
+// The same after a restart: the home agent of an earlier life may be another one,
+// and defends the home address as long as its binding lasts. After that somebody
+// else has it (RFC 6275 §11.7.1).
+//
+// Covers: M10, B3.
+func TestDefendedForEarlierLife(t *testing.T) {
+	b := newBench(t, twoAgents)
+	b.carrier(true)
+	b.hear(ar1)
+	for range 3000 {
+		if len(b.node.reg.outstanding) > 0 {
+			b.handle(b.answer(mip6.StatusDuplicateAddress, nil))
+		}
+		if b.node.halted {
+			break
+		}
+		b.pass(500 * time.Millisecond)
+	}
+	if after := b.now.Sub(b.node.began); after < b.node.config.Lifetime {
+		t.Errorf("gave the home address up after %v", after)
+	}
+	if !b.node.halted {
+		t.Error("goes on for ever")
+	}
+}
+
+// At home no duplicate address detection is done while another home agent may
+// still defend the home address: it would find that one. It is told to let go.
+//
+// Covers: M9, B3.
+func TestHomeWhileAnotherDefends(t *testing.T) {
+	b := turned(t, true)
+	b.carrier(false)
+	b.carrier(true)
+	b.hear(atHome)
+	did := b.handle(b.answer(mip6.StatusNotHomeAgent, nil))
+	if len(only[role.ProbeAddress](did)) != 0 || len(only[role.AnnounceAddress](did)) == 0 {
+		t.Errorf("probed, or not announced: %v", did)
+	}
+	if end := updatesTo(did, homeAgent); len(end) != 1 || lifetimeOf(end[0]) != 0 || end[0].Source != homeAddress {
+		t.Errorf("the other home agent is not told: %v", end)
+	}
+	b.handle(role.NeighborHeard{Link: 1, From: homeAgent, Target: homeAddress})
+	if !b.kernel.has(1, homeAddress) {
+		t.Error("the home address is given up")
+	}
+}
+
+// What a former home agent is told keeps to the rate limit, too (RFC 6275 §11.8).
+//
+// Covers: M3.
+func TestFarewellKeepsToRateLimit(t *testing.T) {
+	b := newBench(t, twoAgents)
+	for _, c := range []cell{ar2, ar1, ar2} {
+		b.carrier(false)
+		b.carrier(true)
+		b.hear(c)
+	}
+	b.handle(b.answer(mip6.StatusAdministrativelyProhibited, nil))
+	if n := len(updatesTo(b.all, homeAgent)); n != MaxUpdateRate || b.node.Agent() != agentB {
+		t.Fatalf("%d updates, registers with %v", n, b.node.Agent())
+	}
+	did := b.acknowledge()
+	if n := len(updatesTo(did, homeAgent)); n != 0 {
+		t.Error("a fourth update within a second")
+	}
+	did = b.pass(1100 * time.Millisecond)
+	if end := updatesTo(did, homeAgent); len(end) == 0 || lifetimeOf(end[0]) != 0 {
+		t.Errorf("no farewell is said: %v", did)
+	}
+}
+
+// The home agent's duplicate address detection finds this node itself, which has
+// come home meanwhile: that is no duplicate.
+//
+// Covers: B3, M9.
+func TestDuplicateIsOurselves(t *testing.T) {
+	b := newBench(t, nil)
+	b.carrier(true)
+	b.hear(ar1)
+	_, first := b.lastUpdate()
+	b.carrier(false)
+	b.carrier(true)
+	b.hear(atHome)
+	b.handle(b.answerTo(first, mip6.StatusDuplicateAddress, nil))
+	if b.node.halted {
+		t.Fatal("gave the home address up")
+	}
+	b.handle(b.answer(mip6.StatusNotHomeAgent, nil))
+	b.pass(5 * time.Second)
+	b.carrier(false)
+	b.carrier(true)
+	b.hear(ar1)
+	b.acknowledge()
+	if !b.node.reg.registered {
+		t.Error("does not register any more")
+	}
+}
+
+// The registration runs out while the node returns home and before the home agent
+// answers: that ends the return as an answer would have.
+//
+// Covers: B2, B3.
+func TestExpiryWhileReturning(t *testing.T) {
+	b := newBench(t, nil)
+	b.away()
+	b.answering(b.node.config.Lifetime - time.Second)
+	b.carrier(false)
+	b.carrier(true)
+	b.hear(atHome)
+	did := b.pass(10 * time.Second)
+	if len(only[role.AnnounceAddress](did)) != maxAnnouncements {
+		t.Errorf("announced %d times", len(only[role.AnnounceAddress](did)))
+	}
+	if as, _ := b.kernelState(); len(as) != 1 {
+		t.Errorf("addresses %v", as)
+	}
+}
