@@ -168,3 +168,22 @@ func TestExpiryWhileReturning(t *testing.T) {
 		t.Errorf("addresses %v", as)
 	}
 }
+
+// At home without the home agent's answer the correspondents are told all the same
+// that the mobile node is there: the home address serves by then.
+//
+// Covers: B3, B6.
+func TestCorrespondentsToldWithoutHomeAgent(t *testing.T) {
+	b := newBench(t, nil)
+	b.away()
+	b.carrier(false)
+	b.carrier(true)
+	b.hear(atHome)
+	if b.node.reported.Registered {
+		t.Error("before the home agent could answer")
+	}
+	b.pass(10 * time.Second)
+	if a := b.node.reported; !a.AtHome || !a.Registered {
+		t.Errorf("%+v", a)
+	}
+}

@@ -207,7 +207,7 @@ func (n *Node) tellOptimiser(now time.Time) {
 		to = ro.Attachment{CareOf: a.careOf, Link: a.link, AtHome: a.home, HomeAgent: r.agent}
 		switch {
 		case a.home:
-			to.Registered = a.homeState == homeProbing || a.homeState == homeSettled
+			to.Registered = a.homeState == homeUnanswered || a.homeState == homeProbing || a.homeState == homeSettled
 		case r.registered:
 			to.Registered, to.Expires = r.careOf == a.careOf, r.expires
 		}

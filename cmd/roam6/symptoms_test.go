@@ -159,12 +159,13 @@ func (v *village) rename(from, to string) {
 // killed and started again on the way, and then ended in order, there are the
 // same addresses, routes, rules, tunnels and nftables as before: the lab compares
 // them in every namespace. A mobile router does all that a mobile node does, and
-// finds its way by what it hears on the uplink.
+// finds its way by what it hears on the uplink. The stops are long enough for
+// three updates a second, which RFC 6275 §11.8 allows.
 //
 // Covers: B2, R1, R6, R7.
 func TestFiftyMoves(t *testing.T) {
 	needWorlds(t)
-	r, _ := world(t, "ride --handovers 52 --dwell 300ms --dwell-fast 300ms --kill mr")
+	r, _ := world(t, "ride --handovers 52 --dwell 420ms --dwell-fast 420ms --kill mr")
 	if n := len(r.Handovers); n != 52 || r.Handovers[n-1].To != "home" {
 		t.Errorf("%d moves, the last to %q", n, r.Handovers[n-1].To)
 	}

@@ -75,7 +75,11 @@ func (w *World) advertise(c *cell, r *router, to *port) {
 	if c.home {
 		preference := int16(0)
 		for _, h := range w.hosts {
-			if h.router == r {
+			switch {
+			case h.router != r:
+			case h.agent == nil:
+				return // it has crashed before it could answer
+			default:
 				preference = h.agent.config.Preference
 			}
 		}

@@ -149,7 +149,7 @@ func TestTwoHomeAgents(t *testing.T) {
 // The same for mobile hosts that optimise routes with correspondents of all kinds
 // and with each other (RFC 6275 §9, §11.6).
 //
-// Covers: B3, B6, C8, C9, M3, M5, M12, A4.
+// Covers: B3, B6, C8, M3, M12, A4.
 func TestRouteOptimisation(t *testing.T) {
 	sum := rides(t, 250, optimisation(false))
 	if sum.Bindings == 0 || sum.Direct == 0 || sum.Errors == 0 {
