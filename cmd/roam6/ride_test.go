@@ -110,7 +110,7 @@ func TestRide(t *testing.T) {
 	for _, args := range []string{
 		"--handovers 8",
 		"--handovers 4 --no-link-events",
-		"--handovers 4 --loss 5",
+		"--handovers 4 --loss 3 --tcp-rate 200000",
 		"--handovers 4 --ha-dad --dwell 3s",
 		"--handovers 4 --kill mr",
 		"--handovers 4 --kill ha",

@@ -111,9 +111,9 @@ func (a *arrivals) note(packet []byte, x *ends, j judgement, now time.Duration) 
 		return
 	}
 	if o := a.mobileRoutes.get(x.route, source(packet)); o != nil {
+		// Says nothing about the tunnel: the home agent may be dead.
 		o.decapsulated.add(1, len(packet))
 		a.watch.route(o, now)
-		j.tunnel.silence.heard()
 		return
 	}
 	a.watch.received(j.tunnel, packet, now)

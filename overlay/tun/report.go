@@ -69,7 +69,6 @@ func (w *watcher) sent(c *course, packet []byte, now time.Duration) {
 // received notes a packet that has come to an inner address of a mobile's
 // tunnel, through it or along an optimised route.
 func (w *watcher) received(t *tunnel, packet []byte, now time.Duration) {
-	t.silence.heard()
 	if t.watch.Load() && destination(packet) == t.home {
 		w.peer(t, source(packet), packet, now)
 	}

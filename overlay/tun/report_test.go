@@ -125,8 +125,8 @@ func TestSilence(t *testing.T) {
 	}
 }
 
-// Traffic that comes back along an optimised route ends the silence, signalling
-// does not begin one.
+// Traffic that comes back along an optimised route says nothing about the tunnel,
+// whose home agent may be dead; signalling does not begin a silence.
 func TestSilenceOfATunnel(t *testing.T) {
 	b := newBench(t, overlay.MobileSide)
 	u := b.table.mobile.get(network)
@@ -153,12 +153,6 @@ func TestSilenceOfATunnel(t *testing.T) {
 		if _, ours, reason := a.take(append([]byte(nil), routed...), second(i)); !ours || reason != 0 {
 			t.Fatalf("not taken: %v", reason)
 		}
-	}
-	if reports != 0 {
-		t.Error("with optimised traffic coming back")
-	}
-	for i := 30; i < 40; i++ {
-		b.send(udp(home, agent, nil), virtioHeader{}, second(i))
 	}
 	if reports != 3 {
 		t.Errorf("%d reports in ten seconds", reports)
