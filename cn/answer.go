@@ -77,7 +77,7 @@ func (c *Correspondent) acknowledge(u *update, status mip6.Status, sequence mip6
 // permits, to its source on the wire (RFC 6275 §9.3.1, §9.3.3), unless a binding
 // permits it by now: the packet was faster than the change of the data plane.
 func (c *Correspondent) unknownHomeAddress(e role.UnknownHomeAddress) {
-	if !routable(e.Source) || !routable(e.Destination) || e.Source == e.Destination || !e.Home.Is6() {
+	if !mip6.Routable(e.Source) || !mip6.Routable(e.Destination) || e.Source == e.Destination || !e.Home.Is6() {
 		return
 	}
 	if b := c.bindings.active(pair{home: e.Home, peer: e.Destination}); b != nil && b.careOf == e.Source {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"net/netip"
 	"time"
 
 	"roam6/mip6"
@@ -57,11 +56,4 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("no source of random octets"))
 	}
 	return errors.Join(errs...)
-}
-
-// routable reports whether an address may be a home or care-of address, or one
-// of this node's that has a binding cache: a unicast routable IPv6 address
-// (RFC 6275 §6.1.7, §9.1, §9.5.1), unique local ones included (§4.6).
-func routable(a netip.Addr) bool {
-	return a.Is6() && !a.Is4In6() && a.Zone() == "" && a.IsGlobalUnicast()
 }

@@ -54,9 +54,9 @@ func (c *Correspondent) testable(p mip6.Packet) *secret {
 // address for a source would be answered to this node.
 func misplaced(p mip6.Packet) role.DropReason {
 	switch {
-	case p.RouteHome.IsValid() || !routable(p.Destination):
+	case p.RouteHome.IsValid() || !mip6.Routable(p.Destination):
 		return role.DropNotForUs
-	case !routable(p.Source) || p.Source == p.Destination:
+	case !mip6.Routable(p.Source) || p.Source == p.Destination:
 		return role.DropUnroutable
 	default:
 		return 0

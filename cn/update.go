@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/internal/role"
 	"roam6/mip6"
 )
@@ -70,7 +71,7 @@ func read(p mip6.Packet, bu mip6.BindingUpdate) (update, role.DropReason) {
 		u.careOf = alternate.Addr // RFC 6275 §9.5.1
 	}
 	// RFC 6275 §6.1.7, §9.5.1.
-	if !routable(u.careOf) || !routable(u.home) || u.home == u.peer {
+	if !mip6.Routable(u.careOf) || !mip6.Routable(u.home) || u.home == u.peer {
 		return u, role.DropUnroutable
 	}
 	// RFC 6275 §9.5.1. That the authorization data is the last option is a matter
@@ -138,7 +139,7 @@ func (u *update) verify(mh []byte, home, careOf *secret) error {
 	token := home.key.HomeToken(u.home, home.nonce)
 	if !u.deletes() {
 		u.key = mip6.NewBindingKey(token, careOf.key.CareOfToken(u.careOf, careOf.nonce))
-		u.sealed, u.until = u.careOf, earlier(home.expires(), careOf.expires())
+		u.sealed, u.until = u.careOf, deadline.Earlier(home.expires(), careOf.expires())
 		return u.key.VerifyAuthorization(mh, u.sealed, u.peer)
 	}
 	u.key, u.sealed, u.until = mip6.NewDeregistrationKey(token), u.home, home.expires()
@@ -177,13 +178,6 @@ func (c *Correspondent) fresh(u *update) mip6.Status {
 // So no chain of bindings has a next link when it is made, and none can close.
 func (c *Correspondent) loops(u *update) bool {
 	return u.careOf == u.peer || c.bindings.active(pair{home: u.careOf, peer: u.peer}) != nil
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
 }
 
 func later(a, b time.Time) time.Time {

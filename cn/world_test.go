@@ -96,7 +96,7 @@ func (w *world) change(c overlay.Change) {
 		w.t.Errorf("a correspondent has no tunnels: %+v", c)
 	case c.Optimise != nil && c.Deoptimise == nil:
 		r := *c.Optimise
-		if r.Side != overlay.CorrespondentSide || !routable(r.Home) || !routable(r.Peer) || !routable(r.CareOf) || r.Link != 0 {
+		if r.Side != overlay.CorrespondentSide || !mip6.Routable(r.Home) || !mip6.Routable(r.Peer) || !mip6.Routable(r.CareOf) || r.Link != 0 {
 			w.t.Errorf("malformed route %+v", r)
 		}
 		if w.routes[r.Pair] == r.CareOf {
@@ -122,7 +122,7 @@ func (w *world) checkSend(s role.Send) {
 	p := s.Packet
 	_, ack := p.Message.(mip6.BindingAcknowledgement)
 	if s.Link != 0 || p.HomeAddress.IsValid() || p.RouteHome.IsValid() && (!ack || p.RouteHome == p.Destination) ||
-		!routable(p.Source) || !routable(p.Destination) || p.Source == p.Destination {
+		!mip6.Routable(p.Source) || !mip6.Routable(p.Destination) || p.Source == p.Destination {
 		w.t.Errorf("unexpected packet %+v", s)
 	}
 	if _, err := p.Append(nil); err != nil {

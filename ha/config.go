@@ -124,7 +124,7 @@ func (c Config) withDefaults() Config {
 func (c Config) Validate() error {
 	var errs []error
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if !routable(c.Address) {
+	if !mip6.Routable(c.Address) {
 		wrong("home agent address %v is not a routable unicast IPv6 address", c.Address)
 	}
 	errs = append(errs, c.validatePrefixes()...)
@@ -183,7 +183,7 @@ func (m Mobile) validate(c Config) (errs []error) {
 	prefixes := c.homePrefixes()
 	i := slices.IndexFunc(prefixes, func(p HomePrefix) bool { return p.Prefix.Contains(m.HomeAddress) })
 	switch {
-	case !routable(m.HomeAddress) || i < 0:
+	case !mip6.Routable(m.HomeAddress) || i < 0:
 		wrong("home address %v is not in the home prefix %v, nor in another one", m.HomeAddress, c.Prefix)
 	case m.HomeAddress == mip6.HomeAgentsAnycast(prefixes[i].Prefix):
 		wrong("home address %v is the anycast address of the home agents", m.HomeAddress)
@@ -239,16 +239,9 @@ func overlaps(mobiles []Mobile) (errs []error) {
 	return errs
 }
 
-// routable reports whether an address may be a home or care-of address: a
-// unicast routable IPv6 address (RFC 6275 §6.1.7, §9.3.1), unique local ones
-// included (§4.6).
-func routable(a netip.Addr) bool {
-	return a.Is6() && !a.Is4In6() && a.Zone() == "" && a.IsGlobalUnicast()
-}
-
 // networkPrefix reports whether p can be a mobile network prefix: of routable
 // addresses, and not one that would draw the home agent's own packets into a
 // tunnel.
 func networkPrefix(p netip.Prefix, agent netip.Addr) bool {
-	return p.IsValid() && p.Bits() > 0 && routable(p.Masked().Addr()) && !p.Contains(agent)
+	return p.IsValid() && p.Bits() > 0 && mip6.Routable(p.Masked().Addr()) && !p.Contains(agent)
 }

@@ -74,7 +74,7 @@ func (a *Agent) solicit(p mip6.ICMPPacket, s mip6.PrefixSolicitation) {
 // that it is registered.
 func (a *Agent) unbound(p mip6.ICMPPacket, h *home) {
 	a.drop(role.DropUnauthenticated, p.Source)
-	if routable(p.Source) && h.failures.Allow(a.now, failures) && a.failures.Allow(a.now, allFailures) {
+	if mip6.Routable(p.Source) && h.failures.Allow(a.now, failures) && a.failures.Allow(a.now, allFailures) {
 		a.do(role.Send{Packet: mip6.Packet{Source: a.config.Address, Destination: p.Source,
 			Message: mip6.BindingError{Status: mip6.BindingErrorUnknownBinding, Home: p.HomeAddress}}})
 	}

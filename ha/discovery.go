@@ -56,7 +56,7 @@ func (a *Agent) discover(p mip6.ICMPPacket, request mip6.HomeAgentRequest) {
 	case !home.ValidUntil.IsZero() && !home.ValidUntil.After(a.now):
 		a.drop(role.DropNotForUs, p.Source)
 		return
-	case !routable(p.Source) || p.Source == a.config.Address || p.Source == p.Destination:
+	case !mip6.Routable(p.Source) || p.Source == a.config.Address || p.Source == p.Destination:
 		a.drop(role.DropUnroutable, p.Source)
 		return
 	case !a.discovery.each.Allow(a.now, p.Source) || !a.discovery.all.Allow(a.now, allDiscoveries):

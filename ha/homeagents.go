@@ -85,7 +85,7 @@ func (a *Agent) routerHeard(e role.RouterHeard) {
 // advertises (RFC 6275 §7.2, flag R), and forgets one whose prefix it withdraws.
 func (a *Agent) learnAddress(h *homeAgent, p mip6.PrefixInformation) {
 	addr := p.Prefix.Addr()
-	if !p.RouterAddress || !routable(addr) || addr == a.config.Address || a.homes[addr] != nil {
+	if !p.RouterAddress || !mip6.Routable(addr) || addr == a.config.Address || a.homes[addr] != nil {
 		return
 	}
 	i := slices.IndexFunc(h.addresses, func(o agentAddress) bool { return o.addr == addr })

@@ -104,7 +104,7 @@ func (a *Agent) read(p mip6.Packet, bu mip6.BindingUpdate) (update, role.DropRea
 		u.careOf = alternate.Addr
 	}
 	// RFC 6275 §6.1.7, §9.3.1, §9.5.1, §9.5.4.
-	if !routable(u.source) || !routable(u.careOf) || !routable(u.home) {
+	if !mip6.Routable(u.source) || !mip6.Routable(u.careOf) || !mip6.Routable(u.home) {
 		return u, role.DropUnroutable
 	}
 	// RFC 6275 §10.3.1; §10.3.2 lets a mobile at home omit the option.

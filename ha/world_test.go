@@ -112,7 +112,7 @@ func (w *world) apply(actions []role.Action) []role.Action {
 					}
 				}
 				for _, p := range c.Set.Paths {
-					if p.Local != agentAddr || !routable(p.Remote) {
+					if p.Local != agentAddr || !mip6.Routable(p.Remote) {
 						w.t.Errorf("malformed path %+v", p)
 					}
 				}
@@ -171,7 +171,7 @@ func (w *world) checkSend(s role.Send) {
 	p := s.Packet
 	switch p.Message.(type) {
 	case mip6.BindingRefreshRequest, mip6.BindingError: // RFC 6275 §6.1: no routing header
-		if p.Source != agentAddr || p.HomeAddress.IsValid() || p.RouteHome.IsValid() || s.Link != 0 || !routable(p.Destination) {
+		if p.Source != agentAddr || p.HomeAddress.IsValid() || p.RouteHome.IsValid() || s.Link != 0 || !mip6.Routable(p.Destination) {
 			w.t.Errorf("unexpected packet %+v", p)
 		}
 		return
@@ -199,7 +199,7 @@ func (w *world) checkICMP(s role.SendICMP) {
 	w.t.Helper()
 	p := s.Packet
 	b, err := p.Append(nil)
-	if err != nil || len(b) > 1280 || p.Source != agentAddr || !routable(p.Destination) || p.HomeAddress.IsValid() || s.Link != 0 {
+	if err != nil || len(b) > 1280 || p.Source != agentAddr || !mip6.Routable(p.Destination) || p.HomeAddress.IsValid() || s.Link != 0 {
 		w.t.Errorf("%d octets, %v: %+v", len(b), err, p)
 	}
 	if _, ok := p.Message.(mip6.PrefixAdvertisement); ok != p.RouteHome.IsValid() {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/mip6"
 	"roam6/mn/homelink"
 )
@@ -215,7 +216,7 @@ func (n *Node) farewells(now time.Time) {
 		if !r.mayHold(now) {
 			r.farewell = false
 		}
-		if r.farewell && !r.retransmit.IsZero() && !now.Before(r.retransmit) && n.current.speaks() {
+		if r.farewell && deadline.Due(now, r.retransmit) && n.current.speaks() {
 			r.backOff()
 			n.endBinding(now, r)
 		}

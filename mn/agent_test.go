@@ -249,7 +249,7 @@ func TestDiscovery(t *testing.T) {
 	b.carrier(true)
 	did := b.hear(ar1)
 	asked := only[role.SendICMP](did)
-	if len(asked) != 1 || asked[0].Link != 1 || asked[0].Packet.Source != careOf1 || asked[0].Packet.Destination != homelink.AnycastAddress(homePrefix) {
+	if len(asked) != 1 || asked[0].Link != 1 || asked[0].Packet.Source != careOf1 || asked[0].Packet.Destination != mip6.HomeAgentsAnycast(homePrefix) {
 		t.Fatalf("no request: %v", did)
 	}
 	if len(updates(did)) != 0 || b.kernel.tunnel != nil || b.node.Agent().IsValid() {

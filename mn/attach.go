@@ -27,19 +27,22 @@ func (n *Node) attach(now time.Time, c candidate, t role.Trigger) {
 	n.learn(c)
 	if n.overlaps(to) {
 		n.prepare(now, to)
-		n.settleOnLink(to.link)
-		return
+	} else {
+		n.move(now, to, t)
 	}
+	n.settleOnLink(to.link)
+}
+
+// move leaves the old attachment at once.
+func (n *Node) move(now time.Time, to *attachment, t role.Trigger) {
 	n.query = nil
 	from := n.current
 	n.current = to
 	if to.home {
 		n.goHome(now, from)
-		n.settleOnLink(to.link)
 		return
 	}
 	n.goAway(now, from)
-	n.settleOnLink(to.link)
 	n.probe(now, to) // makes the router resolve the care-of address meanwhile
 	n.log(slog.LevelInfo, "attached", slog.String("link", to.name), slog.String("router", to.router.String()),
 		slog.String("care_of", to.careOf.String()), slog.String("trigger", t.String()))
@@ -61,10 +64,7 @@ func (n *Node) goAway(now time.Time, from *attachment) {
 		n.forward()
 		n.assignHome(0)
 		n.settleDefault()
-		if n.placed && n.placedOn != 0 {
-			n.displaceHome()
-		}
-		n.placed, n.placedOn = true, 0
+		n.homePlaced(0)
 	}
 	if n.handover != nil {
 		n.handover.CareOf = now
@@ -95,7 +95,15 @@ func (n *Node) placeHome(link int) {
 		return
 	}
 	n.assignHome(link)
-	n.displaceHome()
+	n.homePlaced(link)
+}
+
+// homePlaced notes that the home address, which has been assigned to a link, is
+// of use there now, and takes it from where it was.
+func (n *Node) homePlaced(link int) {
+	if n.placed && n.placedOn != link {
+		n.removeHome(n.placedOn)
+	}
 	n.placed, n.placedOn = true, link
 }
 

@@ -4,7 +4,9 @@ import (
 	"net/netip"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/internal/role"
+	"roam6/mip6"
 	"roam6/nd"
 )
 
@@ -77,7 +79,7 @@ func (n *Node) candidate(l *link, r *nd.Router) (candidate, bool) {
 	found := false
 	for _, p := range r.Prefixes {
 		i := p.Info
-		if !i.Autonomous || i.Prefix.Bits() != 64 || i.PreferredLifetime == 0 || !routable(i.Prefix.Addr()) {
+		if !i.Autonomous || i.Prefix.Bits() != 64 || i.PreferredLifetime == 0 || !mip6.Routable(i.Prefix.Addr()) {
 			continue
 		}
 		if c := n.careOfs.on(l.Index, i.Prefix.Masked()); c != nil && c.state == careOfDuplicate {
@@ -115,7 +117,7 @@ func (n *Node) best(now time.Time) (candidate, bool) {
 			if n.serves() && l.Index != n.current.link {
 				if t := n.steadyAt(c); now.Before(t) {
 					if l.preference < n.preference(n.current) {
-						n.reconsider = earlier(n.reconsider, t)
+						n.reconsider = deadline.Earlier(n.reconsider, t)
 					}
 					continue
 				}

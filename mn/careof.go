@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/internal/role"
 	"roam6/mip6"
 	"roam6/nd"
@@ -114,9 +115,9 @@ func (s careOfs) next() time.Time {
 	var next time.Time
 	for _, c := range s {
 		if c.state == careOfProbing {
-			next = earlier(next, c.dadEnds)
+			next = deadline.Earlier(next, c.dadEnds)
 		}
-		next = earlier(next, earlier(c.removeAt, c.validUntil))
+		next = deadline.Earlier(next, deadline.Earlier(c.removeAt, c.validUntil))
 	}
 	return next
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/internal/role"
 )
 
@@ -33,7 +34,7 @@ func (n *Node) careOfTimers(now time.Time) {
 		}
 	}
 	n.careOfs = slices.DeleteFunc(n.careOfs, func(c *careOf) bool {
-		if !c.validUntil.IsZero() && !now.Before(c.validUntil) {
+		if deadline.Due(now, c.validUntil) {
 			again = again || c.assigned()
 			n.removeCareOf(c)
 			return true

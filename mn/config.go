@@ -84,7 +84,7 @@ type Config struct {
 // Validate reports everything that is wrong with c.
 func (c Config) Validate() error {
 	var errs []error
-	if !routable(c.HomeAddress) {
+	if !mip6.Routable(c.HomeAddress) {
 		errs = append(errs, fmt.Errorf("home address %v is not a routable unicast IPv6 address", c.HomeAddress))
 	}
 	if !c.HomePrefix.IsValid() || !c.HomePrefix.Contains(c.HomeAddress) {
@@ -94,7 +94,7 @@ func (c Config) Validate() error {
 		errs = append(errs, errors.New("no home agent, and discovery is off"))
 	}
 	for _, a := range c.HomeAgents {
-		if !routable(a) || a == c.HomeAddress {
+		if !mip6.Routable(a) || a == c.HomeAddress {
 			errs = append(errs, fmt.Errorf("home agent %v is not another node's routable unicast IPv6 address", a))
 		}
 	}
@@ -134,12 +134,6 @@ func seeded(seed uint64) func([]byte) {
 	binary.BigEndian.PutUint64(key[:], seed)
 	source := rand.NewChaCha8(key)
 	return func(b []byte) { _, _ = source.Read(b) } // never fails
-}
-
-// routable reports whether a is a unicast address that routers forward
-// (RFC 6275 §4.6).
-func routable(a netip.Addr) bool {
-	return a.Is6() && !a.Is4In6() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && !a.IsLinkLocalUnicast()
 }
 
 // Extension is what a mobile router adds to a mobile node (RFC 3963). The

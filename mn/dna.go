@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"roam6/internal/role"
+	"roam6/mip6"
 	"roam6/nd"
 )
 
@@ -57,7 +58,7 @@ func (n *Node) askRemembered(now time.Time, l *link) {
 // nobody chose by hand. The fe80::1 of many links is none.
 func identity(r *nd.Router) netip.Addr {
 	for _, p := range r.Prefixes {
-		if a, ok := p.RouterAddress(); ok && routable(a) {
+		if a, ok := p.RouterAddress(); ok && mip6.Routable(a) {
 			return a
 		}
 	}

@@ -45,10 +45,7 @@ func (n *Node) goHome(now time.Time, from *attachment) {
 	}
 	n.arriveHome(now)
 	n.forward()
-	if n.placedOn != a.link {
-		n.displaceHome()
-	}
-	n.placed, n.placedOn = true, a.link
+	n.homePlaced(a.link)
 	n.log(slog.LevelInfo, "at home", slog.String("link", a.name), slog.String("router", a.router.String()))
 }
 

@@ -25,6 +25,7 @@ import (
 	"slices"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/internal/role"
 	"roam6/mip6"
 	"roam6/mn/homelink"
@@ -224,7 +225,7 @@ func (n *Node) tellOptimiser(now time.Time) {
 
 // timers does what is due, whatever the event was.
 func (n *Node) timers(now time.Time) {
-	if n.stopping && !n.stopBy.IsZero() && !now.Before(n.stopBy) {
+	if n.stopping && deadline.Due(now, n.stopBy) {
 		n.finish()
 	}
 	if n.stopped {
@@ -234,26 +235,26 @@ func (n *Node) timers(now time.Time) {
 	n.queryDue(now)
 	n.routersExpired(now, n.routers.Expire(now))
 	n.careOfTimers(now)
-	if t := n.reconsider; !t.IsZero() && !now.Before(t) {
+	if deadline.Due(now, n.reconsider) {
 		n.decide(now, role.TriggerLink)
 	}
 	n.announceDue(now)
 	if n.reg.registered && !now.Before(n.reg.expires) {
 		n.expireRegistration(now)
 	}
-	if t := n.reg.retransmit; !t.IsZero() && !now.Before(t) {
+	if deadline.Due(now, n.reg.retransmit) {
 		n.retransmitDue(now)
 	}
-	if t := n.reg.refresh; !t.IsZero() && !now.Before(t) && n.reg.retransmit.IsZero() {
+	if deadline.Due(now, n.reg.refresh) && n.reg.retransmit.IsZero() {
 		n.reg.refresh = time.Time{}
 		n.freshTimeout()
 		n.requestUpdate(now)
 	}
 	n.farewells(now)
-	if t := n.homeLink.Next(); !t.IsZero() && !now.Before(t) {
+	if deadline.Due(now, n.homeLink.Next()) {
 		n.out = append(n.out, n.homeLink.Handle(now, role.Timeout{})...)
 	}
-	if t := n.optimiser.Next(); !t.IsZero() && !now.Before(t) {
+	if deadline.Due(now, n.optimiser.Next()) {
 		n.out = append(n.out, n.optimiser.Handle(now, role.Timeout{})...)
 	}
 }
@@ -263,39 +264,31 @@ func (n *Node) Next() time.Time {
 	if n.stopped {
 		return time.Time{}
 	}
-	next := earlier(n.routers.Next(), n.reg.retransmit)
+	next := deadline.Earlier(n.routers.Next(), n.reg.retransmit)
 	if n.reg.retransmit.IsZero() {
-		next = earlier(next, n.reg.refresh)
+		next = deadline.Earlier(next, n.reg.refresh)
 	}
-	next = earlier(next, n.reg.expires)
-	next = earlier(next, n.fallbackDue())
+	next = deadline.Earlier(next, n.reg.expires)
+	next = deadline.Earlier(next, n.fallbackDue())
 	for _, r := range n.former {
-		next = earlier(next, r.expires)
+		next = deadline.Earlier(next, r.expires)
 		if r.farewell && n.current.works() {
-			next = earlier(next, r.retransmit)
+			next = deadline.Earlier(next, r.retransmit)
 		}
 	}
-	next = earlier(next, n.stopBy)
+	next = deadline.Earlier(next, n.stopBy)
 	if n.query != nil {
-		next = earlier(next, n.query.ends)
+		next = deadline.Earlier(next, n.query.ends)
 	}
 	for _, l := range n.links {
-		next = earlier(next, l.solicit)
+		next = deadline.Earlier(next, l.solicit)
 	}
-	next = earlier(next, n.careOfs.next())
-	next = earlier(next, n.reconsider)
+	next = deadline.Earlier(next, n.careOfs.next())
+	next = deadline.Earlier(next, n.reconsider)
 	if n.current != nil {
-		next = earlier(next, n.current.announce)
+		next = deadline.Earlier(next, n.current.announce)
 	}
-	return earlier(next, earlier(n.homeLink.Next(), n.optimiser.Next()))
-}
-
-// earlier returns the earlier of two times, of which zero means never.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
+	return deadline.Earlier(next, deadline.Earlier(n.homeLink.Next(), n.optimiser.Next()))
 }
 
 // Agent is the home agent to register with; invalid while none is known.

@@ -52,8 +52,7 @@ func (n *Node) commit(now time.Time) {
 		// comes: nothing leaves by the foreign link beside it.
 		n.settleDefault()
 		n.forward()
-		n.placed, n.placedOn = true, to.link
-		n.removeHome(0)
+		n.homePlaced(to.link)
 	} else {
 		n.forward() // the swap
 		n.settleDefault()

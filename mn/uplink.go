@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/internal/role"
 )
 
@@ -177,7 +178,7 @@ func (n *Node) solicitAnew(now time.Time, l *link) {
 
 func (n *Node) solicitDue(now time.Time) {
 	for _, l := range n.sortedLinks() {
-		if !l.solicit.IsZero() && !now.Before(l.solicit) {
+		if deadline.Due(now, l.solicit) {
 			n.solicitNow(now, l)
 		}
 	}

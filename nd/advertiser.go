@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/mip6"
 )
 
@@ -89,7 +90,7 @@ func NewAdvertiser(now time.Time, c AdvertiserConfig, random *rand.Rand) (*Adver
 func (a *Advertiser) Next() time.Time {
 	next := a.next
 	for _, r := range a.replies {
-		next = earlier(next, r.at)
+		next = deadline.Earlier(next, r.at)
 	}
 	return next
 }
@@ -102,13 +103,13 @@ func (a *Advertiser) Statistics() AdvertiserStatistics { return a.stats }
 
 // Expire returns what is due.
 func (a *Advertiser) Expire(now time.Time) []Transmission {
-	if due(now, a.next) {
+	if deadline.Due(now, a.next) {
 		return []Transmission{a.multicast(now)}
 	}
 	var out []Transmission
 	kept := a.replies[:0]
 	for _, r := range a.replies {
-		if due(now, r.at) {
+		if deadline.Due(now, r.at) {
 			out = append(out, a.unicast(now, r.to))
 			continue
 		}
@@ -134,8 +135,8 @@ func (a *Advertiser) Solicited(now time.Time, from netip.Addr) []Transmission {
 		if least := a.last.Add(a.config.MinDelay); !a.last.IsZero() && at.Before(least) {
 			at = least.Add(delay)
 		}
-		a.next = earlier(a.next, at)
-		if due(now, a.next) {
+		a.next = deadline.Earlier(a.next, at)
+		if deadline.Due(now, a.next) {
 			return a.Expire(now)
 		}
 		return nil
@@ -276,7 +277,7 @@ func (a *Advertiser) build(now time.Time) (ra RouterAdvertisement, withdrawn int
 	ra.Prefixes = slices.Clone(ra.Prefixes)
 	for i := range withdrawn {
 		w := a.withdrawn[len(a.withdrawn)-1-i]
-		w.info.ValidLifetime = remaining(now, w.ends)
+		w.info.ValidLifetime = deadline.Remaining(now, w.ends)
 		ra.Prefixes = append(ra.Prefixes, w.info)
 	}
 	return ra, withdrawn

@@ -1,10 +1,6 @@
 package nd
 
-import (
-	"time"
-
-	"roam6/mip6"
-)
+import "time"
 
 // trustedLifetime is what an unauthenticated advertisement cannot shorten a
 // valid lifetime below (RFC 4862 §5.5.3 e).
@@ -22,31 +18,4 @@ func ValidLifetime(remaining, advertised time.Duration) time.Duration {
 	default:
 		return trustedLifetime
 	}
-}
-
-// until is the end of a lifetime that begins now; zero for an infinite one.
-func until(now time.Time, d time.Duration) time.Time {
-	if d >= mip6.InfiniteLifetime {
-		return time.Time{}
-	}
-	return now.Add(d)
-}
-
-// remaining is the opposite of until, and never negative.
-func remaining(now, end time.Time) time.Duration {
-	if end.IsZero() {
-		return mip6.InfiniteLifetime
-	}
-	return max(end.Sub(now), 0)
-}
-
-// due reports whether the time of a deadline has come; zero never comes.
-func due(now, deadline time.Time) bool { return !deadline.IsZero() && !now.Before(deadline) }
-
-// earlier returns the earlier of two deadlines, of which zero is none.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }

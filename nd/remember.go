@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"roam6/internal/deadline"
 )
 
 // Routers of a link that lost its carrier are remembered: should the link be
@@ -65,7 +67,7 @@ func (t *Routers) Remembered(now time.Time, link int) []*Router {
 		if !now.Before(r.left.Add(memory)) || len(r.RA.SourceLinkAddr) == 0 {
 			return true
 		}
-		r.Prefixes = slices.DeleteFunc(r.Prefixes, func(p Prefix) bool { return due(now, p.ValidUntil) })
+		r.Prefixes = slices.DeleteFunc(r.Prefixes, func(p Prefix) bool { return deadline.Due(now, p.ValidUntil) })
 		return len(r.Prefixes) == 0
 	})
 	if len(list) == 0 {
@@ -91,12 +93,12 @@ func (t *Routers) Recall(now time.Time, link int, r *Router) []Change {
 	at := t.insert(now, link, r.Addr)
 	*at = *r
 	at.Since, at.alive, at.patience, at.lost, at.left = now, now, 0, false, time.Time{}
-	if due(now, at.LifetimeEnds) {
+	if deadline.Due(now, at.LifetimeEnds) {
 		at.LifetimeEnds, at.RA.RouterLifetime = time.Time{}, 0
 	}
 	for i := range at.Prefixes {
 		p := &at.Prefixes[i]
-		if due(now, p.PreferredUntil) {
+		if deadline.Due(now, p.PreferredUntil) {
 			p.Info.PreferredLifetime = 0
 		}
 	}

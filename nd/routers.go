@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/mip6"
 )
 
@@ -146,7 +147,7 @@ func (t *Routers) prefixHeard(now time.Time, link int, r *Router, p mip6.PrefixI
 	}
 	q := &r.Prefixes[i]
 	if p.Autonomous || q.Info.Autonomous {
-		p.ValidLifetime = ValidLifetime(remaining(now, q.ValidUntil), p.ValidLifetime)
+		p.ValidLifetime = ValidLifetime(deadline.Remaining(now, q.ValidUntil), p.ValidLifetime)
 	}
 	switch wasPreferred := q.Info.PreferredLifetime > 0; {
 	case p.ValidLifetime == 0:
@@ -164,7 +165,7 @@ func (t *Routers) prefixHeard(now time.Time, link int, r *Router, p mip6.PrefixI
 }
 
 func newPrefix(now time.Time, p mip6.PrefixInformation) Prefix {
-	return Prefix{Info: p, PreferredUntil: until(now, p.PreferredLifetime), ValidUntil: until(now, p.ValidLifetime), heard: now}
+	return Prefix{Info: p, PreferredUntil: deadline.Of(now, p.PreferredLifetime), ValidUntil: deadline.Of(now, p.ValidLifetime), heard: now}
 }
 
 // makeRoom removes the prefix that was not heard for the longest time. It does
@@ -226,8 +227,8 @@ func (t *Routers) Expire(now time.Time) []Change {
 
 // expireRouter reports whether the router is kept.
 func (t *Routers) expireRouter(now time.Time, link int, r *Router) bool {
-	lost := due(now, r.silenceEnds())
-	if due(now, r.LifetimeEnds) {
+	lost := deadline.Due(now, r.silenceEnds())
+	if deadline.Due(now, r.LifetimeEnds) {
 		r.LifetimeEnds, r.RA.RouterLifetime = time.Time{}, 0
 		lost = true
 	}
@@ -235,13 +236,13 @@ func (t *Routers) expireRouter(now time.Time, link int, r *Router) bool {
 	valid := r.Prefixes[:0]
 	for _, p := range r.Prefixes {
 		prefix := p.Info.Prefix.Masked()
-		if due(now, p.ValidUntil) {
+		if deadline.Due(now, p.ValidUntil) {
 			if told {
 				t.changed(PrefixExpired, link, r, prefix)
 			}
 			continue
 		}
-		if p.Info.PreferredLifetime > 0 && due(now, p.PreferredUntil) {
+		if p.Info.PreferredLifetime > 0 && deadline.Due(now, p.PreferredUntil) {
 			p.Info.PreferredLifetime = 0
 			if told {
 				t.changed(PrefixDeprecated, link, r, prefix)
@@ -263,11 +264,11 @@ func (t *Routers) Next() time.Time {
 	var next time.Time
 	for _, routers := range t.links {
 		for _, r := range routers {
-			next = earlier(next, earlier(r.LifetimeEnds, r.silenceEnds()))
+			next = deadline.Earlier(next, deadline.Earlier(r.LifetimeEnds, r.silenceEnds()))
 			for _, p := range r.Prefixes {
-				next = earlier(next, p.ValidUntil)
+				next = deadline.Earlier(next, p.ValidUntil)
 				if p.Info.PreferredLifetime > 0 {
-					next = earlier(next, p.PreferredUntil)
+					next = deadline.Earlier(next, p.PreferredUntil)
 				}
 			}
 		}

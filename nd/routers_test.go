@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/mip6"
 )
 
@@ -325,7 +326,7 @@ func TestRoutersRandomly(t *testing.T) {
 		r, now := NewRouters(), epoch
 		for range 400 {
 			now = now.Add(time.Duration(random.Int64N(int64(5 * time.Second))))
-			for next := r.Next(); due(now, next); next = r.Next() {
+			for next := r.Next(); deadline.Due(now, next); next = r.Next() {
 				log = append(log, text(r.Expire(next)))
 				if after := r.Next(); !after.IsZero() && !after.After(next) {
 					t.Fatalf("seed %d: Next stays at %v", seed, next)

@@ -32,6 +32,11 @@ type commonOptions struct {
 func (o *commonOptions) declare(f *flag.FlagSet) {
 	f.DurationVar(&o.access, "delay-ar", 2*time.Millisecond, "round `trip` from a mobile to the router of its link (A)")
 	f.DurationVar(&o.switching, "l2", 10*time.Millisecond, "`time` without a link at each move (L2)")
+	o.declareProbes(f)
+}
+
+// declareProbes declares what all of them have, whatever links there are.
+func (o *commonOptions) declareProbes(f *flag.FlagSet) {
 	f.DurationVar(&o.interval, "probe-interval", time.Millisecond, "`time` between the datagrams of a probe stream")
 	f.IntVar(&o.rate, "tcp-rate", 1_000_000, "`bits` a second of the TCP transfer, each way")
 	f.Uint64Var(&o.seed, "seed", 1, "`number` that decides about all random choices of the links")

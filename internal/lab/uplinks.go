@@ -42,9 +42,7 @@ func (o *uplinksOptions) declare(f *flag.FlagSet) {
 	f.DurationVar(&o.dwell, "dwell", 1500*time.Millisecond, "`time` between the events")
 	f.IntVar(&o.laps, "laps", 1, "`number` of laps; eight events each")
 	f.IntVar(&o.flaps, "flaps", 4, "`number` of times that the best uplink comes and goes before it stays")
-	f.DurationVar(&o.interval, "probe-interval", time.Millisecond, "`time` between the datagrams of a probe stream")
-	f.IntVar(&o.rate, "tcp-rate", 1_000_000, "`bits` a second of the TCP transfer, each way")
-	f.Uint64Var(&o.seed, "seed", 1, "`number` that decides about all random choices of the links")
+	o.declareProbes(f)
 	f.BoolVar(&o.router, "router", false, "the mobile is a mobile router with a node behind it")
 }
 

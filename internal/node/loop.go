@@ -8,6 +8,7 @@ import (
 
 	"roam6/internal/config"
 	"roam6/internal/control"
+	"roam6/internal/deadline"
 	"roam6/internal/role"
 )
 
@@ -83,9 +84,7 @@ const stopTimeout = 4 * time.Second
 func (s *Shell) arm(timer *time.Timer) {
 	var next time.Time
 	s.machines(func(m role.Machine) {
-		if t := m.Next(); !t.IsZero() && (next.IsZero() || t.Before(next)) {
-			next = t
-		}
+		next = deadline.Earlier(next, m.Next())
 	})
 	wait := time.Hour
 	if !next.IsZero() {
@@ -110,7 +109,7 @@ func (s *Shell) machines(do func(role.Machine)) {
 // timeouts wakes the roles whose time has come.
 func (s *Shell) timeouts(now time.Time) {
 	s.machines(func(m role.Machine) {
-		if t := m.Next(); !t.IsZero() && !now.Before(t) {
+		if deadline.Due(now, m.Next()) {
 			s.carryOut(m, m.Handle(now, role.Timeout{}))
 		}
 	})

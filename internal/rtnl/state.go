@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/deadline"
 	"roam6/internal/role"
-	"roam6/mip6"
 )
 
 // StateOptions configure a State.
@@ -78,29 +78,15 @@ type addressEntry struct {
 	preferredUntil, validUntil time.Time
 }
 
-func until(now time.Time, d time.Duration) time.Time {
-	if d >= mip6.InfiniteLifetime {
-		return time.Time{}
-	}
-	return now.Add(d)
-}
-
-func remaining(now, end time.Time) time.Duration {
-	if end.IsZero() {
-		return mip6.InfiniteLifetime
-	}
-	return max(end.Sub(now), 0)
-}
-
 func entryOf(now time.Time, a Address) addressEntry {
-	return addressEntry{a.Prefix, a.Home, a.Preferred <= 0, until(now, a.Preferred), until(now, a.Valid)}
+	return addressEntry{a.Prefix, a.Home, a.Preferred <= 0, deadline.Of(now, a.Preferred), deadline.Of(now, a.Valid)}
 }
 
 // at returns the entry as an Address on a link; ok is false when it has expired.
 func (e addressEntry) at(now time.Time, link int) (a Address, ok bool) {
-	a = Address{Link: link, Prefix: e.prefix, Home: e.home, Valid: remaining(now, e.validUntil)}
+	a = Address{Link: link, Prefix: e.prefix, Home: e.home, Valid: deadline.Remaining(now, e.validUntil)}
 	if !e.deprecated {
-		a.Preferred = remaining(now, e.preferredUntil)
+		a.Preferred = deadline.Remaining(now, e.preferredUntil)
 	}
 	return a, a.Valid > 0
 }

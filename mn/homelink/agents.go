@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/internal/role"
 )
 
@@ -150,9 +151,9 @@ func (h *HomeLink) choose(now time.Time) {
 // agentsDue forgets agents whose lifetime has ended, and tries another one when
 // its pause is over and the present one has failed.
 func (h *HomeLink) agentsDue(now time.Time) {
-	h.agents = slices.DeleteFunc(h.agents, func(a *agent) bool { return a != h.current && due(now, a.until) })
+	h.agents = slices.DeleteFunc(h.agents, func(a *agent) bool { return a != h.current && deadline.Due(now, a.until) })
 	for _, a := range h.agents {
-		if due(now, a.retry) {
+		if deadline.Due(now, a.retry) {
 			a.retry = time.Time{}
 		}
 	}
@@ -165,9 +166,9 @@ func (h *HomeLink) nextAgent() time.Time {
 	waiting := h.current != nil && !h.current.retry.IsZero()
 	for _, a := range h.agents {
 		if a != h.current {
-			next = earlier(next, a.until)
+			next = deadline.Earlier(next, a.until)
 			if waiting {
-				next = earlier(next, a.retry)
+				next = deadline.Earlier(next, a.retry)
 			}
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"roam6/internal/limit"
-	"roam6/mip6"
 )
 
 // Constants of RFC 6275 §12, and the pauses that it leaves to us.
@@ -75,14 +74,4 @@ type Config struct {
 	MobileRouter bool
 	// Random fills a slice with octets that nobody can guess: identifiers.
 	Random func([]byte)
-}
-
-// AnycastAddress is where discovery asks for the home agents of a home prefix;
-// invalid where the prefix leaves no room for such an address.
-func AnycastAddress(prefix netip.Prefix) netip.Addr { return mip6.HomeAgentsAnycast(prefix) }
-
-// routable reports whether a is a unicast address that routers forward
-// (RFC 6275 §4.6).
-func routable(a netip.Addr) bool {
-	return a.Is6() && !a.Is4In6() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && !a.IsLinkLocalUnicast()
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/internal/role"
 	"roam6/mip6"
 )
@@ -13,7 +14,7 @@ import (
 // mayDiscover: requests are sent only from a care-of address. At home the
 // advertisements of the home agents are heard.
 func (h *HomeLink) mayDiscover() bool {
-	return h.config.Discover && h.place.careOf.IsValid() && !h.place.home && AnycastAddress(h.config.HomePrefix).IsValid()
+	return h.config.Discover && h.place.careOf.IsValid() && !h.place.home && mip6.HomeAgentsAnycast(h.config.HomePrefix).IsValid()
 }
 
 // discoveryDue sends a Home Agent Address Discovery Request, or gives up for a
@@ -22,7 +23,7 @@ func (h *HomeLink) discoveryDue(now time.Time) {
 	if h.config.Discover && h.current == nil {
 		h.discovery.want(now)
 	}
-	if !h.mayDiscover() || !due(now, h.discovery.next()) {
+	if !h.mayDiscover() || !deadline.Due(now, h.discovery.next()) {
 		return
 	}
 	if h.discovery.sends > DHAADRetries {
@@ -36,7 +37,7 @@ func (h *HomeLink) discoveryDue(now time.Time) {
 	}
 	h.discovery.sent(now, InitialDHAADTimeout, InitialDHAADTimeout<<DHAADRetries, h.config.Random)
 	h.act(role.SendICMP{Link: h.place.link, Packet: mip6.ICMPPacket{
-		Source: h.place.careOf, Destination: AnycastAddress(h.config.HomePrefix),
+		Source: h.place.careOf, Destination: mip6.HomeAgentsAnycast(h.config.HomePrefix),
 		Message: mip6.HomeAgentRequest{Identifier: h.discovery.identifier, MobileRouter: h.config.MobileRouter},
 	}})
 }
@@ -76,7 +77,7 @@ func (h *HomeLink) replied(now time.Time, p mip6.ICMPPacket, m mip6.HomeAgentRep
 // homeAgentSource reports whether a reply may come from an address: one of the
 // home link's, or a configured home agent's.
 func (h *HomeLink) homeAgentSource(a netip.Addr) bool {
-	return routable(a) && (h.config.HomePrefix.Contains(a) || slices.Contains(h.config.Agents, a))
+	return mip6.Routable(a) && (h.config.HomePrefix.Contains(a) || slices.Contains(h.config.Agents, a))
 }
 
 // usable returns the addresses of a reply that a home agent may have, in their
@@ -87,8 +88,8 @@ func (h *HomeLink) usable(addrs []netip.Addr) []netip.Addr {
 		if len(found) == maxDiscovered {
 			break
 		}
-		if !routable(a) || a == h.config.HomeAddress || a == h.place.careOf ||
-			a == AnycastAddress(h.config.HomePrefix) || slices.Contains(found, a) {
+		if !mip6.Routable(a) || a == h.config.HomeAddress || a == h.place.careOf ||
+			a == mip6.HomeAgentsAnycast(h.config.HomePrefix) || slices.Contains(found, a) {
 			continue
 		}
 		found = append(found, a)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"roam6/internal/role"
+	"roam6/mip6"
 	"roam6/nd"
 )
 
@@ -63,7 +64,7 @@ func globalAddress(ra nd.RouterAdvertisement, home netip.Prefix) netip.Addr {
 	var found netip.Addr
 	for _, o := range ra.Prefixes {
 		a := o.Prefix.Addr()
-		if !o.RouterAddress || !routable(a) {
+		if !o.RouterAddress || !mip6.Routable(a) {
 			continue
 		}
 		if home.Contains(a) {

@@ -28,6 +28,7 @@ import (
 	"slices"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/internal/limit"
 	"roam6/internal/role"
 	"roam6/mip6"
@@ -205,29 +206,18 @@ func (h *HomeLink) finish(now time.Time) []role.Action {
 
 // Next is when Timeout must be delivered; zero is never.
 func (h *HomeLink) Next() time.Time {
-	next := earlier(h.reg.expires, h.nextAgent())
+	next := deadline.Earlier(h.reg.expires, h.nextAgent())
 	for _, p := range h.prefixes {
-		next = earlier(next, p.next())
+		next = deadline.Earlier(next, p.next())
 	}
 	if h.mayDiscover() {
-		next = earlier(next, h.discovery.next())
+		next = deadline.Earlier(next, h.discovery.next())
 	}
 	if h.maySolicit() {
-		next = earlier(next, h.solicitation.next())
+		next = deadline.Earlier(next, h.solicitation.next())
 	}
-	return earlier(next, h.renewAt)
+	return deadline.Earlier(next, h.renewAt)
 }
-
-// earlier returns the earlier of two times, of which zero means never.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
-
-// due reports whether a time has come; zero never comes.
-func due(now, t time.Time) bool { return !t.IsZero() && !now.Before(t) }
 
 func (h *HomeLink) act(a role.Action) { h.out = append(h.out, a) }
 

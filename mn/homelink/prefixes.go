@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/internal/role"
 	"roam6/mip6"
 	"roam6/nd"
@@ -27,7 +28,7 @@ func (p *prefix) next() time.Time {
 	case p.deprecated:
 		return p.validUntil
 	default:
-		return earlier(p.preferredUntil, p.validUntil)
+		return deadline.Earlier(p.preferredUntil, p.validUntil)
 	}
 }
 
@@ -70,7 +71,7 @@ func (h *HomeLink) learnPrefixes(now time.Time, options []mip6.PrefixInformation
 // learnPrefix takes in one option; nil: it is not acceptable, or ended a prefix.
 func (h *HomeLink) learnPrefix(now time.Time, o mip6.PrefixInformation) *prefix {
 	name := o.Prefix.Masked()
-	if !routable(name.Addr()) || o.PreferredLifetime > o.ValidLifetime {
+	if !mip6.Routable(name.Addr()) || o.PreferredLifetime > o.ValidLifetime {
 		return nil
 	}
 	p := h.findPrefix(name)
@@ -82,9 +83,9 @@ func (h *HomeLink) learnPrefix(now time.Time, o mip6.PrefixInformation) *prefix 
 		p = &prefix{prefix: name}
 		h.prefixes = append(h.prefixes, p)
 	} else if !p.expired {
-		o.ValidLifetime = nd.ValidLifetime(remaining(now, p.validUntil), o.ValidLifetime)
+		o.ValidLifetime = nd.ValidLifetime(deadline.Remaining(now, p.validUntil), o.ValidLifetime)
 	}
-	p.preferredUntil, p.validUntil = until(now, o.PreferredLifetime), until(now, o.ValidLifetime)
+	p.preferredUntil, p.validUntil = deadline.Of(now, o.PreferredLifetime), deadline.Of(now, o.ValidLifetime)
 	was := p.deprecated
 	p.deprecated, p.expired = o.PreferredLifetime == 0, o.ValidLifetime == 0
 	if p.deprecated && !was {
@@ -105,14 +106,14 @@ func (h *HomeLink) formAddress(now time.Time, p *prefix) {
 	copy(a[8:], identifier[8:])
 	to := netip.PrefixFrom(netip.AddrFrom16(a), 64)
 	h.log(slog.LevelInfo, "home link has another prefix, a home address is formed", slog.String("address", to.String()))
-	h.act(role.HomeAddressFormed{From: h.config.HomeAddress, To: to, Valid: remaining(now, p.validUntil)})
+	h.act(role.HomeAddressFormed{From: h.config.HomeAddress, To: to, Valid: deadline.Remaining(now, p.validUntil)})
 }
 
 // deprecated notes that a prefix is not to be used for anything new.
 func (h *HomeLink) deprecated(now time.Time, p *prefix) {
 	p.formed = false
 	if p.prefix == h.config.HomePrefix.Masked() {
-		h.log(slog.LevelWarn, "the home prefix is deprecated", slog.Duration("valid_for", remaining(now, p.validUntil)))
+		h.log(slog.LevelWarn, "the home prefix is deprecated", slog.Duration("valid_for", deadline.Remaining(now, p.validUntil)))
 	}
 }
 
@@ -120,11 +121,11 @@ func (h *HomeLink) deprecated(now time.Time, p *prefix) {
 // binding is made to outlive it.
 func (h *HomeLink) prefixesDue(now time.Time) {
 	for _, p := range h.prefixes {
-		if !p.deprecated && (due(now, p.preferredUntil) || due(now, p.validUntil)) {
+		if !p.deprecated && (deadline.Due(now, p.preferredUntil) || deadline.Due(now, p.validUntil)) {
 			p.deprecated = true
 			h.deprecated(now, p)
 		}
-		if !p.expired && due(now, p.validUntil) {
+		if !p.expired && deadline.Due(now, p.validUntil) {
 			p.expired = true
 			if p.prefix == h.config.HomePrefix.Masked() {
 				h.log(slog.LevelError, "the home prefix has expired: the home address is not valid any more")
@@ -148,20 +149,4 @@ func (h *HomeLink) routerHeard(now time.Time, e role.RouterHeard) {
 	if h.config.Discover {
 		h.agentHeard(now, e)
 	}
-}
-
-// until is the end of a lifetime that begins now; zero for an infinite one.
-func until(now time.Time, d time.Duration) time.Time {
-	if d >= mip6.InfiniteLifetime {
-		return time.Time{}
-	}
-	return now.Add(d)
-}
-
-// remaining is the opposite of until, and never negative.
-func remaining(now, end time.Time) time.Duration {
-	if end.IsZero() {
-		return mip6.InfiniteLifetime
-	}
-	return max(end.Sub(now), 0)
 }

@@ -3,6 +3,8 @@ package homelink
 import (
 	"net/netip"
 	"time"
+
+	"roam6/internal/deadline"
 )
 
 // Snapshot is the knowledge of the home link as show tells it.
@@ -69,7 +71,7 @@ func (h *HomeLink) Snapshot(now time.Time) Snapshot {
 	for _, p := range h.prefixes {
 		v := Prefix{
 			Prefix: p.prefix, Home: p.prefix == h.config.HomePrefix.Masked(),
-			Preferred: remaining(now, p.preferredUntil), Valid: remaining(now, p.validUntil),
+			Preferred: deadline.Remaining(now, p.preferredUntil), Valid: deadline.Remaining(now, p.validUntil),
 		}
 		if p.deprecated {
 			v.Preferred = 0

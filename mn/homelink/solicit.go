@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/internal/role"
 	"roam6/mip6"
 )
@@ -18,11 +19,11 @@ func (h *HomeLink) maySolicit() bool {
 // solicitationDue sends a Mobile Prefix Solicitation, or gives up for a while
 // (RFC 6275 §11.4.2, §11.8).
 func (h *HomeLink) solicitationDue(now time.Time) {
-	if due(now, h.renewAt) {
+	if deadline.Due(now, h.renewAt) {
 		h.renewAt = time.Time{}
 		h.solicitation.want(now)
 	}
-	if !h.maySolicit() || !due(now, h.solicitation.next()) {
+	if !h.maySolicit() || !deadline.Due(now, h.solicitation.next()) {
 		return
 	}
 	if h.solicitation.sends > solicitRetries {

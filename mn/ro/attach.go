@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"roam6/internal/role"
+	"roam6/mip6"
 	"roam6/overlay"
 )
 
@@ -29,7 +30,7 @@ func (o *Optimiser) Attach(now time.Time, a Attachment) []role.Action {
 	if o.stopped {
 		return nil
 	}
-	if !a.AtHome && !routable(a.CareOf) {
+	if !a.AtHome && !mip6.Routable(a.CareOf) {
 		a.CareOf = netip.Addr{}
 	}
 	was := o.at

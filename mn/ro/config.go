@@ -56,7 +56,7 @@ type Config struct {
 // Validate reports everything that is wrong with c.
 func (c Config) Validate() error {
 	var errs []error
-	if !routable(c.Home) {
+	if !mip6.Routable(c.Home) {
 		errs = append(errs, fmt.Errorf("home address %v is not a routable unicast IPv6 address", c.Home))
 	}
 	if c.Lifetime < 0 || c.Lifetime > 0 && c.Lifetime < 2*mip6.LifetimeUnit {
@@ -118,10 +118,4 @@ func (a Attachment) source(home netip.Addr) netip.Addr {
 // samePlace reports whether a and b differ in nothing but the registration.
 func (a Attachment) samePlace(b Attachment) bool {
 	return a.AtHome == b.AtHome && a.Link == b.Link && (a.AtHome || a.CareOf == b.CareOf)
-}
-
-// routable reports whether a is a unicast address that routers forward
-// (RFC 6275 §4.6).
-func routable(a netip.Addr) bool {
-	return a.Is6() && !a.Is4In6() && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() && !a.IsLinkLocalUnicast()
 }

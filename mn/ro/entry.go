@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/internal/limit"
 	"roam6/mip6"
 	"roam6/overlay"
@@ -130,27 +131,16 @@ func (e *entry) forgettable(now time.Time) bool {
 
 // next is the earliest time at which the entry has something to do.
 func (e *entry) next() time.Time {
-	next := earlier(e.home.retransmit, e.careOf.retransmit)
-	next = earlier(next, e.retransmit)
-	next = earlier(next, e.endAt)
+	next := deadline.Earlier(e.home.retransmit, e.careOf.retransmit)
+	next = deadline.Earlier(next, e.retransmit)
+	next = deadline.Earlier(next, e.endAt)
 	if e.route != nil {
-		next = earlier(next, e.expires)
-		next = earlier(next, e.refresh)
-		next = earlier(next, e.keep)
+		next = deadline.Earlier(next, e.expires)
+		next = deadline.Earlier(next, e.refresh)
+		next = deadline.Earlier(next, e.keep)
 	}
 	return next
 }
-
-// earlier returns the earlier of two times, of which zero means never.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
-
-// due reports whether t, unless it is never, has come.
-func due(now, t time.Time) bool { return !t.IsZero() && !now.Before(t) }
 
 // pace remembers when the last MaxUpdateRate messages of a type were sent.
 type pace struct {

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/internal/limit"
 	"roam6/internal/role"
 	"roam6/mip6"
@@ -100,7 +101,7 @@ func (o *Optimiser) Handle(now time.Time, e role.Event) []role.Action {
 func (o *Optimiser) Next() time.Time {
 	var next time.Time
 	for _, e := range o.order {
-		next = earlier(next, e.next())
+		next = deadline.Earlier(next, e.next())
 	}
 	return next
 }
@@ -108,26 +109,26 @@ func (o *Optimiser) Next() time.Time {
 // timers does what is due, whatever the event was.
 func (o *Optimiser) timers(now time.Time) {
 	for _, e := range o.order {
-		if e.route != nil && due(now, e.expires) {
+		if e.route != nil && deadline.Due(now, e.expires) {
 			o.tunnel(e)
 			o.log(slog.LevelDebug, "binding at correspondent ran out", e)
 		}
-		if due(now, e.home.retransmit) {
+		if deadline.Due(now, e.home.retransmit) {
 			o.testDue(now, e, &e.home)
 		}
-		if due(now, e.careOf.retransmit) {
+		if deadline.Due(now, e.careOf.retransmit) {
 			o.testDue(now, e, &e.careOf)
 		}
-		if due(now, e.retransmit) {
+		if deadline.Due(now, e.retransmit) {
 			o.updateDue(now, e)
 		}
-		if due(now, e.endAt) {
+		if deadline.Due(now, e.endAt) {
 			o.endDue(now, e)
 		}
-		if e.route != nil && due(now, e.refresh) {
+		if e.route != nil && deadline.Due(now, e.refresh) {
 			o.refreshDue(now, e)
 		}
-		if e.route != nil && due(now, e.keep) {
+		if e.route != nil && deadline.Due(now, e.keep) {
 			o.keepDue(now, e)
 		}
 	}
@@ -193,7 +194,7 @@ func (o *Optimiser) trafficSeen(now time.Time, t role.TrafficSeen) {
 
 // candidate reports whether routes to a node may be optimised at all.
 func (o *Optimiser) candidate(peer netip.Addr) bool {
-	return routable(peer) && peer != o.config.Home && peer != o.at.CareOf && peer != o.at.HomeAgent &&
+	return mip6.Routable(peer) && peer != o.config.Home && peer != o.at.CareOf && peer != o.at.HomeAgent &&
 		o.config.Policy.Permits(peer)
 }
 

@@ -64,10 +64,16 @@ func (t *test) sentWith(cookie mip6.Cookie) time.Time {
 	}
 }
 
-// answered takes the token that the answer to a question sent at since brought.
-func (t *test) answered(since time.Time, token mip6.KeygenToken, index uint16, address netip.Addr) {
+// answered takes the token that an answer brought, and reports whether one with
+// its cookie is waited for.
+func (t *test) answered(cookie mip6.Cookie, token mip6.KeygenToken, index uint16, address netip.Addr) bool {
+	since := t.sentWith(cookie)
+	if since.IsZero() {
+		return false
+	}
 	t.proof = proof{token: token, index: index, address: address, since: since}
 	t.stop()
+	return true
 }
 
 // advance does what an entry needs next: the missing tests, in parallel, and
@@ -201,16 +207,10 @@ func (o *Optimiser) homeTest(now time.Time, e role.MessageReceived, m mip6.HomeT
 		return
 	}
 	peer := o.peers[p.Source]
-	if peer == nil {
+	if peer == nil || !peer.home.answered(m.Cookie, m.Token, m.NonceIndex, netip.Addr{}) {
 		o.drop(role.DropUnsolicited, p)
 		return
 	}
-	since := peer.home.sentWith(m.Cookie)
-	if since.IsZero() {
-		o.drop(role.DropUnsolicited, p)
-		return
-	}
-	peer.home.answered(since, m.Token, m.NonceIndex, netip.Addr{})
 	o.answered(now, peer)
 }
 
@@ -223,16 +223,10 @@ func (o *Optimiser) careOfTest(now time.Time, p mip6.Packet, m mip6.CareOfTest) 
 		return
 	}
 	peer := o.peers[p.Source]
-	if peer == nil {
+	if peer == nil || !peer.careOf.answered(m.Cookie, m.Token, m.NonceIndex, p.Destination) {
 		o.drop(role.DropUnsolicited, p)
 		return
 	}
-	since := peer.careOf.sentWith(m.Cookie)
-	if since.IsZero() {
-		o.drop(role.DropUnsolicited, p)
-		return
-	}
-	peer.careOf.answered(since, m.Token, m.NonceIndex, p.Destination)
 	o.answered(now, peer)
 }
 

@@ -137,14 +137,7 @@ func optimisedMTU(t *testing.T, open Open) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newOptimisedWorld(t, open)
-			for _, end := range []struct {
-				s    *nstest.Space
-				name string
-			}{{w.core, "mr1"}, {w.mobile, "wan1"}} {
-				if err := end.s.Handle.LinkSetMTU(end.s.Link(end.name), test.link); err != nil {
-					t.Fatal(err)
-				}
-			}
+			w.firstLinkMTU(test.link)
 			w.bind(0)
 			correspondent, home := w.udp(w.correspondent, correspondentAddress), w.udp(w.mobile, homeAddress)
 			w.direct("one header", func() {

@@ -204,20 +204,8 @@ func sourceCheck(t *testing.T, open Open) {
 		{"mobile: other care-of address of its own", w.mobileEngine, tunnelled(agentAddress, secondCareOf, toNode), 0, node},
 		{"mobile: foreign outer source", w.mobileEngine, tunnelled(foreignAddress, firstCareOf, toNode), overlay.DropOuterSource, node},
 	} {
-		before := test.engine.Drops()
-		send(test.packet)
-		if test.reason == 0 {
-			if !received(test.to, patience) {
-				t.Errorf("%s: did not arrive; drops %v", test.name, test.engine.Drops())
-			}
-			continue
-		}
-		w.eventually(test.name+": drop "+test.reason.String(), func() bool {
-			return test.engine.Drops()[test.reason] == before[test.reason]+1
-		})
-		if received(test.to, 20*time.Millisecond) {
-			t.Errorf("%s: arrived", test.name)
-		}
+		w.judges(test.name, test.engine, test.reason, func() { send(test.packet) },
+			func(limit time.Duration) bool { return received(test.to, limit) })
 	}
 
 	// RFC 3963 §6: only sources from the mobile network enter the tunnel.
@@ -250,14 +238,7 @@ func packetTooBig(t *testing.T, open Open) {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t)
 			w.openBoth(open)
-			for _, end := range []struct {
-				s    *nstest.Space
-				name string
-			}{{w.core, "mr1"}, {w.mobile, "wan1"}} {
-				if err := end.s.Handle.LinkSetMTU(end.s.Link(end.name), test.link); err != nil {
-					t.Fatal(err)
-				}
-			}
+			w.firstLinkMTU(test.link)
 			w.attach(0)
 			correspondent, node := w.udp(w.correspondent, correspondentAddress), w.udp(w.node, nodeAddress)
 			for _, c := range []struct {

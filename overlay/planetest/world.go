@@ -288,3 +288,36 @@ func (w testWriter) Write(b []byte) (int, error) {
 	w.t.Logf("%s", b[:max(len(b)-1, 0)])
 	return len(b), nil
 }
+
+// firstLinkMTU sets the MTU of the link between core and mobile, at both ends.
+func (w *world) firstLinkMTU(mtu int) {
+	w.t.Helper()
+	for _, end := range []struct {
+		s    *nstest.Space
+		name string
+	}{{w.core, "mr1"}, {w.mobile, "wan1"}} {
+		if err := end.s.Handle.LinkSetMTU(end.s.Link(end.name), mtu); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// judges asserts that an engine passes a packet on or, with a reason, drops it
+// for that. send sends it, and arrived waits for it.
+func (w *world) judges(name string, engine overlay.Plane, reason overlay.DropReason, send func(), arrived func(limit time.Duration) bool) {
+	w.t.Helper()
+	before := engine.Drops()
+	send()
+	if reason == 0 {
+		if !arrived(patience) {
+			w.t.Errorf("%s: did not arrive; drops %v", name, engine.Drops())
+		}
+		return
+	}
+	w.eventually(name+": drop "+reason.String(), func() bool {
+		return engine.Drops()[reason] == before[reason]+1
+	})
+	if arrived(20 * time.Millisecond) {
+		w.t.Errorf("%s: arrived", name)
+	}
+}
