@@ -106,8 +106,11 @@ func (c *Conn) answer(r Received, m nd.NeighborSolicitation) {
 	if !ok {
 		return
 	}
-	if c.SendNA(netip.Addr{}, to, a) == nil { // an error is counted there
-		c.counters.answered.Add(1)
+	// Counted before it leaves, so that who has the answer finds it counted; an
+	// error is counted by SendNA.
+	c.counters.answered.Add(1)
+	if c.SendNA(netip.Addr{}, to, a) != nil {
+		c.counters.answered.Add(^uint64(0))
 	}
 }
 
