@@ -94,6 +94,9 @@ type Mobile struct {
 	// Prefixes are the mobile network prefixes it may register, and those it gets
 	// when it names none (implicit mode).
 	Prefixes []netip.Prefix
+	// Delegate: it may have prefixes by delegation (RFC 6276), which come with
+	// role.PrefixesDelegated and count like Prefixes in implicit mode.
+	Delegate bool
 }
 
 // Defaults of a Config.

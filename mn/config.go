@@ -67,6 +67,9 @@ type Config struct {
 	Lifetime time.Duration
 	// Uplinks are interface names in order of preference.
 	Uplinks []string
+	// Addressing says, by name of an uplink, where care-of addresses come from;
+	// AddressingAuto for those that are not named.
+	Addressing map[string]Addressing
 	// WaitForDAD delays a care-of address until duplicate address detection
 	// ends instead of using it optimistically (RFC 4429).
 	WaitForDAD bool
@@ -80,6 +83,24 @@ type Config struct {
 	// from Seed, which is for tests.
 	Random func([]byte)
 }
+
+// Addressing says where the care-of addresses of an uplink come from.
+type Addressing uint8
+
+// Sources of care-of addresses.
+const (
+	// AddressingAuto is autoconfiguration (SLAAC), and DHCPv6 where a router
+	// advertises that addresses are managed (RFC 4861 §4.2): a leased address takes
+	// the place of one that was formed.
+	AddressingAuto Addressing = iota
+	// AddressingSLAAC is autoconfiguration only.
+	AddressingSLAAC
+	// AddressingDHCP is DHCPv6 only, whatever routers advertise.
+	AddressingDHCP
+	// AddressingForeign leaves the interface to somebody else: its addresses are
+	// used as they are, and nothing there is changed.
+	AddressingForeign
+)
 
 // Validate reports everything that is wrong with c.
 func (c Config) Validate() error {

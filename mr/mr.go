@@ -54,6 +54,24 @@ type Config struct {
 	// Prefixes are the mobile network prefixes. In implicit mode the home agent
 	// has to know the same ones: here they decide what may enter the tunnel.
 	Prefixes []netip.Prefix
+	// Delegation asks the home agent for prefixes (RFC 6276), beside Prefixes; nil
+	// does not. It needs implicit mode.
+	Delegation *Delegation
+}
+
+// Delegation is how a mobile router gets prefixes from its home agent.
+type Delegation struct {
+	// DUID and IAID identify the router to the delegating router: stable across
+	// restarts.
+	DUID []byte
+	IAID uint32
+	// Length of the prefix to ask for; 0 leaves it to the delegating router.
+	Length int
+	// Downstreams are the interfaces that get a /64 each, in order.
+	Downstreams []string
+	// Saved is what an earlier life kept by role.Save, under the node's name with
+	// "delegation-" before it. Only New looks at it.
+	Saved []byte
 }
 
 // Validate reports everything that is wrong with c.

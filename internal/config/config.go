@@ -40,6 +40,12 @@ type Config struct {
 	// Policies steer traffic of this host to home addresses: the first that
 	// matches holds.
 	Policies []Policy
+	// Uplinks say more of uplinks than their names; those not there have the zero
+	// UplinkOptions but for Name.
+	Uplinks []UplinkOptions
+	// PrefixRequests number networks behind this node with prefixes from an access
+	// network, without mobility.
+	PrefixRequests []PrefixRequest
 	// Disabled are the names of the sections left out.
 	Disabled []string
 }
@@ -51,6 +57,39 @@ type Globals struct {
 	Control      string // path of the control socket
 	Plane        PlaneChoice
 	TunnelDevice string // name of the data plane's TUN device
+	// StateDirectory keeps what has to survive a restart: identifiers and leases.
+	StateDirectory string
+	// ResolverFile, when not empty, gets the DNS servers and search domains that
+	// DHCPv6 servers told, in the form of resolv.conf.
+	ResolverFile string
+}
+
+// UplinkOptions say how an uplink gets its addresses.
+type UplinkOptions struct {
+	Name       string // of the interface
+	Addressing Addressing
+	// NoRapidCommit keeps to DHCPv6 exchanges of four messages.
+	NoRapidCommit bool
+}
+
+// Addressing says where the care-of addresses of an uplink come from.
+type Addressing uint8
+
+// Sources of care-of addresses; see mn.Addressing.
+const (
+	AddressingAuto Addressing = iota
+	AddressingSLAAC
+	AddressingDHCP
+	AddressingForeign
+)
+
+// PrefixRequest asks an access network for a prefix by DHCPv6 and numbers
+// downstream interfaces with it.
+type PrefixRequest struct {
+	Name        string // of the section
+	Uplink      string // interface
+	Length      int    // to ask for; 0: any
+	Downstreams []string
 }
 
 // LogTarget is where the log goes.
@@ -118,6 +157,11 @@ type MobileNode struct {
 	Prefixes []netip.Prefix
 	// Downstreams are the interfaces on which Prefixes are advertised.
 	Downstreams []string
+	// Delegation: ask the home agent for prefixes (RFC 6276), of DelegationLength
+	// where that is not 0, and number Downstreams with them. Prefixes may then be
+	// empty.
+	Delegation       bool
+	DelegationLength int
 }
 
 // RouteOptimisation says with which correspondents routes are optimised.
@@ -203,6 +247,17 @@ type HomeAgent struct {
 	DAD bool
 	// ReplayWindow is how far a mobile's timestamp may be off (RFC 4285 §6).
 	ReplayWindow time.Duration
+	// Delegation is nil where mobile routers get no prefixes by DHCPv6.
+	Delegation *Delegation
+}
+
+// Delegation is how a home agent gives prefixes to mobile routers (RFC 6276):
+// from Pools, or by a server elsewhere.
+type Delegation struct {
+	Pools            []netip.Prefix // masked, disjoint; empty with Server
+	Length           int            // of delegated prefixes
+	Preferred, Valid time.Duration
+	Server           netip.Addr // relay to it; invalid with Pools
 }
 
 // Mobile is a mobile that a home agent serves.
@@ -219,6 +274,11 @@ type Mobile struct {
 	// Prefixes are the mobile network prefixes it may register: masked, and
 	// disjoint over all mobiles.
 	Prefixes []netip.Prefix
+	// Delegate: it gets prefixes by delegation, where its home agent does that.
+	// DUID, when not empty, is its DHCPv6 identifier, by which it is known at home
+	// before it ever was away.
+	Delegate bool
+	DUID     []byte
 }
 
 // Interface is a link on which router advertisements are sent.

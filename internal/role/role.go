@@ -81,6 +81,9 @@ type NeighborHeard struct {
 type MessageReceived struct {
 	Link   int
 	Packet mip6.Packet
+	// Protected: it came under an IPsec security association whose home address is
+	// the packet's (RFC 4877 §4).
+	Protected bool
 }
 
 // TunnelRefused tells that the other end of a tunnel answered a packet with an
@@ -91,8 +94,9 @@ type TunnelRefused struct{ Home netip.Addr }
 // ICMPReceived delivers an ICMPv6 message of Mobile IPv6 (RFC 6275 §6.5–§6.8)
 // addressed to this node, anycast addresses of JoinAnycast included.
 type ICMPReceived struct {
-	Link   int
-	Packet mip6.ICMPPacket
+	Link      int
+	Packet    mip6.ICMPPacket
+	Protected bool // as in MessageReceived
 }
 
 // PeerRefused tells that Peer answered a Mobility Header message from Local with
