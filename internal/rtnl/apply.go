@@ -158,7 +158,7 @@ func (s *State) reconcile() error {
 		_, ok := s.wantedRoute(r)
 		return s.usable(r.Link) && (ok || s.settled)
 	})
-	err = s.carryOut(diff(wanted, present))
+	err = errors.Join(s.carryOut(diff(wanted, present)), s.forgetReceptions())
 	if !s.settled && !s.steered {
 		return err
 	}
@@ -220,6 +220,9 @@ func (s *State) perform(o operation) error {
 		k := o.address.key()
 		err := s.requests.deleteAddress(o.address)
 		if err != nil && !errorIs(err, unix.EADDRNOTAVAIL, unix.ENODEV, unix.ENXIO) {
+			return err
+		}
+		if err := s.ignore(k); err != nil {
 			return err
 		}
 		delete(s.addresses, k)
@@ -292,6 +295,9 @@ func (s *State) setAddress(a Address) error {
 		return fmt.Errorf("%w: run as root or with CAP_NET_ADMIN", err)
 	case err != nil:
 		return err
+	}
+	if flags == unix.NLM_F_EXCL {
+		s.receive(k)
 	}
 	s.addresses[k] = entryOf(s.now(), a)
 	s.local.assigned(k)

@@ -82,6 +82,7 @@ func (s *State) addressGone(k linkAddress) (reconcile bool) {
 	if !wanted {
 		delete(s.addresses, k)
 		s.local.withdrawn(k)
+		_ = s.ignore(k) // or a reconciliation does it
 		return false
 	}
 	return s.usable(k.link)

@@ -115,8 +115,7 @@ func NewState(o StateOptions) (*State, error) {
 }
 
 // AssignAddress puts an address on an interface, or changes its lifetimes. It
-// can be used as a source as soon as this returns; the kernel receives for it
-// a moment later, when its address work queue has had its turn. A
+// can be used as source and destination as soon as this returns. A
 // Valid of zero takes it away. Without the interface the error is ErrDeferred.
 func (s *State) AssignAddress(a role.AssignAddress) error {
 	addr := a.Prefix.Addr()

@@ -135,8 +135,11 @@ func (r *reporter) unknownHome(source, destination, home address, now time.Durat
 }
 
 // signalling reports whether a packet is no conversation to optimise: a Mobility
-// Header message, perhaps with extension headers before that, or an ICMPv6
-// error, which goes wherever the packet it is about came from.
+// Header message, perhaps with extension headers before that, an ICMPv6 error,
+// which goes wherever the packet it is about came from, or one that has home
+// addresses in its headers already. Such a packet comes into the device when its
+// sender leaves home in the moment in which it is sent; its destination is a
+// care-of address, which is nobody's correspondent.
 func signalling(packet []byte) bool {
 	switch packet[offsetNextHeader] {
 	case protocolTCP, protocolUDP:
@@ -145,7 +148,7 @@ func signalling(packet []byte) bool {
 		return len(packet) > headerLength && packet[headerLength] < icmpFirstInfo
 	}
 	x, _ := endsOf(packet)
-	return x.signalling(packet)
+	return x.any() || x.signalling(packet)
 }
 
 // sightings is a table of pairs of addresses that does not grow: a new pair

@@ -2,6 +2,7 @@ package tun
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -54,6 +55,11 @@ func TestTrafficSeen(t *testing.T) {
 	in(ipv6(correspondent, home, 60, append(extension(135, 0, 0, 0, 0, 0, 0), text(8)...)), time.Hour)
 	out(udp(home, netip.MustParseAddr("ff0e::1"), nil), time.Hour)
 	expect("mobile network, signalling, multicast")
+	// On its way past the tunnel when its sender left home: the destination is a
+	// care-of address.
+	rest := udp(home, farHome, nil)[headerLength:]
+	out(ipv6(home, farCareOf, protocolRouting, slices.Concat(routeHeader(protocolUDP, farHome), rest)), time.Hour)
+	expect("a routing header of its own")
 
 	b.optimise(mobileRoute(correspondent), time.Hour)
 	b.optimise(correspondentRoute(correspondent), time.Hour)
