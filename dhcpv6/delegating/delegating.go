@@ -1,40 +1,21 @@
 // Package delegating gives prefixes to mobile routers (RFC 6276): the delegating
 // router of DHCPv6 prefix delegation (RFC 8415 §6.3), or a relay to a server
 // elsewhere. A pure state machine that a home agent's node hosts beside package ha.
+//
+// A message passes three gates. Whose is it? A mobile router that is away sends
+// from its home address, which the home agent's tunnel vouches for; one that is at
+// home is known by its DUID, or by its interface identifier. Whoever is no
+// configured mobile is not answered. Is it well-formed, and for this server? Then
+// it is served from the pools, or passed to the external server, whose Replies are
+// read as they pass.
+//
+// Both fill the same table of leases, in which no two prefixes overlap, and each
+// change of it is told to the home agent before the answer leaves: the tunnel is
+// there when the mobile router begins to use its prefix. A lease from the pools
+// that ends is kept for its mobile until somebody else needs it. So is what was
+// offered only: an offer costs no more memory than the lease it becomes, and the
+// number of leases of one mobile is bounded.
+//
+// What is saved are remaining lifetimes, since a router's clock may stand in 1970
+// after a restart. They count again from the first event.
 package delegating
-
-import (
-	"net/netip"
-	"time"
-)
-
-// Config is what an administrator decides for one home agent.
-type Config struct {
-	// Name is the home agent's, for the log.
-	Name string
-	// Address is the home agent's own: mobile routers that are away send to it.
-	Address netip.Addr
-	// DUID identifies the server (RFC 8415 §11): stable across restarts.
-	DUID []byte
-	// Pools are what delegated prefixes of Length are taken from; Preferred and
-	// Valid their lifetimes.
-	Pools            []netip.Prefix
-	Length           int
-	Preferred, Valid time.Duration
-	// Server, when valid, gets everything relayed, and there are no Pools.
-	Server netip.Addr
-	// Mobiles are whom it serves. Nobody else is answered.
-	Mobiles []Mobile
-	// Random fills a slice with octets that nobody can guess.
-	Random func([]byte)
-}
-
-// Mobile is a mobile router that may have prefixes.
-type Mobile struct {
-	Name        string
-	HomeAddress netip.Addr
-	// DUID, when not empty, tells which client it is at home, where messages do not
-	// come from the home address. Otherwise that is learned while it is away, or
-	// told by the interface identifier of its link-local address.
-	DUID []byte
-}

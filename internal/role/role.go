@@ -266,8 +266,8 @@ type UnassignAddress struct {
 	Prefix netip.Prefix
 }
 
-// AddRoute installs a route; RemoveRoute removes it. Via is a link-local
-// address or invalid for an on-link route.
+// AddRoute installs a route; RemoveRoute removes it. Via is an address on the link,
+// link-local or not, or invalid for an on-link route.
 type AddRoute struct{ Route Route }
 
 // RemoveRoute removes a route that AddRoute installed.
