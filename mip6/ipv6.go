@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"slices"
 )
 
 const (
-	ipv6HeaderLen   = 40
-	defaultHopLimit = 64
+	ipv6HeaderLen    = 40
+	offsetNextHeader = 6
+	defaultHopLimit  = 64
 
 	protocolHopByHop = 0
 	protocolFragment = 44
@@ -25,16 +27,18 @@ type chain struct {
 	home                netip.Addr // Home Address option, if valid
 	route               netip.Addr // type 2 routing header, if valid
 	hopLimit            uint8
+	protocol            uint8 // of the payload
 	payload             []byte
 	offset              int // of payload in the packet
+	named               int // offset of the next header field that names the payload
 }
 
-// parseChain walks the headers of an IPv6 packet up to the payload of the
+// parseChain walks the headers of an IPv6 packet up to the first payload of a
 // protocol wanted. Extension headers are taken in any order (RFC 8200 §4.1),
 // a hop-by-hop options header only as the first. A packet that turns out to
 // carry something else gives ErrNotMobility, whatever its extension headers:
 // they are then not ours to judge.
-func parseChain(b []byte, want uint8) (chain, error) {
+func parseChain(b []byte, want ...uint8) (chain, error) {
 	if len(b) < 1 {
 		return chain{}, truncated(0, "IPv6 header", 0, ipv6HeaderLen)
 	}
@@ -54,15 +58,16 @@ func parseChain(b []byte, want uint8) (chain, error) {
 	} else {
 		w.fail(truncated(4, "IPv6 packet", len(b), end))
 	}
-	next, at := b[6], ipv6HeaderLen
+	next, named, at := b[offsetNextHeader], offsetNextHeader, ipv6HeaderLen
 	for {
-		switch next {
-		case want:
+		if slices.Contains(want, next) {
 			if w.bad != nil {
 				return chain{}, w.bad
 			}
-			w.payload, w.offset = b[at:], at
+			w.protocol, w.named, w.payload, w.offset = next, named, b[at:], at
 			return w.chain, nil
+		}
+		switch next {
 		case protocolHopByHop, ProtocolDestination, ProtocolRouting, protocolFragment:
 		default:
 			return chain{}, ErrNotMobility
@@ -91,13 +96,13 @@ func parseChain(b []byte, want uint8) (chain, error) {
 		case protocolFragment:
 			// A fragment header that says it is all (RFC 6946) changes nothing.
 			if binary.BigEndian.Uint16(header[2:])&0xfff9 != 0 {
-				if header[0] != want {
+				if !slices.Contains(want, header[0]) {
 					return chain{}, ErrNotMobility
 				}
 				return chain{}, &ParseError{Offset: at, Reason: ReasonFragment, what: "packet is a fragment"}
 			}
 		}
-		next, at = header[0], at+n
+		next, named, at = header[0], at, at+n
 	}
 }
 

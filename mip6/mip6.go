@@ -19,6 +19,8 @@ import (
 // Protocol numbers and option types of RFC 6275 and its companions.
 const (
 	ProtocolMobility      = 135 // IPv6 next header: Mobility Header, RFC 6275 §6.1
+	ProtocolESP           = 50  // RFC 4303
+	ProtocolIPv6          = 41  // an IPv6 packet in a tunnel, RFC 2473
 	ProtocolNone          = 59  // payload proto of every Mobility Header, RFC 6275 §6.1.1
 	ProtocolRouting       = 43
 	ProtocolDestination   = 60
