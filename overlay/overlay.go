@@ -71,6 +71,11 @@ type Tunnel struct {
 	// the tunnel from and to the home address itself: candidates for route
 	// optimisation.
 	Watch bool
+	// Protected says that home test init messages from the home address and home
+	// test messages to it go through the tunnel in IPsec ESP only (RFC 6275 §10.4.6).
+	// They are not encapsulated, but handed over to whoever does that, and dropped
+	// when they come out of the tunnel without it.
+	Protected bool
 }
 
 // Pair names an optimised route: a home address and the node it talks to. Side

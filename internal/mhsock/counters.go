@@ -15,6 +15,8 @@ type Counters struct {
 	Limited       uint64 // refusals not reported because there were too many
 	Martian       uint64 // source or destination that no packet may have
 	NotLocal      uint64 // addressed to another node
+	Protected     uint64 // came in ESP and were delivered
+	Denied        uint64 // dropped by IPsec: see IPsec.Dropped
 	Overflowed    uint64 // dropped by the kernel because the socket's buffer was full
 	ReceiveErrors uint64 // errors of the socket that were survived
 	Restored      uint64 // times somebody deleted our nftables table and it was put back
@@ -24,6 +26,7 @@ type Counters struct {
 
 type counters struct {
 	received, delivered, malformed, limited, martian, notLocal, receiveErrors atomic.Uint64
+	protected, denied                                                         atomic.Uint64
 	sent                                                                      atomic.Uint64
 	sendErrors                                                                [numSendReasons]atomic.Uint64
 
@@ -37,6 +40,7 @@ func (c *Conn) Counters() Counters {
 	s := Counters{
 		Received: k.received.Load(), Delivered: k.delivered.Load(), Malformed: k.malformed.Load(),
 		Limited: k.limited.Load(), Martian: k.martian.Load(), NotLocal: k.notLocal.Load(), ReceiveErrors: k.receiveErrors.Load(),
+		Protected: k.protected.Load(), Denied: k.denied.Load(),
 		Sent: k.sent.Load(), SendErrors: make(map[SendReason]uint64),
 	}
 	for r := range k.sendErrors {

@@ -40,10 +40,11 @@ func hostPacketsOnly() []bpf.Instruction {
 // signallingOnly accepts IPv6 packets whose Mobility Header comes first, or
 // behind destination options headers or type 2 routing headers, two of them at
 // most in any order. icmp: likewise the ICMPv6 messages of Mobile IPv6, and the
-// Parameter Problems that refuse a Mobility Header. Everything else with a Home
+// Parameter Problems that refuse a Mobility Header. esp: likewise ESP with an SPI
+// in the range. Everything else with a Home
 // Address option or a type 2 routing header is data, and must not be able to
 // crowd out signalling. A load beyond the end of a packet rejects it.
-func signallingOnly(icmp bool) []bpf.Instruction {
+func signallingOnly(icmp bool, esp spiRange) []bpf.Instruction {
 	program := []bpf.Instruction{
 		bpf.LoadConstant{Dst: bpf.RegX, Val: ipv6HeaderLen},
 		bpf.LoadAbsolute{Off: offsetNextHeader, Size: 1},
@@ -54,6 +55,9 @@ func signallingOnly(icmp bool) []bpf.Instruction {
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: mip6.ProtocolMobility, SkipTrue: 1},
 		bpf.RetConstant{Val: 1 << 18},
 	)
+	if esp.any {
+		program = append(program, espStep(esp)...)
+	}
 	if icmp {
 		program = append(program, icmpStep()...)
 	}
@@ -78,6 +82,26 @@ func extensionHeaderStep() []bpf.Instruction {
 		10: bpf.ALUOpX{Op: bpf.ALUOpAdd},
 		11: bpf.TAX{},
 		12: bpf.LoadScratch{Dst: bpf.RegA, N: 0},
+	}
+}
+
+// spiRange are the SPIs of ESP that may be ours. The kernel's own IPsec may be
+// busy with others, which must not crowd out signalling.
+type spiRange struct {
+	least, most uint32
+	any         bool // there are some
+}
+
+// espStep is part of a program: what stands at offset X has the protocol in A, and
+// goes on with both if that is not ESP.
+func espStep(r spiRange) []bpf.Instruction {
+	return []bpf.Instruction{
+		0: bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: mip6.ProtocolESP, SkipTrue: 5}, // the end
+		1: bpf.LoadIndirect{Off: 0, Size: 4},
+		2: bpf.JumpIf{Cond: bpf.JumpLessThan, Val: r.least, SkipTrue: 2}, // 5
+		3: bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: r.most, SkipTrue: 1},
+		4: bpf.RetConstant{Val: 1 << 18},
+		5: bpf.RetConstant{Val: 0},
 	}
 }
 

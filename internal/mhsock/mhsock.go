@@ -11,6 +11,7 @@
 //	receive  AF_PACKET socket, filtered in the kernel to Mobility Headers and
 //	         the ICMPv6 messages of Mobile IPv6
 //	silence  the stack drops what the packet socket has seen (see silence.go)
+//	IPsec    ESP is taken off and put on by package esp, where there are policies
 //	send     IPPROTO_RAW socket: header included, routed by the kernel
 //
 // A packet socket is ahead of the kernel's own checks and of the firewall's
@@ -35,6 +36,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/limit"
+	"roam6/mip6"
 )
 
 // DefaultTableName is the nftables table used when Options names none.
@@ -75,6 +77,9 @@ type Options struct {
 	// came (RFC 6275 §11.3.5). Anybody can forge that. It is called like Deliver,
 	// ten times a second at most.
 	Refused func(local, peer netip.Addr)
+	// IPsec, when not nil, makes it possible to protect signalling by ESP: see
+	// SetPolicies.
+	IPsec *IPsec
 	// Mark, when not zero, is the SO_MARK of what is sent.
 	Mark uint32
 }
@@ -90,6 +95,7 @@ type Conn struct {
 	onRefused func(local, peer netip.Addr)
 	refusals  limit.Limiter
 	anycasts  anycasts
+	ipsec     ipsec
 
 	packet    *os.File // AF_PACKET
 	packetRaw syscall.RawConn
@@ -112,6 +118,9 @@ func Open(o Options) (_ *Conn, err error) {
 	if o.Local == nil || o.Deliver == nil {
 		return nil, errors.New("signalling socket: options lack Local or Deliver")
 	}
+	if !o.IPsec.complete() {
+		return nil, errors.New("signalling socket: options of IPsec lack a callback")
+	}
 	if o.TableName == "" {
 		o.TableName = DefaultTableName
 	}
@@ -121,6 +130,7 @@ func Open(o Options) (_ *Conn, err error) {
 	c := &Conn{
 		log: o.Log, local: o.Local, deliver: o.Deliver, icmp: o.ICMP, onRefused: o.Refused, done: make(chan struct{}),
 	}
+	c.ipsec.IPsec = o.IPsec
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -129,8 +139,13 @@ func Open(o Options) (_ *Conn, err error) {
 			c.closeSockets()
 		}
 	}()
-	if c.unheard, err = openUnheard(); err != nil {
+	if c.unheard, err = openUnheard(mip6.ProtocolMobility); err != nil {
 		return nil, needsCapability("raw socket for protocol 135", err)
+	}
+	if o.IPsec != nil {
+		if c.ipsec.unheard, err = openUnheard(mip6.ProtocolESP); err != nil {
+			return nil, needsCapability("raw socket for protocol 50", err)
+		}
 	}
 	if c.raw, err = openSender(o.Mark); err != nil {
 		return nil, needsCapability("raw IPv6 socket for sending", err)
@@ -194,7 +209,7 @@ func (c *Conn) closeSockets() error {
 			err = errors.Join(err, f.Close())
 		}
 	}
-	return err
+	return errors.Join(err, c.ipsec.close())
 }
 
 // withoutNftables tells the operator the consequence, and the remedy.

@@ -34,7 +34,7 @@ func openPacket(buffer int, icmp bool) (_ *os.File, err error) {
 			unix.Close(fd)
 		}
 	}()
-	if err := sock.AttachFilter(fd, append(hostPacketsOnly(), signallingOnly(icmp)...)); err != nil {
+	if err := sock.AttachFilter(fd, append(hostPacketsOnly(), signallingOnly(icmp, spiRange{})...)); err != nil {
 		return nil, os.NewSyscallError("SO_ATTACH_FILTER", err)
 	}
 	// Saves the kernel the filter run for what we send; older kernels (< 4.20)
@@ -101,7 +101,9 @@ func (c *Conn) receiveRunLoop() {
 		packet, verdict := check(buffer[:n], c.local, c.anycasts.contains)
 		switch verdict {
 		case deliverable:
-			c.dispatch(packet, link.Ifindex)
+			if packet = c.unprotect(packet, link.Ifindex); packet != nil {
+				c.dispatch(packet, link.Ifindex)
+			}
 		case malformed:
 			c.counters.malformed.Add(1)
 		case martian:

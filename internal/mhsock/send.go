@@ -22,7 +22,7 @@ const (
 	SendNoSource                      // the source address is not assigned to this node
 	SendCongested                     // no buffer: the queue is full
 	SendTooBig                        // larger than the path's MTU
-	SendProhibited                    // by a firewall rule or a prohibiting route
+	SendProhibited                    // by a firewall rule, a prohibiting route or a policy of IPsec
 	numSendReasons
 )
 
@@ -125,7 +125,8 @@ var errNotIPv6 = errors.New("not an IPv6 packet")
 // when that is invalid, as the flow's source, which must be assigned to this
 // node (any interface will do, and an address assigned without duplicate
 // address detection serves at once); link, when not zero, is the interface to
-// send on: a route over another one is not taken. An error is a *SendError.
+// send on: a route over another one is not taken. What a policy wants in ESP
+// (SetPolicies) leaves in ESP or not at all. An error is a *SendError.
 func (c *Conn) Send(packet []byte, link int, source netip.Addr) error {
 	if len(packet) < ipv6HeaderLen || packet[0]>>4 != 6 {
 		c.counters.sendErrors[SendMalformed].Add(1)
@@ -135,12 +136,16 @@ func (c *Conn) Send(packet []byte, link int, source netip.Addr) error {
 	if !source.IsValid() {
 		source = netip.AddrFrom16([16]byte(packet[offsetSource:offsetDestination]))
 	}
+	packet, err := c.ipsec.protect(packet)
+	if err != nil {
+		c.counters.sendErrors[SendProhibited].Add(1)
+		return &SendError{Reason: SendProhibited, Source: source, Destination: destination, Link: link, Err: err}
+	}
 	to := &unix.SockaddrInet6{Addr: destination.As16()}
 	if destination.IsLinkLocalUnicast() {
 		to.ZoneId = uint32(link)
 	}
-	err := c.raw.send(packet, link, source, to)
-	if err == nil {
+	if err = c.raw.send(packet, link, source, to); err == nil {
 		c.counters.sent.Add(1)
 		return nil
 	}

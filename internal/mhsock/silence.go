@@ -27,6 +27,10 @@ import (
 //	                            by nftables in the input hook, which concerns
 //	                            packets to local addresses only, after the
 //	                            packet sockets have their copies.
+//	ESP first                   "unrecognized next header" likewise, of a kernel
+//	                            without IPsec; one with it drops an SPI that it
+//	                            does not know in silence. With Options.IPsec
+//	                            there is a raw socket for protocol 50, too.
 //	ICMPv6 144 to 147           nothing: informational types that the kernel does
 //	                            not know are ignored.
 //
@@ -39,8 +43,9 @@ import (
 // whose option or header ESP or AH follows, and packets that it has just
 // decrypted.
 
-func openUnheard() (*os.File, error) {
-	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, mip6.ProtocolMobility)
+// openUnheard opens a raw socket that hears nothing of its protocol.
+func openUnheard(protocol int) (*os.File, error) {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protocol)
 	if err != nil {
 		return nil, err
 	}

@@ -63,6 +63,7 @@ func (e *Engine) set(s *overlay.Tunnel, plan *plan) error {
 		e.tunnels[s.Key] = t
 	}
 	t.watch.Store(s.Watch)
+	t.protected.Store(s.Protected)
 	t.silence.heard() // another path may have more to say
 	t.paths.Store(t.paths.Load().swap(paths, e.now(), e.config.Grace))
 	trie := e.table.side(s.Side)

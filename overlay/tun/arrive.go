@@ -20,7 +20,7 @@ type arrivals struct {
 // returned, which is counted.
 func (a *arrivals) take(packet []byte, now time.Duration) (removed int, ours bool, reason overlay.DropReason) {
 	x, malformed := endsOf(packet)
-	if malformed == 0 && (!x.any() || x.signalling(packet)) {
+	if malformed == 0 && (!x.any() || x.signalling(packet) || a.protectedSignalling(packet, &x)) {
 		return 0, false, 0
 	}
 	j := a.judge(packet, &x, malformed, now)

@@ -62,6 +62,15 @@ type Config struct {
 	// Without it no packet is taken for one to this node that no binding or tunnel
 	// is about.
 	Local func(netip.Addr) bool
+	// Signalling reports whether IPsec ESP with an SPI is signalling, which somebody
+	// else takes from the wire: it is then not given to the kernel, whatever home
+	// addresses are in front of it. Several goroutines call it. nil: there is none.
+	Signalling func(spi uint32) bool
+	// HomeTest takes a packet that is to go through a tunnel that is Protected, and
+	// the path to take. The packet is the callee's until it returns. It is called
+	// from the goroutine that sends and must not call the engine. nil: such packets
+	// are dropped.
+	HomeTest func(home overlay.Key, path overlay.Path, packet []byte)
 
 	// What the engine reports. The functions are called from its goroutines, must
 	// be quick and must not call the engine; nil: not reported. Anybody can forge

@@ -27,6 +27,10 @@ func (d *decapsulator) packet(buffer []byte, o outer, now time.Duration) overlay
 		d.drops.count(reason)
 		return reason
 	}
+	if t.guards(packet, inbound) {
+		d.drops.count(overlay.DropUnprotected)
+		return overlay.DropUnprotected
+	}
 	if !decapsulateECN(packet, o.class) {
 		d.drops.count(overlay.DropCongestion)
 		return overlay.DropCongestion

@@ -21,6 +21,8 @@ type encapsulator struct {
 	// wayOut is the interface that packets leave by which the device is to let
 	// pass; ok is false if there is none but the device.
 	wayOut func(from, to address) (link int, ok bool)
+	// homeTest is Config.HomeTest.
+	homeTest func(home overlay.Key, path overlay.Path, packet []byte)
 
 	inner    [maximumInnerHeaders]byte // of one packet of an aggregate
 	inserted [maximumInnerHeaders + routeHeaderLength + homeHeaderLength]byte
@@ -38,6 +40,10 @@ func (e *encapsulator) packet(b []byte, h virtioHeader, now time.Duration) (repl
 	c, reason := e.choose(packet, now)
 	if reason != 0 {
 		e.drops.count(reason)
+		return nil
+	}
+	if c.tunnel != nil && c.tunnel.guards(packet, outbound) {
+		e.handOver(&c, packet)
 		return nil
 	}
 	o := outgoing{course: &c, word: firstWord(packet), overhead: c.inserted()}

@@ -25,6 +25,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -60,6 +61,8 @@ type Engine struct {
 	departed []departure // in the order of time
 	nudging  nudging
 	closed   bool
+
+	reminding atomic.Bool // a nudge is about to be due
 }
 
 var _ overlay.Plane = (*Engine)(nil)
@@ -76,7 +79,7 @@ func Open(c Config) (_ *Engine, err error) {
 		config: c, start: time.Now(), errors: newBucket(200, 100), reports: newReporter(c), icmp: -1, stop: -1,
 		tunnels: make(map[overlay.Key]*tunnel), routes: make(map[overlay.Pair]*optimised), leads: make(map[led]*lead),
 	}
-	e.table.local = c.Local
+	e.table.local, e.table.espOurs = c.Local, c.Signalling
 	defer func() {
 		if err != nil {
 			e.release()
@@ -208,7 +211,7 @@ func (e *Engine) Tunnels() []overlay.Status {
 	now := e.now()
 	for _, t := range e.tunnels {
 		s := overlay.Status{
-			Tunnel: overlay.Tunnel{Key: t.key, Inner: slices.Clone(t.inner), Watch: t.watch.Load()},
+			Tunnel: overlay.Tunnel{Key: t.key, Inner: slices.Clone(t.inner), Watch: t.watch.Load(), Protected: t.protected.Load()},
 			Since:  t.since,
 			Counters: overlay.Counters{
 				EncapPackets: t.encapsulated.packets.Load(), EncapBytes: t.encapsulated.bytes.Load(),

@@ -187,6 +187,9 @@ func (t *table) received(e *tunnelError, now time.Duration) (u *tunnel, p *path,
 	e.inner = inner
 	switch e.kind {
 	case icmpPacketTooBig:
+		if e.parameter < minimumMTU {
+			return nil, nil, r, false // forged: no link may say so (RFC 8201 §4)
+		}
 		p.tooBig(int(min(e.parameter, 1<<16)), now)
 		overhead := headerLength + routing
 		if nestingOf(e.inner).tunnelled {

@@ -85,7 +85,8 @@ func TestTunnelErrors(t *testing.T) {
 	}{
 		{"too big", icmpPacketTooBig, 0, 1400, outside, &relay{icmpPacketTooBig, 0, 1360}, 1400},
 		{"too big, for a packet of the minimum", icmpPacketTooBig, 0, 1400, ipv6(careOf, agent, protocolIPv6, small), nil, 1400},
-		{"too big, below the minimum", icmpPacketTooBig, 0, 100, outside, &relay{icmpPacketTooBig, 0, 1280}, 1280},
+		{"too big, the minimum", icmpPacketTooBig, 0, 1280, outside, &relay{icmpPacketTooBig, 0, 1280}, 1280},
+		{"too big, below the minimum: forged (RFC 8201 §4)", icmpPacketTooBig, 0, 1279, outside, nil, 1500},
 		{"too big, larger than the packet", icmpPacketTooBig, 0, 9000, outside, nil, 1500},
 		{"too big, of a first fragment", icmpPacketTooBig, 0, 1400, fragment(0), &relay{icmpPacketTooBig, 0, 1360}, 1400},
 		{"too big, of a later fragment", icmpPacketTooBig, 0, 1400, fragment(1), nil, 1500},

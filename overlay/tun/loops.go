@@ -51,7 +51,7 @@ func (e *Engine) sendRunLoop() {
 	errors := &errorSender{limit: e.errors}
 	encapsulator := encapsulator{
 		table: &e.table, out: out, errors: errors, watch: e.watcher(), identification: uint32(time.Now().UnixNano()),
-		pathMTU: e.config.PathMTU, wayOut: e.wayOut,
+		pathMTU: e.config.PathMTU, wayOut: e.wayOut, homeTest: e.config.HomeTest,
 	}
 	arena := make([]byte, sendArena)
 	for e.wait(e.device.fd) {
@@ -75,7 +75,7 @@ func (e *Engine) sendRunLoop() {
 			var h virtioHeader
 			h.parse(arena[used:])
 			if reply := encapsulator.packet(arena[used+virtioLength:used+n], h, now); reply != nil {
-				e.inject(reply)
+				e.informed(reply)
 			}
 			used += (n + 7) &^ 7
 		}
@@ -275,7 +275,7 @@ func (e *Engine) tunnelFailed(relays *errorSender, report *tunnelError) {
 	e.config.Log.Debug("error from within a tunnel", "engine", e.Name(), "remote", p.Remote,
 		"type", report.kind, "code", report.code, "path_mtu", p.mtu(now))
 	if reply := relays.reply(report.inner, t.errorSource(p), r.kind, r.code, r.parameter, now); reply != nil {
-		e.inject(reply)
+		e.informed(reply)
 	}
 }
 
@@ -298,6 +298,6 @@ func (e *Engine) routeFailed(relays *errorSender, report *routeError, router add
 		router = source(packet) // a router without an address that says more
 	}
 	if reply := relays.reply(packet, router, r.kind, r.code, r.parameter, now); reply != nil {
-		e.inject(reply)
+		e.informed(reply)
 	}
 }

@@ -20,12 +20,16 @@ const (
 	// namespace at each.
 	nudgeInterval = 5 * time.Millisecond
 	nudgeShare    = 20
+	// remindAfter is how long several messages about a path MTU gather: strangers can
+	// forge what causes them.
+	remindAfter = 20 * time.Millisecond
 )
 
 // nudging is when sockets were made to look again, and when they will be.
 type nudging struct {
 	next  time.Duration // not before
 	timer *time.Timer   // of the one that is due; nil: none
+	owed  bool          // that one is due for a path MTU
 }
 
 // nudge makes the kernel's sockets look their routes up again, in a moment if they
@@ -45,12 +49,54 @@ func (e *Engine) nudgeLate() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.nudging.timer = nil
-	if e.steered && !e.closed { // otherwise the rule of all has gone, which did it
+	if (e.steered || e.nudging.owed) && !e.closed { // otherwise the rule of all has gone, which did it
 		e.nudgeNow()
 	}
 }
 
+// remind makes the kernel's sockets look again, in a moment, since one of them was
+// told of a path MTU. A socket that was connected without an address of its own
+// keeps the default route of the main table; the kernel notes the path MTU where
+// the home address leads, in the table of the tunnel, and the socket would send too
+// large packets for ever (RFC 8201 §4). Any goroutine may call it.
+func (e *Engine) remind() {
+	if e.reminding.Swap(true) {
+		return
+	}
+	time.AfterFunc(remindAfter, func() {
+		e.reminding.Store(false)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if !e.closed {
+			e.nudging.owed = true
+			e.nudge()
+		}
+	})
+}
+
+// informed injects an ICMPv6 error about a packet of ours, and has its sender take
+// it in.
+func (e *Engine) informed(reply []byte) {
+	e.inject(reply)
+	if e.table.tellsOwn(reply) {
+		e.remind()
+	}
+}
+
+// tellsOwn reports whether an error for the device is a Packet Too Big for a home
+// address of this node.
+func (t *table) tellsOwn(reply []byte) bool {
+	packet := reply[virtioLength:]
+	if packet[headerLength] != icmpPacketTooBig {
+		return false
+	}
+	d := destination(packet)
+	u := t.mobile.lookup(d)
+	return u != nil && u.home == d
+}
+
 func (e *Engine) nudgeNow() {
+	e.nudging.owed = false
 	start := e.now()
 	e.netlink.commit(e.kernel.nudge(), func(_ int, err error) {
 		e.config.Log.Warn("connections that exist may go on through home agents", "engine", e.Name(), "reason", err)

@@ -2,11 +2,14 @@ package tun
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
 
+	netlinklib "github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/rtnl/nstest"
@@ -130,6 +133,59 @@ func BenchmarkNudge(b *testing.B) {
 			e.mu.Lock()
 			e.nudgeNow()
 			e.mu.Unlock()
+		}
+		return nil
+	})
+}
+
+// RFC 8201 §4: a local socket that was connected without an address of its own
+// takes a Packet Too Big from the tunnel to heart. Its route is the default route of
+// the main table; what the kernel learns it notes where the home address leads.
+func TestSocketsLearnPathMTU(t *testing.T) {
+	s, other := nstest.New(t), nstest.New(t)
+	nstest.Veth(s, "up", other, "down")
+	s.Address("up", careOf.String()+"/64")
+	var e *Engine
+	s.Do(func() (err error) {
+		e, err = Open(Config{})
+		return err
+	})
+	t.Cleanup(func() { e.Close() })
+	s.Address(DefaultDevice, home.String()+"/128")
+	if err := s.Handle.RouteAdd(&netlinklib.Route{LinkIndex: e.Link(), Dst: &net.IPNet{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)}, Src: home.AsSlice()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Apply([]overlay.Change{{Set: &overlay.Tunnel{
+		Key: overlay.Key{Home: home, Side: overlay.MobileSide}, Inner: []netip.Prefix{netip.PrefixFrom(home, 128)},
+		Paths: []overlay.Path{{Local: careOf, Remote: agent, Link: s.Index("up")}},
+	}}}); err != nil {
+		t.Fatal(err)
+	}
+	const pathMTU = 1400
+	e.table.mobile.lookup(addressOf(home)).paths.Load().preferred().tooBig(pathMTU, e.now())
+	s.Do(func() error {
+		for number := range 2 { // the kernel knows it already when the second one is connected
+			fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			defer unix.Close(fd)
+			if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_DO); err != nil {
+				return err
+			}
+			if err := unix.Connect(fd, &unix.SockaddrInet6{Addr: correspondent.As16(), Port: 9}); err != nil {
+				return err
+			}
+			mtu := 0
+			for end := time.Now().Add(10 * time.Second); mtu != pathMTU-headerLength; time.Sleep(time.Millisecond) {
+				if mtu, err = unix.GetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU); err != nil {
+					return err
+				}
+				if time.Now().After(end) {
+					return fmt.Errorf("socket %d still sends packets of %d octets, and not %d", number, mtu, pathMTU-headerLength)
+				}
+				_, _ = unix.Write(fd, make([]byte, mtu-48)) // what is too big is refused, or answered
+			}
 		}
 		return nil
 	})

@@ -46,12 +46,11 @@ func (p *path) mtu(now time.Duration) int {
 	return p.firstHop
 }
 
-// tooBig learns from a Packet Too Big. Less than the IPv6 minimum is not
-// believed, nor is an increase (RFC 8201 §4). It reports whether the path MTU
-// was lowered.
+// tooBig learns from a Packet Too Big. One that reports less than the IPv6 minimum
+// is discarded, and an increase not believed (RFC 8201 §4). It reports whether the
+// path MTU was lowered.
 func (p *path) tooBig(mtu int, now time.Duration) bool {
-	mtu = max(mtu, minimumMTU)
-	if mtu >= p.mtu(now) {
+	if mtu < minimumMTU || mtu >= p.mtu(now) {
 		return false
 	}
 	p.learned.Store(&learnedMTU{mtu, now + learnedMTULifetime})

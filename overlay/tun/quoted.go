@@ -113,6 +113,9 @@ func (t *table) about(e *routeError, now time.Duration) (p *path, r relay, ok bo
 	ours := e.inserted()
 	switch e.kind {
 	case icmpPacketTooBig:
+		if e.parameter < minimumMTU {
+			return nil, r, false // forged: no link may say so (RFC 8201 §4)
+		}
 		p.tooBig(int(min(e.parameter, 1<<16)), now)
 		mtu := max(p.mtu(now)-ours.length, minimumMTU)
 		size := headerLength + int(binary.BigEndian.Uint16(e.packet[offsetPayloadLength:])) - ours.length

@@ -17,8 +17,9 @@ type tunnel struct {
 
 	encapsulated, decapsulated counter
 
-	watch   atomic.Bool // peers are to be reported
-	silence silence
+	watch     atomic.Bool // peers are to be reported
+	protected atomic.Bool // overlay.Tunnel.Protected
+	silence   silence
 
 	// Of the control side alone, under the engine's lock.
 	inner     []netip.Prefix
@@ -66,8 +67,9 @@ type table struct {
 
 	mobileRoutes, correspondentRoutes pairs // optimised routes of each side
 
-	local func(netip.Addr) bool // nil: nothing is known
-	drops dropCounters
+	local   func(netip.Addr) bool // nil: nothing is known
+	espOurs func(spi uint32) bool // Config.Signalling
+	drops   dropCounters
 }
 
 // isLocal reports whether an address is this node's.
