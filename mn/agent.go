@@ -106,6 +106,9 @@ func (n *Node) switchAgent(now time.Time, want netip.Addr) {
 	}
 	old := n.reg
 	n.reg = n.registrationWith(want)
+	if old.rejected && !n.reg.rejected {
+		n.halted = false // every one that was known had refused; this one is new
+	}
 	old.retransmit, old.refresh, old.outstanding = time.Time{}, time.Time{}, nil
 	if old.agent.IsValid() {
 		n.remember(old)

@@ -12,14 +12,15 @@ import (
 // attach moves the node to c: the heart of the handover. Everything that the
 // binding update needs comes before it, everything else behind.
 func (n *Node) attach(now time.Time, c candidate, t role.Trigger) {
-	to := &attachment{link: c.link.Index, name: c.link.Name, router: c.router.Addr, prefix: c.prefix.Info.Prefix.Masked(), home: c.home}
+	to := &attachment{link: c.link.Index, name: c.link.Name, router: c.router.Addr, prefix: c.prefix, home: c.home}
 	if c.home {
 		to.careOf = n.config.HomeAddress
 	} else {
-		co := n.ensureCareOf(now, to.link, to.router, c.prefix)
+		co := n.ensureCareOf(now, c)
 		if co == nil || !co.usable(n.config.WaitForDAD) {
 			return // decide is called again when the probing ends
 		}
+		co.standby = false
 		to.careOf = co.addr
 		n.assign(co)
 	}
@@ -115,11 +116,14 @@ func (n *Node) displaceHome() {
 	n.placed = false
 }
 
-// assignHome assigns the home address. At home its prefix is on-link.
+// assignHome assigns the home address. At home its prefix is on-link. On a foreign
+// uplink the home address is assigned too, since it is ours wherever the node is,
+// and nobody else would; whether the prefix is on-link is left to whoever manages
+// the interface.
 func (n *Node) assignHome(link int) {
 	p := n.homeOn(link)
 	n.act(role.AssignAddress{Link: link, Prefix: p, Preferred: mip6.InfiniteLifetime, Valid: mip6.InfiniteLifetime, Home: true})
-	if link != 0 {
+	if link != 0 && !n.isForeign(link) {
 		n.act(role.AddRoute{Route: onLinkRoute(p.Masked(), link)})
 	}
 }

@@ -2,16 +2,15 @@ package mn
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"roam6/internal/deadline"
 	"roam6/internal/role"
-	"roam6/mip6"
-	"roam6/nd"
 )
 
-// attachment is where the node is attached: a router on a link, the prefix it
-// advertises there, and the care-of address under that prefix.
+// attachment is where the node is attached: a router on a link, and the care-of
+// address. prefix is the one it was formed under, or a given address by itself.
 type attachment struct {
 	link   int
 	name   string
@@ -47,55 +46,6 @@ func (a *attachment) record() role.Attachment {
 	return role.Attachment{Link: a.name, Router: a.router, CareOf: a.careOf, AtHome: a.home}
 }
 
-// candidate is a place to attach to.
-type candidate struct {
-	link   *link
-	router *nd.Router
-	prefix nd.Prefix
-	home   bool
-}
-
-// is reports whether c is where the node is attached already.
-func (c candidate) is(a *attachment) bool {
-	return a != nil && c.link.Index == a.link && c.router.Addr == a.router && c.prefix.Info.Prefix.Masked() == a.prefix && c.home == a.home
-}
-
-// candidate turns a router into a place to attach to: at home if it advertises
-// the home prefix (RFC 6275 §11.5.2), away if it is a default router with a
-// prefix for SLAAC. A care-of address is used only with a router that advertises
-// its prefix (RFC 8028 §3.1), hence the pair. The prefix in use stays as long as
-// it is good.
-func (n *Node) candidate(l *link, r *nd.Router) (candidate, bool) {
-	home := n.config.HomePrefix.Masked()
-	for _, p := range r.Prefixes {
-		if p.Info.Prefix.Masked() == home && p.Info.OnLink && p.Info.ValidLifetime > 0 {
-			return candidate{link: l, router: r, prefix: p, home: true}, true
-		}
-	}
-	if r.RA.RouterLifetime == 0 {
-		return candidate{}, false
-	}
-	var first candidate
-	found := false
-	for _, p := range r.Prefixes {
-		i := p.Info
-		if !i.Autonomous || i.Prefix.Bits() != 64 || i.PreferredLifetime == 0 || !mip6.Routable(i.Prefix.Addr()) {
-			continue
-		}
-		if c := n.careOfs.on(l.Index, i.Prefix.Masked()); c != nil && c.state == careOfDuplicate {
-			continue
-		}
-		c := candidate{link: l, router: r, prefix: p}
-		if c.is(n.current) || c.is(n.pending) {
-			return c, true
-		}
-		if !found {
-			first, found = c, true
-		}
-	}
-	return first, found
-}
-
 // best is the preferred candidate: by the order of the uplinks, then home
 // before away, then the router in use, then by router preference, then the one
 // that appeared last: the others may be memories. While the attachment serves,
@@ -105,6 +55,7 @@ func (n *Node) best(now time.Time) (candidate, bool) {
 	var best candidate
 	found := false
 	n.reconsider = time.Time{}
+	n.identifyLinks(now)
 	for _, l := range n.sortedLinks() {
 		if !l.Up {
 			continue
@@ -160,7 +111,7 @@ func (n *Node) better(now time.Time, c, d candidate) bool {
 	if c.home != d.home {
 		return c.home
 	}
-	if x, y := c.is(n.current) || c.is(n.pending), d.is(n.current) || d.is(n.pending); x != y {
+	if x, y := n.holds(c), n.holds(d); x != y {
 		return x
 	}
 	if x, y := c.router.RA.Preference, d.router.RA.Preference; x != y {
@@ -172,6 +123,12 @@ func (n *Node) better(now time.Time, c, d candidate) bool {
 	return c.router.Addr.Less(d.router.Addr) // any order, but always the same
 }
 
+// holds reports whether c is in use, or at a router that is and that still offers
+// what is in use.
+func (n *Node) holds(c candidate) bool {
+	return slices.ContainsFunc(n.attachments(), func(a *attachment) bool { return c.is(a) || c.at(a) && n.stands(a) })
+}
+
 func (n *Node) preference(a *attachment) int {
 	if l := n.links[a.link]; l != nil {
 		return l.preference
@@ -179,13 +136,13 @@ func (n *Node) preference(a *attachment) int {
 	return len(n.config.Uplinks)
 }
 
-// stands reports whether the router in use still offers what it did.
+// stands reports whether the router in use still offers what it did, be there a
+// better address or not.
 func (n *Node) stands(a *attachment) bool {
 	l := n.links[a.link]
 	r, ok := n.routers.Get(a.link, a.router)
 	if l == nil || !l.Up || !ok {
 		return false
 	}
-	c, ok := n.candidate(l, r)
-	return ok && c.is(a)
+	return slices.ContainsFunc(n.offers(l, r), func(c candidate) bool { return c.is(a) })
 }

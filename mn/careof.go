@@ -10,7 +10,6 @@ import (
 	"roam6/internal/deadline"
 	"roam6/internal/role"
 	"roam6/mip6"
-	"roam6/nd"
 )
 
 // Duplicate address detection (RFC 4862 §5.1, RFC 4861 §10).
@@ -33,10 +32,11 @@ const (
 	careOfDormant                          // not assigned, remembered until removeAt
 )
 
-// careOf is one care-of address formed by SLAAC.
+// careOf is one care-of address.
 type careOf struct {
 	addr       netip.Addr
-	prefix     netip.Prefix
+	prefix     netip.Prefix // it is formed under, or the address itself where it was given
+	origin     origin
 	link       int
 	router     netip.Addr
 	state      careOfState
@@ -46,6 +46,8 @@ type careOf struct {
 	removeAt   time.Time // when it goes, or is forgotten
 	stale      bool      // the link went down and up since: probe again
 	proven     bool      // duplicate address detection found nobody once
+	standby    bool      // kept ready on an uplink that is not in use
+	ready      time.Time // when the router of a standby address is asked again; zero: not assigned yet
 
 	onLink bool         // the prefix is on-link
 	routes []role.Route // installed for it
@@ -155,20 +157,22 @@ func formAddress(prefix netip.Prefix, id [8]byte) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
-// ensureCareOf returns the care-of address under prefix on link, forming it if
-// need be, or nil where the prefix is given up after duplicates.
-func (n *Node) ensureCareOf(now time.Time, link int, router netip.Addr, p nd.Prefix) *careOf {
-	prefix := p.Info.Prefix.Masked()
-	c := n.careOfs.on(link, prefix)
+// ensureCareOf returns the care-of address of a place, forming it if need be, or
+// nil where it is given up after duplicates.
+func (n *Node) ensureCareOf(now time.Time, p candidate) *careOf {
+	c := n.careOfs.on(p.link.Index, p.prefix)
 	if c == nil {
-		c = &careOf{prefix: prefix, link: link, router: router}
+		c = &careOf{prefix: p.prefix, origin: p.origin, link: p.link.Index}
 		n.careOfs = append(n.careOfs, c)
 		n.startCareOf(now, c, 0)
 	}
 	if c.state == careOfDuplicate {
 		return nil
 	}
-	c.validUntil, c.router, c.onLink = p.ValidUntil, router, p.Info.OnLink
+	if g := n.givenAddress(c.link, c.origin, c.addr); g != nil {
+		g.of, g.remembered = p.link.identity, false // what is used here is of this link
+	}
+	c.validUntil, c.router, c.onLink = p.validUntil, p.router.Addr, p.onLink
 	switch c.state {
 	case careOfRetired:
 		// Back on a link that was left a moment ago: the address is still ours.
@@ -193,33 +197,44 @@ func (n *Node) refreshCareOfs(link int, router netip.Addr) {
 		return
 	}
 	for _, p := range r.Prefixes {
-		if c := n.careOfs.on(link, p.Info.Prefix.Masked()); c != nil && c.router == router {
+		if c := n.careOfs.on(link, p.Info.Prefix.Masked()); c != nil && c.origin == formed && c.router == router {
 			c.validUntil = p.ValidUntil
 		}
 	}
 }
 
-// startCareOf gives c an address, assigns it and begins the probing.
+// startCareOf gives c an address and begins the probing. A foreign one was probed
+// by whoever assigned it.
 func (n *Node) startCareOf(now time.Time, c *careOf, attempt int) {
-	l := n.links[c.link]
-	c.attempt = attempt
-	if a := formAddress(c.prefix, interfaceID(l.Link, c.prefix, n.config.Seed, attempt)); a != c.addr {
+	c.attempt, c.ready, c.removeAt = attempt, time.Time{}, time.Time{}
+	a := c.prefix.Addr()
+	if c.origin == formed {
+		a = formAddress(c.prefix, interfaceID(n.links[c.link].Link, c.prefix, n.config.Seed, attempt))
+	}
+	if a != c.addr {
 		c.addr, c.proven = a, false
 	}
-	c.state, c.removeAt = careOfProbing, time.Time{}
+	if c.origin == foreign {
+		c.state, c.proven = careOfValid, true
+		return
+	}
+	c.state = careOfProbing
 	c.dadEnds = now.Add(dadTransmits * retransTimer)
 	n.probes = append(n.probes, role.ProbeAddress{Link: c.link, Addr: c.addr})
 }
 
 // assign puts c on its interface, with its routes. The kernel gets no
-// lifetimes: they are kept here, and the address goes when they end. A retired
-// one is deprecated so that nothing new uses it.
+// lifetimes: they are kept here, and the address goes when they end. One that is
+// retired or stands by is deprecated so that nothing new uses it. A foreign one
+// is there already.
 func (n *Node) assign(c *careOf) {
 	preferred := mip6.InfiniteLifetime
-	if c.state == careOfRetired {
+	if c.state == careOfRetired || c.standby {
 		preferred = 0
 	}
-	n.act(role.AssignAddress{Link: c.link, Prefix: netip.PrefixFrom(c.addr, c.prefix.Bits()), Preferred: preferred, Valid: mip6.InfiniteLifetime})
+	if c.origin != foreign {
+		n.act(role.AssignAddress{Link: c.link, Prefix: netip.PrefixFrom(c.addr, c.prefix.Bits()), Preferred: preferred, Valid: mip6.InfiniteLifetime})
+	}
 	want := []role.Route{sourceRoute(c)}
 	if c.onLink {
 		want = append(want, onLinkRoute(c.prefix, c.link))

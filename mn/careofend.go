@@ -43,6 +43,7 @@ func (n *Node) careOfTimers(now time.Time) {
 			return false
 		}
 		if c.state != careOfRetired || !c.proven {
+			again = again || c.state == careOfDuplicate // it may be tried once more
 			n.removeCareOf(c)
 			return true
 		}
@@ -73,20 +74,20 @@ func (n *Node) forgetDormant() {
 	})
 }
 
-// removeCareOf takes c off its interface.
+// removeCareOf takes c off its interface, unless somebody else assigned it.
 func (n *Node) removeCareOf(c *careOf) {
-	if c.assigned() {
+	if c.assigned() && c.origin != foreign {
 		n.act(role.UnassignAddress{Link: c.link, Prefix: netip.PrefixFrom(c.addr, c.prefix.Bits())})
 	}
 	n.setRoutes(c, nil)
 	n.notOurs(c)
 }
 
-// retireCareOfs begins the end of every care-of address but those in use, once
-// the home agent knows the current one.
+// retireCareOfs begins the end of every care-of address but those in use and those
+// that stand by, once the home agent knows the current one.
 func (n *Node) retireCareOfs(now time.Time) {
 	for _, c := range n.careOfs {
-		if !slices.ContainsFunc(n.attachments(), c.serves) {
+		if !c.standby && !slices.ContainsFunc(n.attachments(), c.serves) {
 			n.retire(now, c)
 		}
 	}

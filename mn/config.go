@@ -59,8 +59,11 @@ type Config struct {
 	// zero means DefaultAttempts.
 	Attempts int
 	// SA authenticates binding updates (RFC 4285). Nil sends them without
-	// authentication, which no home agent accepts by default.
+	// authentication, which no home agent accepts by default but one that uses ESP.
 	SA *mip6.SecurityAssociation
+	// ESP takes acknowledgements and prefix advertisements of home agents only if
+	// they came under IPsec (RFC 3776, RFC 4877); what is sent, the shell protects.
+	ESP bool
 	// Timestamps adds the replay protection option of RFC 4285 §6.
 	Timestamps bool
 	// Lifetime is asked for in each home registration.
@@ -98,7 +101,9 @@ const (
 	// AddressingDHCP is DHCPv6 only, whatever routers advertise.
 	AddressingDHCP
 	// AddressingForeign leaves the interface to somebody else: its addresses are
-	// used as they are, and nothing there is changed.
+	// used as they are, and nothing there is changed, but that the care-of address
+	// gets a default route of its own (from that address alone), the router's
+	// link-layer address is learned, and the home address is assigned at home.
 	AddressingForeign
 )
 
@@ -128,6 +133,11 @@ func (c Config) Validate() error {
 	}
 	if len(c.Uplinks) == 0 {
 		errs = append(errs, errors.New("no uplink"))
+	}
+	for _, name := range c.Uplinks {
+		if a := c.Addressing[name]; a > AddressingForeign {
+			errs = append(errs, fmt.Errorf("addressing %d of uplink %s is unknown", a, name))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -92,6 +92,11 @@ func (n *Node) recalled(now time.Time, e role.NeighborHeard) bool {
 			c.confirm()
 		}
 	}
+	for _, g := range n.given[l.Index] {
+		if c := n.careOfs.on(l.Index, hostPrefix(g.addr)); c != nil && c.router == r.Addr && g.isOf(l, known) {
+			c.confirm()
+		}
+	}
 	if !slices.ContainsFunc(n.routers.On(l.Index), func(r *nd.Router) bool { return r.RA.RouterLifetime > 0 }) {
 		// A prefix without a default router is of no use: the advertisement that
 		// was solicited will tell of one.

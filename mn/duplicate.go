@@ -32,16 +32,20 @@ func (n *Node) neighborHeard(now time.Time, e role.NeighborHeard) {
 }
 
 // duplicate gives a care-of address up that somebody else has (RFC 4862 §5.4.5),
-// registered or not, and tries another one.
+// registered or not, and tries another one. A leased address is declined
+// (RFC 8415 §18.2.8), and the next one waited for.
 func (n *Node) duplicate(now time.Time, c *careOf, by netip.Addr) {
 	n.stats.Duplicates++
 	n.log(slog.LevelWarn, "care-of address is taken on this link", slog.String("care_of", c.addr.String()),
 		slog.String("by", by.String()))
 	n.act(role.UnassignAddress{Link: c.link, Prefix: netip.PrefixFrom(c.addr, c.prefix.Bits())})
 	n.notOurs(c)
-	if c.attempt+1 == maxIdentifiers {
-		c.state, c.removeAt = careOfDuplicate, now.Add(duplicateFor)
+	if c.origin == leased || c.attempt+1 == maxIdentifiers {
+		c.state, c.standby, c.removeAt = careOfDuplicate, false, now.Add(duplicateFor)
 		n.setRoutes(c, nil)
+		if c.origin == leased {
+			n.act(role.DeclineAddress{Link: c.link, Addr: c.addr})
+		}
 	} else {
 		n.startCareOf(now, c, c.attempt+1)
 	}

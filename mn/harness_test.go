@@ -1,6 +1,7 @@
 package mn
 
 import (
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -64,11 +65,19 @@ func newBench(t *testing.T, change func(*Config)) *bench {
 }
 
 func newBenchOf(t *testing.T, n *Node) *bench {
-	return &bench{T: t, node: n, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), kernel: newKernel()}
+	b := &bench{T: t, node: n, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), kernel: newKernel()}
+	b.kernel.foreign = n.isForeign
+	return b
 }
 
 // handle delivers an event now.
 func (b *bench) handle(e role.Event) []role.Action {
+	if f, ok := e.(role.ForeignAddresses); ok {
+		maps.DeleteFunc(b.kernel.lent, func(p placedAddress, _ bool) bool { return p.link == f.Link })
+		for _, p := range f.Addresses {
+			b.kernel.lent[placedAddress{f.Link, netip.PrefixFrom(p.Prefix.Addr(), 128)}] = true
+		}
+	}
 	return b.did(b.node.Handle(b.now, e))
 }
 
@@ -87,7 +96,32 @@ func (b *bench) did(actions []role.Action) []role.Action {
 	if n := len(b.kernel.plainDefaults()); n > 1 {
 		b.Errorf("%d default routes without a source: %v", n, b.kernel.plainDefaults())
 	}
+	b.accounted()
 	return actions
+}
+
+// accounted asserts that the kernel has no address on an uplink that the node does
+// not know of, that given addresses are in use only while they are given, and that
+// standby addresses are no more than that.
+func (b *bench) accounted() {
+	b.Helper()
+	for p := range b.kernel.addresses {
+		if c := b.node.careOfs.find(p.link, p.prefix.Addr()); p.prefix.Addr() != b.node.config.HomeAddress && (c == nil || !c.assigned()) {
+			b.Errorf("%v stays on link %d: %+v", p.prefix, p.link, c)
+		}
+	}
+	for _, c := range b.node.careOfs {
+		used := c.state == careOfProbing || c.state == careOfValid
+		if used && c.origin != formed && b.node.givenAddress(c.link, c.origin, c.addr) == nil {
+			b.Errorf("%v is not given any more: %+v", c.addr, c)
+		}
+		if c.standby && (!b.node.idle(b.node.links[c.link]) || !used) {
+			b.Errorf("stands by on a link in use: %+v", c)
+		}
+		if deprecated, there := b.kernel.addresses[placedAddress{c.link, netip.PrefixFrom(c.addr, c.prefix.Bits())}]; there && c.standby && !deprecated {
+			b.Errorf("new conversations begin with a standby address: %+v", c)
+		}
+	}
 }
 
 // pass lets time pass, waking the node whenever it asks to be.

@@ -14,6 +14,8 @@ import (
 type kernel struct {
 	addresses map[placedAddress]bool // value: deprecated
 	routes    map[string]role.Route
+	lent      map[placedAddress]bool // what somebody else assigned
+	foreign   func(link int) bool    // somebody else manages it
 	tunnel    *overlay.Tunnel
 	router    bool // a mobile network is behind the node
 	homeLink  int  // where the node is at home when all is carried out; 0: it is not
@@ -25,11 +27,15 @@ type placedAddress struct {
 }
 
 func newKernel() kernel {
-	return kernel{addresses: make(map[placedAddress]bool), routes: make(map[string]role.Route)}
+	return kernel{
+		addresses: make(map[placedAddress]bool), routes: make(map[string]role.Route), lent: make(map[placedAddress]bool),
+		foreign: func(int) bool { return false },
+	}
 }
 
 func (k *kernel) carryOut(t *testing.T, a role.Action) {
 	t.Helper()
+	k.spares(t, a)
 	switch a := a.(type) {
 	case role.AssignAddress:
 		if !a.Prefix.IsValid() {
@@ -61,8 +67,33 @@ func (k *kernel) carryOut(t *testing.T, a role.Action) {
 	}
 }
 
+// spares asserts that nothing is done to what somebody else manages.
+func (k *kernel) spares(t *testing.T, a role.Action) {
+	t.Helper()
+	ok := true
+	switch a := a.(type) {
+	case role.AssignAddress:
+		ok = a.Home || !k.foreign(a.Link)
+	case role.UnassignAddress:
+		ok = a.Prefix.Addr() == homeAddress || !k.lent[placedAddress{a.Link, netip.PrefixFrom(a.Prefix.Addr(), 128)}]
+	case role.AddRoute:
+		r := a.Route
+		ok = !k.foreign(r.Link) || r.Destination == anywhere && (r.From.IsSingleIP() || r.Source == homeAddress)
+	case role.ProbeAddress:
+		ok = a.Addr == homeAddress || !k.foreign(a.Link)
+	case role.ConfigureLink:
+		ok = !a.Managed && !a.Other || !k.foreign(a.Link)
+	}
+	if !ok {
+		t.Errorf("on an interface that somebody else manages: %#v", a)
+	}
+}
+
 // has reports whether an address is on a link.
 func (k *kernel) has(link int, a netip.Addr) bool {
+	if k.lent[placedAddress{link, netip.PrefixFrom(a, 128)}] {
+		return true
+	}
 	for p := range k.addresses {
 		if p.link == link && p.prefix.Addr() == a {
 			return true

@@ -69,5 +69,8 @@ func (n *Node) finish() {
 		n.removeCareOf(c)
 	}
 	n.careOfs = nil
+	for _, l := range n.sortedLinks() {
+		n.unconfigure(l)
+	}
 	n.stopped = true
 }

@@ -45,7 +45,7 @@ func (n *Node) routersExpired(now time.Time, changes []nd.Change) {
 	for _, c := range slices.Clone(changes) { // decide may change the table
 		n.settleHomeDefault(c.Link)
 		a := n.current
-		if p := n.pending; p != nil && c.Link == p.link && c.Router == p.router {
+		if p := n.pending; p != nil && c.Link == p.link && c.Router == p.router && (a.link != p.link || a.router != p.router) {
 			n.decide(now, role.TriggerExpiry)
 			continue
 		}
@@ -103,7 +103,7 @@ func (n *Node) restore(now time.Time, c candidate) {
 	}
 	a.lost = false
 	if !a.home {
-		if co := n.ensureCareOf(now, a.link, a.router, c.prefix); co != nil {
+		if co := n.ensureCareOf(now, c); co != nil {
 			n.assign(co)
 		}
 	}

@@ -10,7 +10,9 @@
 // begins the end of the old care-of address.
 //
 // A move to a better link while the one in use works is made before that is
-// left; see pending.go.
+// left; see pending.go. Care-of addresses are formed here, leased by DHCPv6 or
+// assigned by somebody else, see given.go; on links that are not in use one stands
+// by, see standby.go.
 //
 // Which home agent serves is decided in package homelink, route optimisation is
 // in package ro; the node owns one of each and tells them where it is. A mobile
@@ -47,6 +49,10 @@ type Node struct {
 	current    *attachment
 	pending    *attachment // prepared while current works
 	reconsider time.Time   // when a better link will have been good for long enough
+
+	given      map[int][]*given // by interface
+	quietSince time.Time        // since when the node is at rest; zero: it is not
+	standbyDue time.Time        // when a standby address has something to do
 
 	reg       *registration
 	former    []*registration // with home agents that were left, the oldest first
@@ -109,6 +115,7 @@ func New(c Config, extension Extension) *Node {
 		random:     rand.New(rand.NewPCG(binary.BigEndian.Uint64(seed[:]), binary.BigEndian.Uint64(seed[8:]))),
 		links:      make(map[int]*link),
 		others:     make(map[int]role.Link),
+		given:      make(map[int][]*given),
 		routers:    nd.NewRouters(),
 		timestamps: c.Timestamps,
 		stats:      Stats{Acknowledgements: make(map[mip6.Status]uint64)},
@@ -144,6 +151,11 @@ func (n *Node) Handle(now time.Time, e role.Event) []role.Action {
 		n.linkChanged(now, e.Link)
 	case role.LinkGone:
 		n.linkGone(now, e.Index)
+		delete(n.given, e.Index)
+	case role.LeaseChanged:
+		n.give(now, e.Link, leased, e.Lease.Addresses)
+	case role.ForeignAddresses:
+		n.give(now, e.Link, foreign, e.Addresses)
 	case role.RouterHeard:
 		n.routerHeard(now, e)
 		n.tellHomeLink(now)
@@ -151,9 +163,13 @@ func (n *Node) Handle(now time.Time, e role.Event) []role.Action {
 	case role.NeighborHeard:
 		n.neighborHeard(now, e)
 	case role.MessageReceived:
-		n.received(now, e)
+		if n.permits(e) {
+			n.received(now, e)
+		}
 	case role.ICMPReceived:
-		n.out = append(n.out, n.homeLink.Handle(now, e)...)
+		if n.permitsICMP(e) {
+			n.out = append(n.out, n.homeLink.Handle(now, e)...)
+		}
 	case role.PeerRefused, role.TrafficSeen:
 		n.out = append(n.out, n.optimiser.Handle(now, e)...)
 	case role.TunnelSilent:
@@ -178,6 +194,9 @@ func (n *Node) finishHandle(now time.Time) []role.Action {
 		n.followAgent(now)
 		n.watchService(now)
 		n.tellOptimiser(now)
+		n.identifyLinks(now)
+		n.settleStandby(now)
+		n.configureLinks()
 	}
 	n.out = append(n.out, n.probes...)
 	n.probes = nil
@@ -234,6 +253,7 @@ func (n *Node) timers(now time.Time) {
 	n.solicitDue(now)
 	n.queryDue(now)
 	n.routersExpired(now, n.routers.Expire(now))
+	n.givenTimers(now)
 	n.careOfTimers(now)
 	if deadline.Due(now, n.reconsider) {
 		n.decide(now, role.TriggerLink)
@@ -251,10 +271,13 @@ func (n *Node) timers(now time.Time) {
 		n.requestUpdate(now)
 	}
 	n.farewells(now)
+	// What has ended above may be the care-of address they would send from.
 	if deadline.Due(now, n.homeLink.Next()) {
+		n.tellHomeLink(now)
 		n.out = append(n.out, n.homeLink.Handle(now, role.Timeout{})...)
 	}
 	if deadline.Due(now, n.optimiser.Next()) {
+		n.tellOptimiser(now)
 		n.out = append(n.out, n.optimiser.Handle(now, role.Timeout{})...)
 	}
 }
@@ -283,7 +306,8 @@ func (n *Node) Next() time.Time {
 	for _, l := range n.links {
 		next = deadline.Earlier(next, l.solicit)
 	}
-	next = deadline.Earlier(next, n.careOfs.next())
+	next = deadline.Earlier(next, deadline.Earlier(n.careOfs.next(), n.givenNext()))
+	next = deadline.Earlier(next, n.standbyDue)
 	next = deadline.Earlier(next, n.reconsider)
 	if n.current != nil {
 		next = deadline.Earlier(next, n.current.announce)

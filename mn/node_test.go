@@ -408,6 +408,7 @@ func TestConfigValidate(t *testing.T) {
 		"home agent is us":          func(c *Config) { c.HomeAgents = []netip.Addr{c.HomeAddress} },
 		"no uplink":                 func(c *Config) { c.Uplinks = nil },
 		"lifetime":                  func(c *Config) { c.Lifetime = time.Second },
+		"addressing":                func(c *Config) { c.Addressing = map[string]Addressing{"up1": AddressingForeign + 1} },
 	} {
 		c := config()
 		change(&c)

@@ -2,6 +2,7 @@ package mn
 
 import (
 	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -9,17 +10,24 @@ import (
 )
 
 // Make before break. While the attachment in use works, a better one on another
-// link is prepared beside it: its care-of address with a default route of its
-// own (see settleDefault), and a binding update that leaves from there. Tunnel,
-// care-of address and default route in use stay until the home agent has
-// acknowledged; then one swap of the path completes the handover. If the new
-// link does not keep what it promised nothing was disturbed.
+// link, or a better address at the same router, is prepared beside it: its care-of
+// address with a default route of its own (see settleDefault), and a binding update
+// that leaves from there. Tunnel, care-of address and default route in use stay
+// until the home agent has acknowledged; then one swap of the path completes the
+// handover. If the new link does not keep what it promised nothing was disturbed.
 
 // overlaps reports whether a move can be made before the old attachment is
 // left. Leaving home cannot: the home agent would find the home address in use
 // on the home link and refuse.
 func (n *Node) overlaps(to *attachment) bool {
-	return n.serves() && !n.current.home && n.current.link != to.link && !n.withdrawing()
+	a := n.current
+	return n.serves() && !a.home && !n.withdrawing() && (a.link != to.link || n.readdresses(a, to.link, to.router))
+}
+
+// readdresses reports whether a move is one to another address at the same router,
+// where the address in use is as good as before.
+func (n *Node) readdresses(from *attachment, link int, router netip.Addr) bool {
+	return from.works() && from.link == link && from.router == router && n.stands(from)
 }
 
 // prepare sends the update for an attachment beside the one in use.
@@ -38,7 +46,7 @@ func (n *Node) prepare(now time.Time, to *attachment) {
 		n.requestUpdate(now)
 	}
 	n.probe(now, to)
-	n.log(slog.LevelInfo, "preparing a better link", slog.String("link", to.name), slog.String("router", to.router.String()),
+	n.log(slog.LevelInfo, "preparing a better attachment", slog.String("link", to.name), slog.String("router", to.router.String()),
 		slog.String("care_of", to.careOf.String()), slog.String("in_use", n.current.name))
 }
 
@@ -82,7 +90,15 @@ func (n *Node) settlePending(now time.Time, best candidate, ok bool) bool {
 // abandon gives up a handover that the home agent did not answer. It may have
 // got the update all the same, so it is told again where the node is.
 func (n *Node) abandon(now time.Time, why string) {
-	if l := n.links[n.pending.link]; l != nil {
+	p := n.pending
+	if p.link == n.current.link {
+		// Not the link is to be left alone, but the address.
+		for _, g := range n.given[p.link] {
+			if g.addr == p.careOf {
+				g.avoidFrom(now)
+			}
+		}
+	} else if l := n.links[p.link]; l != nil {
 		l.avoidFrom(now)
 	}
 	n.dropPending(now, why)
@@ -103,7 +119,7 @@ func (n *Node) dropPending(now time.Time, why string) {
 	}
 	// The update stays due: the home agent may have got that of the attachment
 	// that is given up.
-	n.log(slog.LevelWarn, "handover given up, the link in use stays", slog.String("link", p.name),
+	n.log(slog.LevelWarn, "handover given up, the attachment in use stays", slog.String("link", p.name),
 		slog.String("care_of", p.careOf.String()), slog.String("reason", why))
 }
 

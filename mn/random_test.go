@@ -32,7 +32,7 @@ func (c chance) event() {
 	if c.IntN(10) > 0 {
 		name = fmt.Sprintf("up%d", index-1)
 	}
-	switch c.IntN(16) {
+	switch c.IntN(20) {
 	case 0, 1:
 		e := upLink(index, name, c.IntN(3) > 0)
 		e.Link.Carriers = uint32(c.IntN(2))
@@ -48,6 +48,7 @@ func (c chance) event() {
 			ra.Preference = pick(c.Rand, nd.PreferenceLow, nd.PreferenceMedium, nd.PreferenceHigh)
 			ra.Prefixes[0].ValidLifetime = pick(c.Rand, 0, time.Minute, time.Hour, mip6.InfiniteLifetime)
 			ra.Prefixes[0].PreferredLifetime = pick(c.Rand, 0, ra.Prefixes[0].ValidLifetime)
+			ra.Managed, ra.OtherConfig, ra.Prefixes[0].Autonomous = c.IntN(2) == 0, c.IntN(3) == 0, c.IntN(3) > 0
 			if c.IntN(10) == 0 {
 				ra.Prefixes = nil
 			}
@@ -55,7 +56,7 @@ func (c chance) event() {
 	case 7, 8:
 		target := pick(c.Rand, someCells...).router
 		if c.IntN(4) == 0 {
-			target = pick(c.Rand, careOf1, careOf2, homeAddress)
+			target = pick(c.Rand, careOf1, careOf2, homeAddress, leased1, leased2, leasedX, foreign1)
 		}
 		c.handle(role.NeighborHeard{Link: index, From: target, Target: target, Solicited: c.IntN(4) > 0, Solicitation: c.IntN(10) == 0})
 	case 9, 10, 11:
@@ -72,12 +73,41 @@ func (c chance) event() {
 			x.DiscoverHomeAgent = len(x.HomeAgents) == 0
 			x.Uplinks = pick(c.Rand, []string{"up0", "up1", "up2"}, []string{"up1"}, []string{"up2", "up0"})
 			x.DefaultSource, x.WaitForDAD = c.IntN(2) == 0, c.IntN(2) == 0
+			x.Addressing = c.addressing()
 			x.RouteOptimisation = pick(c.Rand, ro.Policy{}, ro.Policy{Mode: ro.On})
 			c.did(c.node.Reconfigure(c.now, x))
 		}
 	case 15:
 		c.correspondent(c.actions)
+	case 16, 17:
+		c.handle(c.leases(index))
+	case 18, 19:
+		c.handle(role.ForeignAddresses{Link: index, Addresses: c.list(64, foreign1, foreign2)})
 	}
+}
+
+// addressing says for some uplinks where their addresses come from.
+func (c chance) addressing() map[string]Addressing {
+	m := make(map[string]Addressing)
+	for i := range 3 {
+		m[fmt.Sprintf("up%d", i)] = pick(c.Rand, AddressingAuto, AddressingAuto, AddressingSLAAC, AddressingDHCP, AddressingForeign)
+	}
+	return m
+}
+
+// leases is what a client may tell, whether it was asked or not.
+func (c chance) leases(link int) role.LeaseChanged {
+	return role.LeaseChanged{Link: link, Lease: role.Lease{Addresses: c.list(128, leased1, leased1b, leased2, leasedX)}}
+}
+
+// list is some of the addresses, with any lifetimes.
+func (c chance) list(bits int, all ...netip.Addr) []role.LeasedPrefix {
+	var list []role.LeasedPrefix
+	for range c.IntN(3) {
+		valid := pick(c.Rand, time.Second, time.Minute, time.Hour, mip6.InfiniteLifetime)
+		list = append(list, role.LeasedPrefix{Prefix: netip.PrefixFrom(pick(c.Rand, all...), bits), Preferred: pick(c.Rand, 0, valid, valid), Valid: valid})
+	}
+	return list
 }
 
 // answerSomething answers the last update, a former one, or the last discovery.
@@ -119,6 +149,7 @@ func rideAtRandom(t *testing.T, seed uint64, router bool) *bench {
 	change := func(c *Config) {
 		c.Uplinks, c.Seed = []string{"up0", "up1", "up2"}, seed
 		c.HomeAgents = []netip.Addr{homeAgent, agentB}
+		c.Addressing = map[string]Addressing{"up2": Addressing(seed / 2 % 4)}
 	}
 	b := newBench(t, change)
 	if router {
@@ -140,8 +171,9 @@ func rideAtRandom(t *testing.T, seed uint64, router bool) *bench {
 
 // Whatever happens in whatever order: there is at most one default route, nothing
 // leaves beside the tunnel, no update has a source that is not on its link (see
-// bench.did), the node rests between events, works again when the world is in
-// order, and leaves nothing when it ends.
+// bench.did), what is on an uplink is accounted for and what somebody else manages
+// is left alone (see bench.accounted and kernel.spares), the node rests between
+// events, works again when the world is in order, and leaves nothing when it ends.
 //
 // Covers: B2, B5, B9, B10.
 func TestAnythingMayHappen(t *testing.T) {
@@ -155,10 +187,12 @@ func TestAnythingMayHappen(t *testing.T) {
 		b.did(b.node.Reconfigure(b.now, config())) // ends a halt
 		for i := range 3 {
 			b.handle(upLink(1+i, fmt.Sprintf("up%d", i), false))
+			b.handle(lent(1 + i))
 		}
 		b.pass(4 * time.Hour) // every hint and refusal is forgiven, every lifetime over
 		b.carrier(true)
 		b.hear(ar1)
+		b.handle(lease(1)) // the client that was asked for has nothing here
 		for range 20 {
 			u, p := b.lastUpdateAnyway()
 			if r := b.node.registrationOf(p.Destination); r != nil {

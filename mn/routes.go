@@ -14,7 +14,10 @@ import (
 // (RFC 8028 §3.2): so updates leave by either of two links, and tunnels too.
 // Beside them there is one without a source, of the attachment in use: for what
 // this host sends with no address of ours. There is never a second, which the
-// kernel would take for a path of equal cost.
+// kernel would take for a path of equal cost. On a foreign uplink the default
+// route without a source is somebody else's, and ours is there only to make the
+// home address the source of what this host sends; the one of the care-of address
+// is installed there too, since updates would not leave by that link otherwise.
 
 // routeMetric is the metric of the routes a mobile node installs: better than
 // the 1024 of the kernel's own, so that the node's choice of router holds.
@@ -81,6 +84,9 @@ func (n *Node) settleDefault() {
 		r.Source = n.config.HomeAddress // not the care-of address that was left a moment ago
 	case !a.home && !n.fallenBack:
 		r = role.Route{Destination: anywhere, Source: n.config.HomeAddress, Metric: routeMetric - 1}
+	}
+	if n.isForeign(r.Link) && !r.Source.IsValid() {
+		r = role.Route{} // whoever manages the interface has one
 	}
 	n.setDefault(r)
 }

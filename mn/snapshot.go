@@ -66,6 +66,9 @@ type CareOf struct {
 	Link       int
 	Optimistic bool // duplicate address detection is under way
 	Retired    bool
+	Leased     bool // by DHCPv6
+	Foreign    bool // assigned by somebody else
+	Standby    bool // kept ready on an uplink that is not in use
 }
 
 // Snapshot returns the state at a moment.
@@ -96,7 +99,10 @@ func (n *Node) Snapshot(now time.Time) Snapshot {
 	}
 	for _, c := range n.careOfs {
 		if c.assigned() {
-			s.CareOfs = append(s.CareOfs, CareOf{Addr: c.addr, Link: c.link, Optimistic: c.state == careOfProbing, Retired: c.state == careOfRetired})
+			s.CareOfs = append(s.CareOfs, CareOf{
+				Addr: c.addr, Link: c.link, Optimistic: c.state == careOfProbing, Retired: c.state == careOfRetired,
+				Leased: c.origin == leased, Foreign: c.origin == foreign, Standby: c.standby,
+			})
 		}
 	}
 	return s

@@ -10,6 +10,10 @@ import (
 // useless, or at the one that made the new one possible.
 func (n *Node) beginHandover(now time.Time, c candidate, t role.Trigger) {
 	from := n.current
+	if !c.home && n.handover != nil && n.readdresses(from, c.link.Index, c.router.Addr) {
+		n.handover.Updated = time.Time{} // the same handover, with another address
+		return
+	}
 	h := &role.Handover{
 		Home: n.config.HomeAddress, From: from.record(), Trigger: t, Start: now, Advertised: c.router.Since,
 		To: role.Attachment{Link: c.link.Name, Router: c.router.Addr, AtHome: c.home},
@@ -22,6 +26,10 @@ func (n *Node) beginHandover(now time.Time, c candidate, t role.Trigger) {
 		// A better link that was there for a while: nothing was interrupted
 		// before now.
 		h.Trigger, h.Advertised = role.TriggerLink, now
+		return
+	}
+	if !c.home && n.readdresses(from, c.link.Index, c.router.Addr) {
+		h.Trigger, h.Advertised = role.TriggerLink, now // an address came
 		return
 	}
 	linkEvent := from == nil || !c.link.upSince.Before(from.lostSince) && from.lost

@@ -26,7 +26,8 @@ const (
 // link is an uplink.
 type link struct {
 	role.Link
-	preference int       // place in Config.Uplinks, 0 is the best
+	preference int // place in Config.Uplinks, 0 is the best
+	addressing Addressing
 	upSince    time.Time // zero while down
 	solicited  time.Time // last solicitation
 	solicit    time.Time // next one; zero: none is due
@@ -37,12 +38,23 @@ type link struct {
 
 	avoid     time.Time // not to be preferred before
 	avoidance time.Duration
+
+	identity role.LinkIdentity  // of the link behind it; zero: no router was heard since the carrier came
+	believe  time.Time          // when given addresses are believed to be of this link; zero: they are
+	told     role.ConfigureLink // what the DHCPv6 client was told last
+	untold   bool               // the carrier came since
 }
 
 // avoidFrom begins a time in which the link is not preferred.
 func (l *link) avoidFrom(now time.Time) {
 	l.avoidance = min(max(2*l.avoidance, leastAvoidance), mostAvoidance)
 	l.avoid = now.Add(l.avoidance)
+}
+
+// isForeign reports whether somebody else manages an interface.
+func (n *Node) isForeign(link int) bool {
+	l := n.links[link]
+	return l != nil && l.addressing == AddressingForeign
 }
 
 func preferenceOf(name string, uplinks []string) int { return slices.Index(uplinks, name) }
@@ -69,7 +81,7 @@ func (n *Node) linkChanged(now time.Time, l role.Link) {
 	}
 	delete(n.others, l.Index)
 	if known == nil {
-		known = &link{}
+		known = &link{addressing: n.config.Addressing[l.Name]}
 		n.links[l.Index] = known
 	}
 	wasUp := known.Up
@@ -78,6 +90,11 @@ func (n *Node) linkChanged(now time.Time, l role.Link) {
 		wasUp = false
 	}
 	known.Link, known.preference = l, preference
+	if a := n.config.Addressing[l.Name]; a != known.addressing {
+		n.readdress(now, known, a)
+		n.settleDefault()
+		defer n.decide(now, role.TriggerLink)
+	}
 	switch {
 	case l.Up && !wasUp:
 		n.linkUp(now, known)
@@ -89,7 +106,7 @@ func (n *Node) linkChanged(now time.Time, l role.Link) {
 // linkUp asks who is there: everybody by a solicitation, and beside it those
 // who were there before.
 func (n *Node) linkUp(now time.Time, l *link) {
-	l.upSince, l.interval = now, 0
+	l.upSince, l.interval, l.untold = now, 0, true
 	l.avoid, l.avoidance = time.Time{}, 0
 	n.solicitNow(now, l)
 	for _, c := range n.careOfs { // the same name may hide another link
@@ -111,6 +128,7 @@ func (n *Node) linkGone(now time.Time, index int) {
 		l.Up = false
 		n.linkDown(now, l)
 	}
+	n.unconfigure(l)
 	delete(n.links, index)
 	n.routers.LinkGone(index)
 	n.careOfs = slices.DeleteFunc(n.careOfs, func(c *careOf) bool {
@@ -126,6 +144,8 @@ func (n *Node) linkGone(now time.Time, index int) {
 func (n *Node) linkDown(now time.Time, l *link) {
 	l.upSince, l.solicit = time.Time{}, time.Time{}
 	l.asked = nil
+	l.identity, l.believe = role.LinkIdentity{}, time.Time{}
+	n.givenElsewhere(l.Index)
 	n.routers.LinkDown(now, l.Index)
 	n.careOfs = slices.DeleteFunc(n.careOfs, func(c *careOf) bool {
 		return c.link == l.Index && c.state == careOfDuplicate // the owner may be elsewhere next time
@@ -138,13 +158,15 @@ func (n *Node) linkDown(now time.Time, l *link) {
 	}
 }
 
-// adoptLinks follows a change of Config.Uplinks.
+// adoptLinks follows a change of Config.Uplinks and Config.Addressing.
 func (n *Node) adoptLinks(now time.Time) {
 	for _, l := range n.sortedLinks() {
 		if l.preference = preferenceOf(l.Name, n.config.Uplinks); l.preference < 0 {
 			other := l.Link
 			n.linkGone(now, l.Index)
 			n.others[other.Index] = other
+		} else if a := n.config.Addressing[l.Name]; a != l.addressing {
+			n.readdress(now, l, a)
 		}
 	}
 	for _, index := range slices.Sorted(maps.Keys(n.others)) {

@@ -66,8 +66,14 @@ func (w *World) unregistered() (wrong []string) {
 			if careOf != down.Paths[0].Remote || up.Paths[0].Remote != down.Paths[0].Local || !p.at.contains(careOf) {
 				add("%v of %s at %s: tunnel %v, its agent's %v", m, h.name, p.at.name, up.Paths, down.Paths)
 			}
-			if s := m.role.Snapshot(w.now); !s.Update.Registered || s.Update.CareOf != careOf || s.Lost || s.HomeAgent != up.Paths[0].Remote {
+			s := m.role.Snapshot(w.now)
+			if !s.Update.Registered || s.Update.CareOf != careOf || s.Lost || s.HomeAgent != up.Paths[0].Remote {
 				add("%v of %s at %s believes: %+v", m, h.name, p.at.name, s.Update)
+			}
+			for _, c := range s.CareOfs {
+				if c.Standby && slices.ContainsFunc(h.ports, func(q *port) bool { return q.index == c.Link && q != p && q.at != nil && q.at.contains(c.Addr) }) {
+					want[address{c.Link, netip.PrefixFrom(c.Addr, 128)}] = true
+				}
 			}
 		}
 		wrong = append(wrong, w.checkAddresses(h, want)...)

@@ -35,6 +35,9 @@ func (o *Optimiser) Attach(now time.Time, a Attachment) []role.Action {
 	}
 	was := o.at
 	o.at = a
+	if e := o.peers[a.HomeAgent]; e != nil {
+		o.evict(now, e) // was a correspondent, and is none any more
+	}
 	if a.samePlace(was) {
 		o.confirmed(now, a.Registered && !was.Registered)
 	} else {

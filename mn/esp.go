@@ -1,0 +1,26 @@
+package mn
+
+import (
+	"roam6/internal/role"
+	"roam6/mip6"
+)
+
+// permits drops an acknowledgement of a home agent that should have come under
+// IPsec and did not. A correspondent's carries authorization data instead.
+func (n *Node) permits(e role.MessageReceived) bool {
+	if _, ok := e.Packet.Message.(mip6.BindingAcknowledgement); !ok || !n.config.ESP || e.Protected || n.fromPeer(e.Packet) {
+		return true
+	}
+	n.drop(role.DropUnauthenticated, e.Packet)
+	return false
+}
+
+// permitsICMP is permits for prefix advertisements. Discovery of home agents comes
+// before there is anybody to have an association with (RFC 4877 §4.1).
+func (n *Node) permitsICMP(e role.ICMPReceived) bool {
+	if _, ok := e.Packet.Message.(mip6.PrefixAdvertisement); !ok || !n.config.ESP || e.Protected {
+		return true
+	}
+	n.act(role.Dropped{Reason: role.DropUnauthenticated, From: e.Packet.From()})
+	return false
+}
