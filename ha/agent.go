@@ -34,6 +34,7 @@ import (
 	"time"
 
 	"roam6/internal/binding"
+	"roam6/internal/deadline"
 	"roam6/internal/limit"
 	"roam6/internal/role"
 	"roam6/overlay"
@@ -70,6 +71,12 @@ type Agent struct {
 	homes    map[netip.Addr]*home
 	bindings *binding.Cache
 	networks networks
+	// delegations are what the delegating router has told, and routed the routes on
+	// the home link that are installed, by the configured home address.
+	delegations map[netip.Addr]*delegation
+	expiries    binding.Deadlines[*delegation]
+	claims      claims
+	routed      map[netip.Addr][]role.Route
 	// linkLocals leads from link-local addresses that are probed or defended
 	// (flag L) to the home address of one of the entries that claim it, all of the
 	// same mobile.
@@ -115,11 +122,13 @@ type Binding struct {
 // (Config.Validate). It knows no link until it is told.
 func New(c Config) *Agent {
 	a := &Agent{
-		bindings:   binding.NewCache(c.MaxBindings),
-		linkLocals: make(map[netip.Addr]netip.Addr),
-		links:      make(map[int]role.Link),
-		networks:   newNetworks(),
-		discovery:  newDiscovery(c.Random),
+		bindings:    binding.NewCache(c.MaxBindings),
+		linkLocals:  make(map[netip.Addr]netip.Addr),
+		links:       make(map[int]role.Link),
+		networks:    newNetworks(),
+		delegations: make(map[netip.Addr]*delegation),
+		routed:      make(map[netip.Addr][]role.Route),
+		discovery:   newDiscovery(c.Random),
 	}
 	a.configure(c)
 	return a
@@ -140,19 +149,25 @@ func (a *Agent) Handle(now time.Time, e role.Event) []role.Action {
 	switch e := e.(type) {
 	case role.Timeout:
 	case role.MessageReceived:
-		a.receive(e.Packet)
+		if a.permits(e.Packet.From(), e.Packet.Source, e.Protected) {
+			a.receive(e.Packet)
+		}
 	case role.NeighborHeard:
 		a.neighborHeard(e)
 	case role.RouterHeard:
 		a.routerHeard(e)
 	case role.ICMPReceived:
-		a.receiveICMP(e.Packet)
+		if a.permits(e.Packet.From(), e.Packet.Source, e.Protected) {
+			a.receiveICMP(e.Packet)
+		}
 	case role.LinkChanged:
 		a.links[e.Link.Index] = e.Link
 		a.findHomeLink()
 	case role.LinkGone:
 		delete(a.links, e.Index)
 		a.findHomeLink()
+	case role.PrefixesDelegated:
+		a.prefixesDelegated(e)
 	case role.TunnelRefused, role.TunnelSilent, role.TrafficSeen, role.PeerRefused, role.UnknownHomeAddress:
 		// Do not concern a home agent: a binding lasts as long as it was promised,
 		// whether or not the mobile can be reached.
@@ -165,12 +180,12 @@ func (a *Agent) Handle(now time.Time, e role.Event) []role.Action {
 	return a.out
 }
 
-// Next is the earliest deadline of any binding. See role.Machine.
+// Next is the earliest deadline of any binding or delegation. See role.Machine.
 func (a *Agent) Next() time.Time {
 	if a.stopped {
 		return time.Time{}
 	}
-	return a.bindings.Next()
+	return deadline.Earlier(a.bindings.Next(), a.expiries.Next())
 }
 
 // begin starts a call: what is due happens first, so that nothing can use a
@@ -184,6 +199,9 @@ func (a *Agent) begin(now time.Time) {
 	}
 	for e := a.bindings.Due(now); e != nil; e = a.bindings.Due(now) {
 		a.step(e, a.homes[e.Home])
+	}
+	for d := a.expiries.Due(now); d != nil; d = a.expiries.Due(now) {
+		a.delegationEnded(d)
 	}
 }
 

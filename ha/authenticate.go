@@ -61,6 +61,9 @@ func (a *Agent) authenticate(p mip6.Packet, bu mip6.BindingUpdate, h *home, u *u
 func (a *Agent) verify(p mip6.Packet, bu mip6.BindingUpdate, h *home, u *update) error {
 	if h.SA == nil {
 		_, sealed := mip6.AuthenticationOf(bu)
+		if h.ESP && !sealed {
+			return careOfProtected(bu, u)
+		}
 		if h.Insecure && !sealed {
 			return nil
 		}

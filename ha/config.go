@@ -78,8 +78,12 @@ type Mobile struct {
 	// HomeAddress is its home address under one of the home prefixes; under the
 	// others it has the one with the same interface identifier.
 	HomeAddress netip.Addr
-	// SA authenticates its messages (RFC 4285). It may be nil only with Insecure.
+	// SA authenticates its messages (RFC 4285). It may be nil only with ESP or
+	// Insecure.
 	SA *mip6.SecurityAssociation
+	// ESP takes its messages only if they came under IPsec (RFC 3776, RFC 4877).
+	// With SA, too, both are asked for.
+	ESP bool
 	// Insecure accepts messages without any authentication: whoever can send a
 	// packet can then take this mobile's traffic. For laboratories.
 	Insecure bool
@@ -194,11 +198,14 @@ func (m Mobile) validate(c Config) (errs []error) {
 	if m.HomeAddress == c.Address {
 		wrong("home address %v is the home agent's own", m.HomeAddress)
 	}
-	if m.SA == nil && !m.Insecure {
+	if m.SA == nil && !m.ESP && !m.Insecure {
 		wrong("no key: its binding updates would never be accepted")
 	}
 	if len(m.Prefixes) > 0 && !m.Router {
 		wrong("has mobile network prefixes but is not a mobile router")
+	}
+	if m.Delegate && !m.Router {
+		wrong("may have prefixes by delegation but is not a mobile router")
 	}
 	for _, p := range m.Prefixes {
 		if !networkPrefix(p, c.Address) {

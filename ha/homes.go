@@ -8,6 +8,7 @@ import (
 	"roam6/internal/binding"
 	"roam6/internal/limit"
 	"roam6/mip6"
+	"roam6/overlay"
 )
 
 // mobile is a configured mobile and its home addresses: the configured one, and
@@ -34,6 +35,7 @@ type home struct {
 	announceAt    time.Time
 	asked         int // binding refresh requests since the last update
 	delivery      delivery
+	direct        *overlay.Route // for prefix delegation; nil: none
 }
 
 // is reports whether m and o configure the same mobile at different times.
@@ -63,12 +65,13 @@ func (a *Agent) configureMobiles(configured []Mobile) {
 			conf.Prefixes[i] = p.Masked()
 		}
 		conf.Prefixes = sorted(conf.Prefixes)
-		if conf.Insecure && conf.SA == nil {
+		if conf.Insecure && conf.SA == nil && !conf.ESP {
 			a.insecure = append(a.insecure, conf.Name)
 		}
 		mobiles[i] = &mobile{Mobile: conf}
 		add(mobiles[i], conf.HomeAddress)
 	}
+	a.claims = newClaims(mobiles)
 	if len(a.prefixes) == 1 {
 		return
 	}

@@ -64,43 +64,48 @@ func (a *Agent) setPrefixes(e *binding.Entry, prefixes []netip.Prefix) {
 }
 
 // prefixesFor are the mobile network prefixes of a registration: those the
-// update names, all of them or none, or those of the configuration (RFC 3963
-// §6.2).
+// update names, all of them or none, or those it has anyway (RFC 3963 §6.2). In
+// implicit mode the router takes 141 and 142 for fatal (§5.4.1): it gets 143.
 func (a *Agent) prefixesFor(h *home, u *update) ([]netip.Prefix, mip6.Status) {
 	if !u.router() {
 		return nil, mip6.StatusAccepted // RFC 3963 §4.1: nothing is forwarded without flag R
 	}
-	prefixes := u.prefixes
 	if !u.explicit {
-		if len(h.Prefixes) == 0 {
+		// A mobile router that is going to have prefixes by delegation registers
+		// before it has any (RFC 6276 §3.1).
+		own := a.networksOf(h.mobile)
+		if len(own) == 0 && !h.Delegate || slices.ContainsFunc(own, func(p netip.Prefix) bool { return a.taken(p, h) }) {
 			return nil, mip6.StatusForwardingSetupFailed
 		}
-		prefixes = h.Prefixes
+		return own, mip6.StatusAccepted
 	}
-	for _, p := range prefixes {
+	for _, p := range u.prefixes {
 		if !networkPrefix(p, a.config.Address) {
 			return nil, mip6.StatusInvalidPrefix
 		}
 	}
-	for _, p := range prefixes {
-		if !h.authorized(p) {
+	for _, p := range u.prefixes {
+		if !a.authorized(h, p) {
 			return nil, mip6.StatusNotAuthorizedForPrefix
 		}
 	}
-	for _, p := range prefixes {
-		// Another mobile has it: forwarding cannot be set up. A valid configuration
-		// does not let that happen.
-		if home := a.networks.lookup(p.Addr()); home.IsValid() && a.homes[home].mobile != h.mobile {
-			return nil, mip6.StatusInvalidPrefix
-		}
+	if slices.ContainsFunc(u.prefixes, func(p netip.Prefix) bool { return a.taken(p, h) }) {
+		return nil, mip6.StatusInvalidPrefix
 	}
-	return prefixes, mip6.StatusAccepted
+	return u.prefixes, mip6.StatusAccepted
 }
 
-// authorized tells whether a mobile router may register a prefix: one of its own
-// or a part of one.
-func (h *home) authorized(p netip.Prefix) bool {
-	return slices.ContainsFunc(h.Prefixes, func(own netip.Prefix) bool {
+// taken reports whether another mobile has registered a prefix: forwarding cannot be
+// set up then. A valid configuration does not let that happen.
+func (a *Agent) taken(p netip.Prefix, h *home) bool {
+	home := a.networks.lookup(p.Addr())
+	return home.IsValid() && a.homes[home].mobile != h.mobile
+}
+
+// authorized tells whether a mobile router may register a prefix: one of its own,
+// by configuration or delegation, or a part of one.
+func (a *Agent) authorized(h *home, p netip.Prefix) bool {
+	return slices.ContainsFunc(a.networksOf(h.mobile), func(own netip.Prefix) bool {
 		return own.Bits() <= p.Bits() && own.Contains(p.Addr())
 	})
 }
@@ -123,7 +128,7 @@ func (a *Agent) loops(h *home, careOf netip.Addr, prefixes []netip.Prefix) bool 
 			outer = careOf
 		}
 		switch {
-		case !outer.IsValid():
+		case !outer.IsValid() || a.homes[outer] == nil: // or about to end
 			return false
 		case a.homes[outer].mobile == h.mobile:
 			return true

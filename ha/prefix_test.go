@@ -81,7 +81,8 @@ func TestNoPrefixesWithoutRouterFlag(t *testing.T) {
 }
 
 // Two mobiles that the configuration wrongly gives the same prefix: the second
-// is refused, not the first robbed (RFC 3963 §6.1.2, 141).
+// is refused, not the first robbed (RFC 3963 §6.1.2): by 141 where it names the
+// prefix, by 143 where it does not, since then 141 is not a status to expect (§5.4.1).
 // Covers: N2, Attack: prefix hijack.
 func TestPrefixOfAnother(t *testing.T) {
 	w := newWorld(t, testConfig())
@@ -92,8 +93,13 @@ func TestPrefixOfAnother(t *testing.T) {
 	}
 	w.apply(w.agent.Reconfigure(w.now, c))
 	w.registered(at(homeA, careOf1, 1))
-	if ba := onlyAck(t, w.send(at(homeB, careOf2, 1))); ba.Status != mip6.StatusInvalidPrefix {
-		t.Errorf("status %v", ba.Status)
+	if ba := onlyAck(t, w.send(at(homeB, careOf2, 1))); ba.Status != mip6.StatusForwardingSetupFailed {
+		t.Errorf("implicit: status %v", ba.Status)
+	}
+	named := at(homeB, careOf2, 2)
+	named.options = prefixOptions("2001:db8:a:1::/64")
+	if ba := onlyAck(t, w.send(named)); ba.Status != mip6.StatusInvalidPrefix {
+		t.Errorf("explicit: status %v", ba.Status)
 	}
 }
 

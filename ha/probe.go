@@ -177,6 +177,9 @@ func (a *Agent) findHomeLink() {
 		a.agents = nil // they were heard on the other one
 	}
 	a.joinAnycast(!before.Up)
+	if moved {
+		a.settleAllRoutes()
+	}
 	if a.link.Index == 0 || !moved && (before.Up || !a.link.Up) {
 		return
 	}

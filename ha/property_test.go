@@ -11,6 +11,7 @@ import (
 
 	"roam6/internal/role"
 	"roam6/mip6"
+	"roam6/overlay"
 )
 
 // promise is what an accepted update entitles a mobile to.
@@ -32,7 +33,14 @@ type chaos struct {
 	recorded []mip6.Packet
 	promised map[netip.Addr]promise
 	accepted map[string]bool
+	leased   map[netip.Addr]lease // as the delegating router told
 	trace    strings.Builder
+}
+
+// lease is what a mobile has by delegation.
+type lease struct {
+	prefixes []netip.Prefix
+	until    time.Time
 }
 
 // TestProperties: no state without a valid update, no binding outlives its
@@ -54,11 +62,15 @@ func TestProperties(t *testing.T) {
 	}
 }
 
-// chaosConfig has a second home prefix with every other seed.
+// chaosConfig has a second home prefix with every other seed, and delegation with
+// every third.
 func chaosConfig(seed uint64) Config {
 	c := testConfig()
 	if seed%2 == 1 {
 		c = renumbering()
+	}
+	if seed%3 == 0 {
+		c.Mobiles[0].Delegate, c.Mobiles[1].Delegate, c.Mobiles[0].Prefixes = true, true, nil
 	}
 	c.MinMobPfxAdvInterval, c.MaxMobPfxAdvInterval, c.Random = 5*time.Second, time.Minute, testRandom(seed)
 	return c
@@ -69,6 +81,7 @@ func runChaos(t *testing.T, seed uint64) string {
 		world: newWorld(t, chaosConfig(seed)), r: rand.New(rand.NewPCG(seed, 1)), config: chaosConfig(seed), seed: seed,
 		sequence: map[netip.Addr]mip6.Sequence{}, sent: map[string]request{},
 		promised: map[netip.Addr]promise{}, accepted: map[string]bool{},
+		leased: map[netip.Addr]lease{},
 	}
 	for range 200 {
 		c.step()
@@ -80,7 +93,8 @@ func runChaos(t *testing.T, seed uint64) string {
 	// After the last event everything ends by itself.
 	c.advance(time.Hour)
 	if s := c.agent.Stats(); s.Bindings+s.Probing+s.Deleted != 0 || !c.agent.Next().IsZero() ||
-		len(c.tunnels)+len(c.defended)+len(c.agent.networks.owner)+len(c.agent.linkLocals) != 0 {
+		len(c.tunnels)+len(c.defended)+len(c.agent.networks.owner)+len(c.agent.linkLocals)+len(c.direct) != 0 ||
+		len(c.agent.delegations)+len(c.agent.claims.given.owner) != 0 {
 		t.Errorf("left behind: %+v, %v, %v, %v", s, c.tunnels, c.defended, c.agent.networks.owner)
 	}
 	for home, m := range c.agent.homes {
@@ -111,7 +125,9 @@ func (c *chaos) step() {
 		c.do(role.LinkChanged{Link: c.link})
 	case n < 73:
 		c.reload()
-	case n < 76:
+	case n < 75:
+		c.delegateSomething(mobile)
+	case n < 78:
 		c.now = c.now.Add(time.Duration(c.r.IntN(30)) * time.Second) // the timers are late
 	default:
 		c.advance(time.Duration(c.r.IntN(3000)) * time.Millisecond)
@@ -162,6 +178,19 @@ func (c *chaos) question(home netip.Addr) {
 	}
 }
 
+// delegateSomething is the delegating router at work: rightly, or with prefixes that
+// others have.
+func (c *chaos) delegateSomething(home netip.Addr) {
+	var l lease
+	for range c.r.IntN(3) {
+		l.prefixes = append(l.prefixes, prefixes("2001:db8:d:100::/56", "2001:db8:d:200::/56", "2001:db8:d:110::/60",
+			"2001:db8:b:100::/56", "2001:db8:1::/66", "2001:db8:f1::/64")[c.r.IntN(6)])
+	}
+	l.until = c.now.Add(time.Duration(c.r.IntN(40)) * time.Second)
+	c.do(role.PrefixesDelegated{Home: home, Prefixes: l.prefixes, Until: l.until})
+	c.leased[home] = l
+}
+
 func (c *chaos) reload() {
 	conf := chaosConfig(c.seed)
 	if c.r.IntN(4) == 0 {
@@ -170,7 +199,7 @@ func (c *chaos) reload() {
 	conf.DAD = c.r.IntN(2) == 0
 	conf.Mobiles = slices.DeleteFunc(conf.Mobiles, func(Mobile) bool { return c.r.IntN(4) == 0 })
 	for i := range conf.Mobiles {
-		if c.r.IntN(4) == 0 && conf.Mobiles[i].Router {
+		if c.r.IntN(4) == 0 && len(conf.Mobiles[i].Prefixes) > 0 {
 			conf.Mobiles[i].Prefixes = []netip.Prefix{netip.PrefixFrom(conf.Mobiles[i].Prefixes[0].Addr(), 60)}
 		}
 	}
@@ -243,6 +272,46 @@ func (c *chaos) take(actions []role.Action) {
 	}
 }
 
+// permitted reports whether a mobile may have a prefix: by configuration, or by
+// delegation as long as that lasts.
+func (c *chaos) permitted(m Mobile, prefix netip.Prefix) bool {
+	l := c.leased[m.HomeAddress]
+	may := m.Prefixes
+	if m.Delegate && (l.until.After(c.now) || !c.agent.Next().After(c.now)) { // or the timer is late
+		may = slices.Concat(may, l.prefixes)
+	}
+	return slices.ContainsFunc(may, func(own netip.Prefix) bool { return own.Bits() <= prefix.Bits() && own.Contains(prefix.Addr()) })
+}
+
+// checkRoutes: the networks of a mobile router are in the tunnel or on the home
+// link, and nobody's are in two places.
+func (c *chaos) checkRoutes() {
+	c.t.Helper()
+	for r := range c.routes {
+		h := c.agent.homes[r.Via]
+		switch {
+		case h == nil || !c.permitted(h.Mobile, r.Destination):
+			c.t.Errorf("%v is routed to %v without authorisation", r.Destination, r.Via)
+			continue
+		case slices.ContainsFunc(h.homes, func(o *home) bool { return c.tunnels[o.addr].Paths != nil }):
+			c.t.Errorf("%v is away, and %v is on the home link", r.Via, r.Destination)
+		}
+		for o := range c.routes {
+			if o != r && o.Via != r.Via && o.Destination.Overlaps(r.Destination) {
+				c.t.Errorf("%v is routed to %v and %v", r.Destination, r.Via, o.Via)
+			}
+		}
+	}
+	for _, m := range c.config.Mobiles {
+		away := slices.ContainsFunc(c.agent.homes[m.HomeAddress].homes, func(o *home) bool { return c.tunnels[o.addr].Paths != nil })
+		for _, p := range m.Prefixes {
+			if !away && !c.routes[viaHome(p, m.HomeAddress)] {
+				c.t.Errorf("%v of %v is routed nowhere", p, m.Name)
+			}
+		}
+	}
+}
+
 // check compares the state outside with what was promised.
 func (c *chaos) check() {
 	c.t.Helper()
@@ -261,9 +330,13 @@ func (c *chaos) check() {
 			c.t.Errorf("prefixes %v of a mobile node", tunnel.Inner)
 		}
 		for _, prefix := range tunnel.Inner[1:] {
-			if m != nil && !m.authorized(prefix) {
+			if m != nil && !c.permitted(m.Mobile, prefix) {
 				c.t.Errorf("%v is forwarded to %v without authorisation", prefix, home)
 			}
+		}
+		r, direct := c.direct[overlay.Pair{Home: home, Peer: agentAddr, Side: overlay.CorrespondentSide}]
+		if m != nil && (direct != m.Delegate || direct && r.CareOf != p.careOf) {
+			c.t.Errorf("route for the delegation to %v: %v", home, r)
 		}
 		links[home] = true
 		if ll := linkLocal(home, c.entry(home).Flags); ll.IsValid() {
@@ -287,6 +360,10 @@ func (c *chaos) check() {
 			c.t.Errorf("packets to %v go round in circles", home)
 		}
 	}
+	if len(c.direct) > len(c.tunnels) {
+		c.t.Errorf("routes for delegation %v, tunnels %v", c.direct, c.tunnels)
+	}
+	c.checkRoutes()
 	for addr := range c.defended {
 		if !links[addr] {
 			c.t.Errorf("%v is defended without a binding", addr)

@@ -17,6 +17,7 @@ func (a *Agent) configure(c Config) {
 	c.Mobiles = nil
 	a.config, a.prefixes = c.withDefaults(), c.homePrefixes()
 	a.configureMobiles(mobiles)
+	a.reclaim()
 	a.bindings.SetLimit(c.MaxBindings)
 }
 
@@ -58,15 +59,19 @@ func (a *Agent) Reconfigure(now time.Time, c Config) []role.Action {
 	}
 	a.joinAnycast(false)
 	renumbered := !slices.EqualFunc(prefixes, a.prefixes, HomePrefix.equal)
+	var kept []*binding.Entry
 	for _, e := range entries {
 		if e.State == binding.Active && a.bindings.Get(e.Home) == e {
 			h := a.homes[e.Home]
 			if renumbered {
 				a.scheduleDelivery(h)
 			}
-			a.adjust(e, h)
+			a.entitle(e, h)
+			kept = append(kept, e)
 		}
 	}
+	a.settle(kept)
+	a.settleAllRoutes()
 	return a.out
 }
 
@@ -106,21 +111,57 @@ func (a *Agent) end(e *binding.Entry, h *home, reason string) {
 }
 
 // permit takes from what a binding that stays has registered the prefixes that
-// are not the mobile's any more; in implicit mode it gets the new ones.
+// are not the mobile's any more.
 func (a *Agent) permit(e *binding.Entry, h *home) {
-	switch {
-	case e.Flags&mip6.UpdateMobileRouter == 0:
-	case e.Explicit:
-		h.wanted = slices.DeleteFunc(slices.Clone(h.wanted), func(p netip.Prefix) bool {
-			return !h.authorized(p) || !networkPrefix(p, a.config.Address)
-		})
-	default:
-		h.wanted = h.Prefixes
+	if e.Flags&mip6.UpdateMobileRouter == 0 {
+		return
+	}
+	h.wanted = slices.DeleteFunc(slices.Clone(h.wanted), func(p netip.Prefix) bool {
+		return !a.authorized(h, p) || !networkPrefix(p, a.config.Address)
+	})
+}
+
+// entitle gives a binding in implicit mode the networks that its mobile has now,
+// except those whose packets would come back to it, or that another mobile has
+// registered and keeps. What others lose is taken from them before.
+func (a *Agent) entitle(e *binding.Entry, h *home) {
+	if e.Flags&mip6.UpdateMobileRouter == 0 || e.Explicit {
+		return
+	}
+	h.wanted = slices.DeleteFunc(slices.Clone(a.networksOf(h.mobile)), func(p netip.Prefix) bool {
+		if slices.Contains(e.Prefixes, p) {
+			return false
+		}
+		other := a.networks.lookup(p.Addr())
+		kept := other.IsValid() && a.homes[other].mobile != h.mobile &&
+			slices.ContainsFunc(a.homes[other].wanted, func(q netip.Prefix) bool { return q.Contains(p.Addr()) })
+		return kept || a.loops(h, e.CareOf(), []netip.Prefix{p})
+	})
+}
+
+// settle makes active bindings what permit and entitle have made of their
+// registrations: those that lose a prefix before those that get it.
+func (a *Agent) settle(entries []*binding.Entry) {
+	loses := func(e *binding.Entry) bool {
+		return slices.ContainsFunc(e.Prefixes, func(p netip.Prefix) bool { return !slices.Contains(a.homes[e.Home].wanted, p) })
+	}
+	slices.SortStableFunc(entries, func(x, y *binding.Entry) int {
+		switch {
+		case loses(x) == loses(y):
+			return 0
+		case loses(x):
+			return -1
+		default:
+			return 1
+		}
+	})
+	for _, e := range entries {
+		a.adjust(e, a.homes[e.Home])
 	}
 }
 
 // adjust brings a binding that stays in line with the configuration: what permit
-// has changed is forwarded, and no binding outlives its home prefix (RFC 6275
+// and entitle have changed is forwarded, and no binding outlives its home prefix (RFC 6275
 // §10.3.1).
 func (a *Agent) adjust(e *binding.Entry, h *home) {
 	prefixes := e.Prefixes
@@ -130,7 +171,7 @@ func (a *Agent) adjust(e *binding.Entry, h *home) {
 		a.do(role.Log{Level: slog.LevelInfo, Message: "mobile network prefixes changed", Attrs: []slog.Attr{
 			slog.String("mobile", h.Name), slog.Any("home", e.Home), slog.Any("prefixes", e.Prefixes)}})
 	}
-	a.forward(append(before, after...))
+	a.forward(slices.Concat(before, after, a.direct(e, h)))
 	if left := binding.Remaining(a.now, a.prefixOf(e.Home).ValidUntil); left < e.Expires.Sub(a.now) {
 		e.Expires = a.now.Add(left)
 	}

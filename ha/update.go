@@ -233,7 +233,8 @@ func (a *Agent) activate(e *binding.Entry, h *home, u *update) {
 	a.counts.Registrations++
 	e.Created = a.now
 	before, after := a.bind(e, h, u)
-	a.forward(slices.Concat(before, []overlay.Change{tunnel(e)}, after))
+	a.forward(slices.Concat(before, []overlay.Change{tunnel(e)}, after, a.direct(e, h)))
+	a.settleRoutes(h.mobile, nil)
 	a.defend(e)
 	h.announcements, h.announceAt = maxNeighborAdvertisements, a.now
 	a.announce(e, h)
@@ -251,7 +252,7 @@ func (a *Agent) refresh(e *binding.Entry, h *home, u *update) {
 	if !slices.Equal(before.Paths, e.Paths) || !slices.Equal(before.Prefixes, e.Prefixes) {
 		changes = append(changes, tunnel(e))
 	}
-	a.forward(append(changes, after...))
+	a.forward(slices.Concat(changes, after, a.direct(e, h)))
 	was, is := linkLocal(e.Home, before.Flags), linkLocal(e.Home, e.Flags)
 	switch {
 	case was == is, a.sibling(h, was, binding.Active) != nil:
@@ -320,7 +321,9 @@ func (a *Agent) withdraw(e *binding.Entry, h *home) {
 		h.wanted = nil
 		before, after := a.share(e, h)
 		removal := overlay.Change{Remove: overlay.Key{Home: e.Home, Side: overlay.AgentSide}}
-		a.forward(slices.Concat(before, []overlay.Change{removal}, after))
+		// The routes on the home link come before the tunnel goes.
+		a.settleRoutes(h.mobile, e)
+		a.forward(slices.Concat(h.indirect(), before, []overlay.Change{removal}, after))
 	}
 	h.asked = 0
 	h.delivery.cancel()

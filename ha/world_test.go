@@ -60,6 +60,8 @@ type world struct {
 	tunnels  map[netip.Addr]overlay.Tunnel
 	defended map[netip.Addr]bool
 	joined   map[netip.Addr]bool
+	routes   map[role.Route]bool            // on the home link
+	direct   map[overlay.Pair]overlay.Route // for prefix delegation
 	probes   int
 	logs     []role.Log
 
@@ -75,6 +77,7 @@ func newWorld(t testing.TB, c Config) *world {
 		t: t, agent: New(c), now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
 		link:    role.Link{Index: homeIndex, Name: "eth1", Up: true, MTU: 1500},
 		tunnels: map[netip.Addr]overlay.Tunnel{}, defended: map[netip.Addr]bool{}, joined: map[netip.Addr]bool{},
+		routes: map[role.Route]bool{}, direct: map[overlay.Pair]overlay.Route{},
 	}
 	w.handle(role.LinkChanged{Link: w.link})
 	return w
@@ -93,6 +96,10 @@ func (w *world) apply(actions []role.Action) []role.Action {
 		switch action := action.(type) {
 		case role.Forward:
 			for _, c := range action.Changes {
+				if c.Optimise != nil || c.Deoptimise != nil {
+					w.optimise(c)
+					continue
+				}
 				if c.Set == nil {
 					if c.Remove.Side != overlay.AgentSide || !c.Remove.Home.IsValid() {
 						w.t.Errorf("malformed removal %+v", c)
@@ -118,6 +125,13 @@ func (w *world) apply(actions []role.Action) []role.Action {
 				}
 				w.tunnels[c.Set.Home] = *c.Set
 			}
+		case role.AddRoute:
+			w.addRoute(action.Route)
+		case role.RemoveRoute: // of a link that may be gone
+			if !w.routes[action.Route] {
+				w.t.Errorf("no route %+v to remove", action.Route)
+			}
+			delete(w.routes, action.Route)
 		case role.DefendAddress:
 			w.onHomeLink(action.Link)
 			w.defended[action.Addr] = true
@@ -156,6 +170,30 @@ func (w *world) apply(actions []role.Action) []role.Action {
 		}
 	}
 	return actions
+}
+
+// optimise carries out a change of the routes for prefix delegation.
+func (w *world) optimise(c overlay.Change) {
+	w.t.Helper()
+	if c.Deoptimise != nil {
+		if _, ok := w.direct[*c.Deoptimise]; !ok {
+			w.t.Errorf("no route %+v to remove", *c.Deoptimise)
+		}
+		delete(w.direct, *c.Deoptimise)
+		return
+	}
+	r := *c.Optimise
+	if r.Side != overlay.CorrespondentSide || r.Peer != agentAddr || w.tunnels[r.Home].Paths == nil || w.tunnels[r.Home].Paths[0].Remote != r.CareOf {
+		w.t.Errorf("malformed route %+v", r)
+	}
+	w.direct[r.Pair] = r
+}
+
+// addRoute installs a route to a network of a mobile router at home.
+func (w *world) addRoute(r role.Route) {
+	w.t.Helper()
+	w.onHomeLink(r.Link)
+	w.routes[r] = true
 }
 
 func (w *world) onHomeLink(index int) {
@@ -321,13 +359,22 @@ func drops(actions []role.Action) (reasons []role.DropReason) {
 	return reasons
 }
 
-// kinds renders actions without logs, for comparison in order.
+// kinds renders actions without logs, for comparison in order; routes on the home
+// link have tests of their own.
 func kinds(actions []role.Action) (list []string) {
 	for _, action := range actions {
 		switch action := action.(type) {
-		case role.Log:
+		case role.Log, role.AddRoute, role.RemoveRoute:
 		case role.Forward:
 			for _, c := range action.Changes {
+				switch {
+				case c.Optimise != nil:
+					list = append(list, fmt.Sprintf("direct %v via %v", c.Optimise.Home, c.Optimise.CareOf))
+					continue
+				case c.Deoptimise != nil:
+					list = append(list, fmt.Sprintf("indirect %v", c.Deoptimise.Home))
+					continue
+				}
 				if c.Set == nil {
 					list = append(list, fmt.Sprintf("remove %v", c.Remove.Home))
 					continue

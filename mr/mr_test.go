@@ -275,11 +275,11 @@ func TestNextHomeAgentAfterRefusal(t *testing.T) {
 	if p.Destination != another || len(mip6.All[mip6.MobileNetworkPrefix](u)) != 2 {
 		t.Fatalf("%+v to %v", u, p.Destination)
 	}
-	if _, usable := b.router.Prefixes(); usable {
+	if b.router.Networks(b.now).Prefixes[0].Usable {
 		t.Error("refused prefixes are advertised")
 	}
 	b.answer(mip6.StatusAccepted, mip6.AckMobileRouter)
-	if _, usable := b.router.Prefixes(); !usable {
+	if !b.router.Networks(b.now).Prefixes[0].Usable {
 		t.Error("accepted prefixes are not advertised")
 	}
 
@@ -319,5 +319,179 @@ func TestRefusedPrefixesStayInTheTunnel(t *testing.T) {
 		if f, ok := a.(role.Forward); ok && f.Changes[0].Set != nil && len(f.Changes[0].Set.Inner) != 3 {
 			t.Errorf("tunnel %+v", f.Changes[0].Set)
 		}
+	}
+}
+
+// After a home agent that does not serve mobile routers discovery runs again, and
+// the one that it finds is asked (RFC 3963 §5.3).
+//
+// Covers: R4, M10.
+func TestDiscoveryAfterHomeAgentWithoutNEMO(t *testing.T) {
+	b := newBench(t, Explicit)
+	c := b.router.config
+	c.DiscoverHomeAgent = true
+	b.router, b.all = New(c), nil
+	b.attach()
+	b.answer(mip6.StatusAccepted, 0)
+	b.answer(mip6.StatusAccepted, 0) // of the de-registration
+	var request *role.SendICMP
+	for range 100 {
+		b.now = b.now.Add(time.Second)
+		for _, a := range b.handle(role.Timeout{}) {
+			if s, ok := a.(role.SendICMP); ok && request == nil {
+				request = &s
+			}
+		}
+		if request != nil {
+			break
+		}
+	}
+	if request == nil {
+		t.Fatal("no discovery")
+	}
+	m := request.Packet.Message.(mip6.HomeAgentRequest)
+	b.handle(role.ICMPReceived{Link: 1, Packet: mip6.ICMPPacket{Source: another, Destination: request.Packet.Source,
+		Message: mip6.HomeAgentReply{Identifier: m.Identifier, MobileRouter: true, HomeAgents: []netip.Addr{another, agent}}}})
+	if u, p := b.last(); p.Destination != another || u.Lifetime == 0 {
+		t.Fatalf("%+v to %v", u, p.Destination)
+	}
+	b.answer(mip6.StatusAccepted, mip6.AckMobileRouter)
+	if s := b.router.Snapshot(b.now); !s.Update.Registered || s.Update.Halted {
+		t.Errorf("%+v", s.Update)
+	}
+}
+
+// Two updates are under way when the home agent refuses: the second answer is about
+// an explicit update too, and no fatal error of the implicit mode that is tried
+// meanwhile (RFC 3963 §5.4).
+//
+// Covers: R5.
+func TestRefusalsOverlap(t *testing.T) {
+	b := newBench(t, Explicit)
+	first, p := b.last()
+	b.now = b.now.Add(1500 * time.Millisecond)
+	b.handle(role.Timeout{}) // the retransmission
+	second, _ := b.last()
+	if second.Sequence == first.Sequence {
+		t.Fatal("no retransmission")
+	}
+	deliver := func(q mip6.Sequence) {
+		m, err := sa.Seal(mip6.BindingAcknowledgement{Status: mip6.StatusNotAuthorizedForPrefix, Sequence: q}, p.Source, home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := mip6.Packet{Source: agent, Destination: p.Source, RouteHome: home, Message: m}.Append(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		packet, err := mip6.ParsePacket(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.now = b.now.Add(10 * time.Millisecond)
+		b.handle(role.MessageReceived{Link: 1, Packet: packet})
+	}
+	deliver(first.Sequence)
+	deliver(second.Sequence)
+	b.now = b.now.Add(2 * time.Second)
+	b.handle(role.Timeout{})
+	u, _ := b.last()
+	if b.router.Snapshot(b.now).Update.Halted || len(mip6.All[mip6.MobileNetworkPrefix](u)) != 0 || u.Lifetime == 0 {
+		t.Errorf("halted %t, last update %+v", b.router.Snapshot(b.now).Update.Halted, u)
+	}
+}
+
+// While the home agent serves in implicit mode the refused prefixes are not
+// advertised; they are named again after a while, and are back when they are
+// accepted then.
+//
+// Covers: R5.
+func TestRefusedPrefixesComeBack(t *testing.T) {
+	b := newBench(t, Explicit)
+	b.answer(mip6.StatusNotAuthorizedForPrefix, 0)
+	b.answer(mip6.StatusAccepted, mip6.AckMobileRouter)
+	if b.router.Networks(b.now).Prefixes[0].Usable || b.router.Mode() != Implicit {
+		t.Fatalf("%+v", b.router.Networks(b.now))
+	}
+	b.now = b.router.again
+	did := b.handle(role.Timeout{})
+	if u, _ := b.last(); len(mip6.All[mip6.MobileNetworkPrefix](u)) != 2 {
+		t.Fatalf("%v", did)
+	}
+	did = b.answer(mip6.StatusAccepted, mip6.AckMobileRouter)
+	if got := usable(did); !slices.Equal(got, []netip.Prefix{prefix, second}) || !b.router.Networks(b.now).Prefixes[1].Usable {
+		t.Errorf("advertised again: %v", got)
+	}
+	if !b.router.again.IsZero() {
+		t.Error("tries again")
+	}
+}
+
+func usable(actions []role.Action) (list []netip.Prefix) {
+	for _, a := range actions {
+		if p, ok := a.(role.AdvertisePrefix); ok && p.Usable {
+			list = append(list, p.Prefix)
+		}
+	}
+	return list
+}
+
+// 143 in implicit mode without prefixes to name: the next home agent is asked
+// (RFC 3963 §5.4.1).
+//
+// Covers: R5, M10.
+func TestForwardingFailsWithoutPrefixes(t *testing.T) {
+	b := newBenchWith(t, Implicit, agent, another)
+	c := b.router.config
+	c.Prefixes = nil
+	b.router, b.all = New(c), nil
+	b.attach()
+	b.answer(mip6.StatusForwardingSetupFailed, 0)
+	if u, p := b.last(); p.Destination != another || len(mip6.All[mip6.MobileNetworkPrefix](u)) != 0 {
+		t.Errorf("%+v to %v", u, p.Destination)
+	}
+}
+
+// A prefix that is added at run time is in the tunnel and in an update at once, one
+// that is removed is not, and the advertisements inside follow. Refused prefixes are
+// not advertised for a reload that is about something else (RFC 3963 §5.2, §5.4.2).
+//
+// Covers: R3, R5.
+func TestPrefixesChangeAtRunTime(t *testing.T) {
+	b := newBench(t, Explicit)
+	b.answer(mip6.StatusAccepted, mip6.AckMobileRouter)
+	b.now = b.now.Add(10 * time.Second)
+	third := netip.MustParsePrefix("2001:db8:102::/64")
+	c := b.router.config
+	c.Prefixes = []netip.Prefix{second, third}
+	did := b.router.Reconfigure(b.now, c)
+	b.all = append(b.all, did...)
+	u, _ := b.last()
+	if got := mip6.All[mip6.MobileNetworkPrefix](u); len(got) != 2 || got[0].Prefix != second || got[1].Prefix != third {
+		t.Errorf("named %v", got)
+	}
+	updates, _, unusable := count(did)
+	if updates != 1 || !slices.Equal(unusable, []netip.Prefix{prefix}) || !slices.Contains(usable(did), third) {
+		t.Errorf("%d updates, withdrawn %v, advertised %v", updates, unusable, usable(did))
+	}
+	forward := slices.IndexFunc(did, func(a role.Action) bool { _, ok := a.(role.Forward); return ok })
+	send := slices.IndexFunc(did, func(a role.Action) bool { _, ok := a.(role.Send); return ok })
+	if forward < 0 || send < forward {
+		t.Errorf("tunnel at %d, update at %d", forward, send)
+	} else if got := did[forward].(role.Forward).Changes[0].Set.Inner; !slices.Equal(got, []netip.Prefix{netip.PrefixFrom(home, 128), second, third}) {
+		t.Errorf("inner %v", got)
+	}
+	b.now = b.now.Add(10 * time.Millisecond)
+	b.answer(mip6.StatusNotAuthorizedForPrefix, 0)
+	b.answer(mip6.StatusAccepted, mip6.AckMobileRouter)
+	b.now = b.now.Add(time.Second)
+	c.Hysteresis = 2 * time.Second
+	did = b.router.Reconfigure(b.now, c)
+	b.all = append(b.all, did...)
+	if got := usable(did); len(got) != 0 {
+		t.Errorf("a reload advertises what is refused: %v", got)
+	}
+	if got := usable(b.answer(mip6.StatusAccepted, mip6.AckMobileRouter)); !slices.Equal(got, []netip.Prefix{second, third}) {
+		t.Errorf("accepted, advertised %v", got)
 	}
 }
