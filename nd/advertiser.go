@@ -51,6 +51,7 @@ type AdvertiserStatistics struct {
 type Advertiser struct {
 	config AdvertiserConfig
 	ra     RouterAdvertisement // what config makes
+	expiry []Expiry            // of prefixes in it
 	random *rand.Rand
 
 	next    time.Time // multicast; zero after the last one
@@ -83,7 +84,7 @@ func NewAdvertiser(now time.Time, c AdvertiserConfig, random *rand.Rand) (*Adver
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return &Advertiser{config: c, ra: c.advertisement(), random: random, next: now, initial: initialRAs}, nil
+	return &Advertiser{config: c, ra: c.advertisement(), expiry: slices.Clone(c.Expiring), random: random, next: now, initial: initialRAs}, nil
 }
 
 // Next is when Expire is to be called; zero: never again.
@@ -173,13 +174,13 @@ func (a *Advertiser) Reconfigure(now time.Time, c AdvertiserConfig) ([]Transmiss
 	if a.stopped {
 		return nil, nil
 	}
-	for _, p := range a.ra.Prefixes {
+	for _, p := range a.prefixes(now) {
 		if prefix := p.Prefix.Masked(); !c.advertises(prefix) {
 			a.withdraw(now, p)
 		}
 	}
 	a.withdrawn = slices.DeleteFunc(a.withdrawn, func(w withdrawal) bool { return c.advertises(w.info.Prefix) })
-	a.config, a.ra = c, c.advertisement()
+	a.config, a.ra, a.expiry = c, c.advertisement(), slices.Clone(c.Expiring)
 	a.initial = initialRAs
 	a.soon(now)
 	return a.Expire(now), nil
@@ -264,6 +265,7 @@ func (a *Advertiser) unicast(now time.Time, to netip.Addr) Transmission {
 // latest first, take what room there is; it tells how many had room.
 func (a *Advertiser) build(now time.Time) (ra RouterAdvertisement, withdrawn int) {
 	ra = a.ra
+	ra.Prefixes = a.prefixes(now)
 	if a.stopped {
 		// Whoever keeps a list of home agents strikes us off it (RFC 6275
 		// §10.5.1); there will be no further advertisement to wait for.
@@ -281,6 +283,23 @@ func (a *Advertiser) build(now time.Time) (ra RouterAdvertisement, withdrawn int
 		ra.Prefixes = append(ra.Prefixes, w.info)
 	}
 	return ra, withdrawn
+}
+
+// prefixes are those of the configuration with the lifetimes that are to be sent
+// now; to be read only.
+func (a *Advertiser) prefixes(now time.Time) []mip6.PrefixInformation {
+	if len(a.expiry) == 0 {
+		return a.ra.Prefixes
+	}
+	prefixes := slices.Clone(a.ra.Prefixes)
+	for i := range prefixes {
+		p := &prefixes[i]
+		if j := slices.IndexFunc(a.expiry, func(e Expiry) bool { return e.Prefix == p.Prefix.Masked() }); j >= 0 {
+			p.ValidLifetime = min(p.ValidLifetime, deadline.Remaining(now, a.expiry[j].Valid))
+			p.PreferredLifetime = min(p.PreferredLifetime, deadline.Remaining(now, a.expiry[j].Preferred), p.ValidLifetime)
+		}
+	}
+	return prefixes
 }
 
 // withdraw begins to advertise a prefix as deprecated. More than two hours of

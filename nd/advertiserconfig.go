@@ -53,6 +53,16 @@ type AdvertiserConfig struct {
 	// (RFC 6275 §7.2), and on a link with link-layer addresses SourceLinkAddr
 	// must be set (§7.5).
 	Advertisement RouterAdvertisement
+	// Expiring says of some of the Advertisement's prefixes when they end. What is
+	// sent is what remains, and never more than the prefix's own lifetimes
+	// (RFC 4861 §6.2.1; RFC 9096 §3.3 wants it of delegated prefixes).
+	Expiring []Expiry
+}
+
+// Expiry is when the lifetimes of a prefix end; the zero time is never.
+type Expiry struct {
+	Prefix           netip.Prefix // masked
+	Preferred, Valid time.Time
 }
 
 // ErrTooLong is an advertisement that does not fit into the least MTU of IPv6.

@@ -133,6 +133,8 @@ func (r *checked) count(c *config.Config) {
 	}{
 		{routers, "mobile_router", "mobile router", "mobile routers"},
 		{nodes, "mobile_node", "mobile node", "mobile nodes"},
+		{len(c.Uplinks), "uplink", "uplink", "uplinks"},
+		{len(c.PrefixRequests), "prefix_request", "prefix request", "prefix requests"},
 		{len(c.HomeAgents), "home_agent", "home agent", "home agents"},
 		{len(c.Mobiles), "mobile", "mobile", "mobiles"},
 		{len(c.Policies), "policy", "policy", "policies"},
@@ -167,9 +169,16 @@ func (r *checked) warn(c *config.Config) {
 			insecure(m.Name)
 		}
 	}
+	served := map[string]bool{}
 	for _, m := range c.Mobiles {
 		if m.Association == nil {
 			insecure(m.Name)
+		}
+		served[m.HomeAgent] = served[m.HomeAgent] || m.Delegate
+	}
+	for _, h := range c.HomeAgents {
+		if h.Delegation != nil && !served[h.Name] {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("section '%s' delegates prefixes, and no mobile gets any: a mobile section with option router '1' does", h.Name))
 		}
 	}
 }

@@ -31,6 +31,16 @@ const checkRouter = `config mobile_router 'train'
 	list prefix '2001:db8:100::/64'
 `
 
+const delegating = `config home_agent 'depot'
+	option interface 'eth1'
+	option address '2001:db8:1::1'
+	option prefix '2001:db8:1::/64'
+	list delegation_pool '2001:db8:8000::/40'
+config mobile 'bus'
+	option home_address '2001:db8:1::3'
+	option key '7f2e4dbca1908f7e6d5c4b3a29180716'
+`
+
 func TestCheck(t *testing.T) {
 	insecure := strings.NewReplacer("\toption spi '1000'\n", "", "option key '3b1f0c5a9d2e4f687a8b9cadbecfd0e1'", "option insecure '1'").Replace(checkRouter)
 	tests := []struct {
@@ -49,7 +59,14 @@ func TestCheck(t *testing.T) {
 			"FILE: warning: section 'train' runs without authentication: anybody can redirect its traffic\n"},
 		{"two errors", checkRouter + "\toption lifetime '1'\n\toption colour 'red'\n", nil, 1, "",
 			"FILE:8:18: option 'lifetime' in section 'train': \"1\": expected an integer from 8 to 262140 (seconds)\n" +
-				"FILE:9:9: option 'colour' in section 'train': \"colour\": expected an option of the section type mobile_router: enabled, home_address, home_agent, discover, uplink, hysteresis_ms, default_source, route_optimization, correspondent, spi, key, insecure, replay, lifetime, initial_timeout_ms, dad, mode, prefix, downstream\n"},
+				"FILE:9:9: option 'colour' in section 'train': \"colour\": expected an option of the section type mobile_router: enabled, home_address, home_agent, discover, uplink, hysteresis_ms, default_source, route_optimization, correspondent, spi, key, insecure, replay, lifetime, initial_timeout_ms, dad, mode, prefix, downstream, prefix_delegation, delegation_length\n"},
+		{"delegation", delegating + "\toption router '1'\nconfig prefix_request 'guests'\n\toption uplink 'wan'\n\tlist downstream 'lan'\nconfig uplink\n\toption interface 'wan'\n", nil, 0,
+			"FILE: ok: 1 uplink, 1 prefix request, 1 home agent, 1 mobile\n", ""},
+		{"delegation to nobody", delegating, nil, 0, "FILE: ok: 1 home agent, 1 mobile\n",
+			"FILE: warning: section 'depot' delegates prefixes, and no mobile gets any: a mobile section with option router '1' does\n"},
+		{"delegation in conflict", delegating + "\tlist prefix '2001:db8:8000::/64'\nconfig uplink\n\toption interface 'wna'\n", nil, 1, "",
+			"FILE:9:14: option 'prefix' in section 'bus': \"2001:db8:8000::/64\": expected a prefix that does not overlap the delegation_pool 2001:db8:8000::/40 of section 'depot' (FILE:1:1)\n" +
+				"FILE:11:19: option 'interface' in section '@uplink[0]': \"wna\": expected the uplink of a mobile_router, mobile_node or prefix_request section; there is none\n"},
 		{"grammar", "config mobile_router my-train\n", nil, 1, "",
 			"FILE:1:22: \"my-train\": expected a section name of letters, digits and _\n"},
 		{"valid as JSON", checkRouter, []string{"--json"}, 0, `{
@@ -62,7 +79,9 @@ func TestCheck(t *testing.T) {
     "mobile": 0,
     "mobile_node": 0,
     "mobile_router": 1,
-    "policy": 0
+    "policy": 0,
+    "prefix_request": 0,
+    "uplink": 0
   }
 }
 `, ""},

@@ -91,6 +91,8 @@ Asks the running daemon what it does.
   home-agents    the home agents of a home link, and those that a mobile knows
   prefixes       prefixes of home links and of mobile networks
   uplinks        a mobile's interfaces, and the routers it hears there
+  leases         addresses and prefixes that DHCPv6 servers gave to this node
+  delegations    prefixes that a home agent gave to mobile routers
   tunnels        what the data plane forwards, through tunnels and past them
   handovers      the timeline of the last moves, in milliseconds
   stats          counters

@@ -34,7 +34,11 @@ func homeAgents(entries []entry[homeAgentDraft], advertised []Interface) []HomeA
 		for i, p := range h.Deprecated {
 			claims = append(claims, claim{e.section, optionDeprecated, i, p})
 		}
+		for i, p := range e.value.delegation.Pools {
+			claims = append(claims, claim{e.section, optionPool, i, p})
+		}
 		e.checkPrefixes(h)
+		h.Delegation = e.completeDelegation(h, e.value.delegation)
 		e.completeInformation(&h, advertised)
 		agents = append(agents, h)
 	}
@@ -109,9 +113,10 @@ func (s section) inHomePrefix(option string, a netip.Addr, homes []netip.Prefix)
 
 // mobiles checks and completes the mobile sections. A mobile whose home agent
 // is not enabled is not either.
-func mobiles(entries []entry[mobileDraft], agents []entry[homeAgentDraft]) []Mobile {
+func mobiles(entries []entry[mobileDraft], agents []entry[homeAgentDraft], protected protections) []Mobile {
 	var list []Mobile
 	homes := map[netip.Addr]section{}
+	clients := map[string]section{}
 	var claims []claim
 	for i := range entries {
 		e := &entries[i]
@@ -125,17 +130,19 @@ func mobiles(entries []entry[mobileDraft], agents []entry[homeAgentDraft]) []Mob
 		}
 		m := e.value.Mobile
 		m.Name = e.Ref()
-		m.Association = e.association(e.value.credentials)
+		own := protected.of(m.HomeAddress)
+		m.Association = e.association(e.value.credentials, own)
 		if m.HomeAddress.IsValid() {
 			distinct(homes, m.HomeAddress, e.section, "home_address", 0, "a home address")
 		}
-		if !e.has("router") {
-			m.Router = len(m.Prefixes) > 0
-		} else if !m.Router && len(m.Prefixes) > 0 {
-			e.wrong("router", 0, "1, because there are prefixes; or no prefixes")
+		e.completeDelegate(&m, agent)
+		if len(m.DUID) > 0 {
+			distinct(clients, string(m.DUID), e.section, optionDUID, 0, "an identifier")
 		}
+		e.checkPools(m, agents)
 		if agent != nil {
 			m.HomeAgent = agent.Ref()
+			m.ESP = e.agentPolicy(agent, own)
 			e.checkServed(m, agent.value.HomeAgent)
 		}
 		for i, prefix := range m.Prefixes {

@@ -9,15 +9,22 @@ import (
 )
 
 // association gives the security association that a section configures, or
-// nil where the administrator wants none.
-func (s section) association(c credentials) *mip6.SecurityAssociation {
+// nil where the administrator wants none, or IPsec alone; own are the ipsec
+// sections of the home address.
+func (s section) association(c credentials, own protections) *mip6.SecurityAssociation {
 	hasKey, hasSPI := s.has(optionKey), s.has(optionSPI)
 	switch {
+	case c.insecure && len(own) > 0:
+		s.wrong(optionInsecure, 0, "0, because "+quoted(own[0].section)+" protects the signalling")
 	case c.insecure && hasKey:
 		s.wrong(optionInsecure, 0, "0, because there is a key; or no key")
 	case c.insecure && hasSPI:
 		s.wrong(optionInsecure, 0, "0 and a key, because there is an SPI; or no SPI")
 	case c.insecure:
+	case !hasKey && len(own) > 0:
+		if hasSPI {
+			s.wrong(optionSPI, 0, "a key in the section, whose number this would be; or no SPI, because "+quoted(own[0].section)+" has its own")
+		}
 	case !hasKey:
 		s.wrong(optionKey, 0, "a key of 32 hexadecimal digits; without one, option insecure '1' says that this is meant")
 	default:
@@ -27,7 +34,7 @@ func (s section) association(c credentials) *mip6.SecurityAssociation {
 }
 
 // mobileNodes checks and completes the mobile_node and mobile_router sections.
-func mobileNodes(entries []entry[mobileNodeDraft]) []MobileNode {
+func mobileNodes(entries []entry[mobileNodeDraft], protected protections) []MobileNode {
 	var nodes []MobileNode
 	homes := map[netip.Addr]section{}
 	var claims []claim
@@ -37,14 +44,17 @@ func mobileNodes(entries []entry[mobileNodeDraft]) []MobileNode {
 		}
 		m := e.value.MobileNode
 		m.Name = e.Ref()
-		m.Association = e.association(e.value.credentials)
+		own := protected.of(m.HomeAddress.Addr())
+		m.Association = e.association(e.value.credentials, own)
 		if home := m.HomeAddress.Addr(); home.IsValid() {
 			distinct(homes, home, e.section, "home_address", 0, "a home address")
 		}
 		e.completeHomeAgents(&m)
+		m.ESP = e.mobilePolicies(m, own)
 		e.checkRoutes(m)
-		twice(e.section, "uplink", m.Uplinks, "interface")
-		twice(e.section, "downstream", m.Downstreams, "interface")
+		e.checkDelegation(m)
+		twice(e.section, optionUplink, m.Uplinks, "interface")
+		twice(e.section, optionDownstream, m.Downstreams, "interface")
 		for i, prefix := range m.Prefixes {
 			e.checkNetwork(m, i)
 			claims = append(claims, claim{e.section, optionPrefix, i, prefix})
@@ -158,50 +168,6 @@ func policies(entries []entry[policyDraft], mobiles []entry[mobileNodeDraft]) []
 		}
 	}
 	return list
-}
-
-// checkLinks checks that no interface has two jobs that exclude each other.
-func checkLinks(s sections, tunnel string) {
-	uplinks := map[string]section{}
-	for _, e := range s.mobileNodes {
-		if e.enabled {
-			for _, name := range e.value.Uplinks {
-				uplinks[name] = e.section
-			}
-		}
-	}
-	check := func(e section, option string, item int, name string) {
-		if name == tunnel {
-			e.wrong(option, item, "another interface: this is the tunnel_device of the globals section")
-		}
-	}
-	for _, e := range s.mobileNodes {
-		if !e.enabled {
-			continue
-		}
-		for i, name := range e.value.Uplinks {
-			check(e.section, "uplink", i, name)
-		}
-		for i, name := range e.value.Downstreams {
-			check(e.section, "downstream", i, name)
-			if other, ok := uplinks[name]; ok {
-				e.wrong("downstream", i, "an interface that is not an uplink of "+quoted(other))
-			}
-		}
-	}
-	for _, e := range s.homeAgents {
-		if e.enabled {
-			check(e.section, "interface", 0, e.value.Interface)
-		}
-	}
-	for _, e := range s.interfaces {
-		name := e.value.Name
-		check(e.section, "interface", 0, name)
-		if other, ok := uplinks[name]; ok && e.value.Advertise {
-			// RFC 3963 §7.1: no router advertisements on the egress while away.
-			e.wrong("interface", 0, "an interface that is not an uplink of "+quoted(other)+": a mobile does not advertise there")
-		}
-	}
 }
 
 // links are the names of all interfaces with an interface section.

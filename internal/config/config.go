@@ -17,6 +17,7 @@ import (
 	"os"
 	"time"
 
+	"roam6/internal/esp"
 	"roam6/internal/uci"
 	"roam6/mip6"
 	"roam6/nd"
@@ -143,8 +144,11 @@ type MobileNode struct {
 	// Association authenticates the signalling (RFC 4285); nil only where the
 	// administrator has chosen to run insecure.
 	Association *mip6.SecurityAssociation
-	Replay      Replay
-	Lifetime    time.Duration // of a binding, as asked for; 8 s to 262140 s
+	// ESP protects the signalling with home agents by IPsec, one policy for each
+	// (overlay.MobileSide); empty where it is not protected so.
+	ESP      []esp.Policy
+	Replay   Replay
+	Lifetime time.Duration // of a binding, as asked for; 8 s to 262140 s
 	// InitialTimeout is InitialBindackTimeoutFirstReg (RFC 6275 §13).
 	InitialTimeout time.Duration
 	DAD            DAD
@@ -267,6 +271,9 @@ type Mobile struct {
 	HomeAddress netip.Addr
 	// Association is as in MobileNode.
 	Association *mip6.SecurityAssociation
+	// ESP protects the signalling by IPsec (overlay.AgentSide); nil where it is not
+	// protected so.
+	ESP *esp.Policy
 	// Replay: with ReplayTimestamp updates without a timestamp are refused.
 	Replay Replay
 	// Router: the mobile may register as a mobile router.

@@ -66,7 +66,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, "empty file", *c, Config{
-		Globals: Globals{LogLevel: slog.LevelInfo, LogTarget: LogStderr, Control: "/var/run/roam6.sock", Plane: PlaneAuto, TunnelDevice: "roam6"},
+		Globals: Globals{LogLevel: slog.LevelInfo, LogTarget: LogStderr, Control: "/var/run/roam6.sock", Plane: PlaneAuto, TunnelDevice: "roam6", StateDirectory: "/var/lib/roam6"},
 		Metrics: Metrics{Listen: netip.MustParseAddrPort("[::1]:9706")},
 	})
 }
@@ -106,6 +106,33 @@ func TestMobileNode(t *testing.T) {
 	})
 	same(t, "policies", c.Policies, []Policy{{Name: "@policy[0]", Mobile: "phone", Protocol: ProtocolUDP, FirstPort: 5060, LastPort: 5061}})
 	same(t, "correspondent", c.Correspondent, Correspondent{Enabled: true, MaxBindings: 1000, MaxLifetime: 420 * time.Second})
+}
+
+// The configurations of the README are right.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Each is a block of indented lines, and perhaps blank ones between sections.
+	var block strings.Builder
+	checked := 0
+	for line := range strings.Lines(string(text) + "end\n") {
+		if code, indented := strings.CutPrefix(line, "    "); indented || strings.TrimSpace(line) == "" {
+			block.WriteString(code)
+			continue
+		}
+		if src := strings.TrimLeft(block.String(), "\n"); strings.HasPrefix(src, "config ") {
+			checked++
+			if _, err := Parse("README.md", []byte(src)); err != nil {
+				t.Errorf("%v in\n%s", err, src)
+			}
+		}
+		block.Reset()
+	}
+	if checked < 7 {
+		t.Errorf("%d configurations found", checked)
+	}
 }
 
 // One mobile at most has the default source: the first, unless another says so.
@@ -185,6 +212,8 @@ config globals 'any'
 	option control '/tmp/x.sock'
 	option plane 'tun'
 	option tunnel_device 'mip0'
+	option state_directory '/etc/roam6'
+	option resolver_file '/tmp/resolv.conf.roam6'
 
 config metrics
 	option enabled 'yes'
@@ -322,7 +351,7 @@ config prefix
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, "globals", c.Globals, Globals{LogLevel: slog.LevelDebug, LogTarget: LogSyslog, Control: "/tmp/x.sock", Plane: PlaneTUN, TunnelDevice: "mip0"})
+	same(t, "globals", c.Globals, Globals{LogLevel: slog.LevelDebug, LogTarget: LogSyslog, Control: "/tmp/x.sock", Plane: PlaneTUN, TunnelDevice: "mip0", StateDirectory: "/etc/roam6", ResolverFile: "/tmp/resolv.conf.roam6"})
 	same(t, "metrics", c.Metrics, Metrics{Enabled: true, Listen: netip.MustParseAddrPort("192.0.2.1:80")})
 	same(t, "mobile nodes", c.MobileNodes, []MobileNode{
 		{Name: "phone", HomeAddress: prefix("2001:db8:2::7/48"), HomeAgents: []netip.Addr{addr("2001:db8:2::1"), addr("2001:db8:2::2")}, Discover: true, Uplinks: []string{"eth0"},
@@ -434,8 +463,8 @@ config home_agent
 `))
 	want := `option 'log_level' in section '@globals[0]' (roam6:2:19): "loud": expected one of debug, info, warn, error
 option 'plane' in section '@globals[0]' (roam6:3:15): "fast": expected one of auto, tun
-option 'prefix' in section 'train' (roam6:4:1): expected an IPv6 prefix, such as 2001:db8:100::/56; it is missing
 option 'key' in section 'train' (roam6:4:1): expected a key of 32 hexadecimal digits; without one, option insecure '1' says that this is meant
+option 'prefix' in section 'train' (roam6:4:1): expected an IPv6 prefix, such as 2001:db8:100::/56, or prefix_delegation '1'; it is missing
 option 'home_address' in section 'train' (roam6:5:22): "2001:db8:1::2": expected an IPv6 address with its prefix length, such as 2001:db8:1::2/64: the length is missing
 option 'uplink' in section 'train' (roam6:7:14): "way/too/long": expected an interface name of at most 15 characters
 option 'spi' in section 'train' (roam6:8:13): "12": expected an integer from 256 to 4294967295

@@ -119,7 +119,7 @@ func TestTables(t *testing.T) {
 			if !o.Required && o.Default == "" && o.DefaultHelp == "" && !o.List {
 				t.Errorf("%s: what if it is not given?", where)
 			}
-			if o.Secret != (o.Name == optionKey) {
+			if o.Secret != secret(o.Name) {
 				t.Errorf("%s: secret is %v", where, o.Secret)
 			}
 		}
@@ -128,10 +128,13 @@ func TestTables(t *testing.T) {
 	checkDefaults(t, metricsTable())
 	checkDefaults(t, mobileRouterTable())
 	checkDefaults(t, mobileNodeTable())
+	checkDefaults(t, uplinkTable())
+	checkDefaults(t, prefixRequestTable())
 	checkDefaults(t, policyTable())
 	checkDefaults(t, correspondentTable())
 	checkDefaults(t, homeAgentTable())
 	checkDefaults(t, mobileTable())
+	checkDefaults(t, ipsecTable())
 	checkDefaults(t, interfaceTable())
 	checkDefaults(t, prefixTable())
 }

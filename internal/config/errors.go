@@ -108,7 +108,7 @@ func (p *problems) grammar(err error) {
 		return
 	}
 	offending := e.Offending
-	if e.Option == optionKey && offending != "" {
+	if secret(e.Option) && offending != "" {
 		offending = withheld
 	}
 	p.add(&Error{Position: e.Position, Offending: offending, Expected: e.Expected})

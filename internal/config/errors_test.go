@@ -37,7 +37,7 @@ func TestErrors(t *testing.T) {
 
 		// sections and options
 		{"unknown section", "config mobile-router 'x'\n", `section 'x' (roam6:1:1): "mobile-router": expected a known section type; did you mean 'mobile_router'?`},
-		{"unknown section, no idea", "config wireless\n", `section '@wireless[0]' (roam6:1:1): "wireless": expected a known section type: globals, metrics, mobile_router, mobile_node, policy, correspondent, home_agent, mobile, interface, prefix`},
+		{"unknown section, no idea", "config wireless\n", `section '@wireless[0]' (roam6:1:1): "wireless": expected a known section type: globals, metrics, mobile_router, mobile_node, uplink, prefix_request, policy, correspondent, home_agent, mobile, ipsec, interface, prefix`},
 		{"unknown option", node + " option homeadress 'x'\n", `option 'homeadress' in section 'n' (roam6:6:9): "homeadress": expected an option of the section type mobile_node; did you mean 'home_address'?`},
 		{"option of another section", node + " list prefix '2001:db8::/48'\n", `option 'prefix' in section 'n' (roam6:6:7): "prefix": expected an option of the section type mobile_node: enabled, home_address, home_agent, discover, uplink, hysteresis_ms, default_source, route_optimization, correspondent, spi, key, insecure, replay, lifetime, initial_timeout_ms, dad`},
 		{"option in other case", link + " option advmanagedflag '1'\n", `option 'advmanagedflag' in section '@interface[0]' (roam6:4:9): "advmanagedflag": expected an option of the section type interface; did you mean 'AdvManagedFlag'?`},
@@ -103,8 +103,8 @@ func TestErrors(t *testing.T) {
 		{"uplink is downstream", router + " list downstream 'wan'\n", `option 'downstream' in section 'r' (roam6:7:18): "wan": expected an interface that is not an uplink of section 'r' (roam6:1:1)`},
 		{"uplink is downstream of another", router + " list downstream 'lan'\n" + strings.Replace(node, "'wan'", "'lan'", 1), `option 'downstream' in section 'r' (roam6:7:18): "lan": expected an interface that is not an uplink of section 'n' (roam6:8:1)`},
 		{"tunnel device as uplink", strings.Replace(node, "'wan'", "'roam6'", 1), `option 'uplink' in section 'n' (roam6:4:14): "roam6": expected another interface: this is the tunnel_device of the globals section`},
-		{"router without prefix", strings.Replace(router, " list prefix '2001:db8:100::/56'\n", "", 1), `option 'prefix' in section 'r' (roam6:1:1): expected an IPv6 prefix, such as 2001:db8:100::/56; it is missing`},
-		{"implicit without prefix", strings.Replace(router, " list prefix '2001:db8:100::/56'\n", " option mode 'implicit'\n", 1), `option 'prefix' in section 'r' (roam6:1:1): expected an IPv6 prefix, such as 2001:db8:100::/56; it is missing`},
+		{"router without prefix", strings.Replace(router, " list prefix '2001:db8:100::/56'\n", "", 1), `option 'prefix' in section 'r' (roam6:1:1): expected an IPv6 prefix, such as 2001:db8:100::/56, or prefix_delegation '1'; it is missing`},
+		{"implicit without prefix", strings.Replace(router, " list prefix '2001:db8:100::/56'\n", " option mode 'implicit'\n", 1), `option 'prefix' in section 'r' (roam6:1:1): expected an IPv6 prefix, such as 2001:db8:100::/56, or prefix_delegation '1'; it is missing`},
 		{"prefix with the home address", strings.Replace(router, "2001:db8:100::/56", "2001:db8::/47", 1), `option 'prefix' in section 'r' (roam6:6:14): "2001:db8::/47": expected a prefix without the home address 2001:db8:1::3, which belongs to the home link`},
 		{"prefix with the home agent", strings.Replace(router, "2001:db8:1::1", "2001:db8:100::1", 1), `option 'prefix' in section 'r' (roam6:6:14): "2001:db8:100::/56": expected a prefix without the home agent 2001:db8:100::1, which is not in the mobile network`},
 		{"prefixes that overlap", router + " list prefix '2001:db8:100:1::/64'\n", `option 'prefix' in section 'r' (roam6:7:14): "2001:db8:100:1::/64": expected a prefix that does not overlap 2001:db8:100::/56 of the same section`},
@@ -205,6 +205,12 @@ func TestErrors(t *testing.T) {
 		{"prefix twice on a link", link + whole + strings.Replace(whole, "1::1/64", "1::2/64", 1), `option 'prefix' in section '@prefix[1]' (roam6:10:14): "2001:db8:1::2/64": expected a prefix that section '@prefix[0]' (roam6:4:1) does not have`},
 		{"advertising on an uplink", node + strings.Replace(link, "eth1", "wan", 1), `option 'interface' in section '@interface[0]' (roam6:7:19): "wan": expected an interface that is not an uplink of section 'n' (roam6:1:1): a mobile does not advertise there`},
 	}
+	checkErrors(t, tests)
+}
+
+// checkErrors parses what is wrong, and compares the error.
+func checkErrors(t *testing.T, tests []struct{ name, in, want string }) {
+	t.Helper()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Parse("roam6", []byte(tt.in))

@@ -11,11 +11,13 @@ import (
 // Whatever the file, the result is a list of errors or a configuration that
 // keeps its promises.
 func FuzzParse(f *testing.F) {
-	for _, name := range []string{"mobile_router.conf", "home_agent.conf", "access_router.conf", "mobile_node.conf"} {
+	for _, name := range []string{"mobile_router.conf", "home_agent.conf", "access_router.conf", "mobile_node.conf", "delegated_router.conf", "delegating_agent.conf", "uplinks.conf"} {
 		f.Add(testdata(f, name))
 	}
 	f.Add([]byte(node + router))
 	f.Add([]byte(agent + mobile + link + whole))
+	f.Add([]byte(delegated + requested + foreign))
+	f.Add([]byte(pooled + mobile + " option duid '00:03:00:01'\n"))
 	f.Add([]byte("config globals\n list log_level x\nconfig prefix\n option AdvValidLifetime 'infinity'\n"))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		c, err := Parse("fuzz", src)
@@ -37,7 +39,7 @@ func FuzzParse(f *testing.F) {
 			if m.DefaultSource {
 				sources++
 			}
-			if !m.HomeAddress.IsValid() || len(m.HomeAgents) == 0 && !m.Discover || m.RouteOptimisation == ListedRoutes && len(m.Correspondents) == 0 || len(m.Uplinks) == 0 || m.Router != (len(m.Prefixes) > 0) || m.Lifetime < 8*time.Second {
+			if !m.HomeAddress.IsValid() || len(m.HomeAgents) == 0 && !m.Discover || m.RouteOptimisation == ListedRoutes && len(m.Correspondents) == 0 || len(m.Uplinks) == 0 || m.Router != (len(m.Prefixes) > 0 || m.Delegation) || m.Delegation && len(m.Downstreams) == 0 || !m.Delegation && m.DelegationLength != 0 || m.Lifetime < 8*time.Second {
 				t.Fatalf("mobile node %+v", m)
 			}
 		}
@@ -49,18 +51,33 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("policy %+v", p)
 			}
 		}
+		checkUplinks(t, c)
 		agents := map[string]HomeAgent{}
 		for _, h := range c.HomeAgents {
 			if h.Interface == "" || len(h.Prefixes) == 0 || !h.Prefixes[0].Contains(h.Address) || h.PrefixMinInterval > h.PrefixMaxInterval {
 				t.Fatalf("home agent %+v", h)
+			}
+			if d := h.Delegation; d != nil && (d.Server.IsValid() == (len(d.Pools) > 0) || d.Preferred > d.Valid) {
+				t.Fatalf("delegation %+v", d)
 			}
 			agents[h.Name] = h
 		}
 		for i, m := range c.Mobiles {
 			at := func(p netip.Prefix) bool { return p.Contains(m.HomeAddress) }
 			h := agents[m.HomeAgent]
-			if !slices.ContainsFunc(slices.Concat(h.Prefixes, h.Deprecated), at) || len(m.Prefixes) > 0 && !m.Router {
+			if !slices.ContainsFunc(slices.Concat(h.Prefixes, h.Deprecated), at) || len(m.Prefixes) > 0 && !m.Router ||
+				m.Delegate && (!m.Router || h.Delegation == nil) || len(m.DUID) > 0 && !m.Delegate {
 				t.Fatalf("mobile %+v", m)
+			}
+			for _, other := range c.HomeAgents {
+				if other.Delegation == nil {
+					continue
+				}
+				for _, pool := range other.Delegation.Pools {
+					if slices.ContainsFunc(m.Prefixes, pool.Overlaps) {
+						t.Fatalf("%s has what %s delegates from %v", m.Name, other.Name, pool)
+					}
+				}
 			}
 			// The plain way to see what claims.go sees by sorting.
 			for _, other := range c.Mobiles[:i] {
@@ -85,4 +102,43 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// checkUplinks checks that every interface has one job.
+func checkUplinks(t *testing.T, c *Config) {
+	t.Helper()
+	up, down := map[string]bool{}, map[string]bool{}
+	for _, m := range c.MobileNodes {
+		for _, name := range m.Uplinks {
+			up[name] = true
+		}
+		for _, name := range m.Downstreams {
+			down[name] = true
+		}
+	}
+	asked := map[string]bool{}
+	for _, r := range c.PrefixRequests {
+		if r.Uplink == "" || asked[r.Uplink] || len(r.Downstreams) == 0 {
+			t.Fatalf("prefix request %+v", r)
+		}
+		asked[r.Uplink], up[r.Uplink] = true, true
+		for _, name := range r.Downstreams {
+			if down[name] {
+				t.Fatalf("%s is numbered by two", name)
+			}
+			down[name] = true
+		}
+	}
+	for name := range down {
+		if up[name] {
+			t.Fatalf("%s is uplink and downstream", name)
+		}
+	}
+	seen := map[string]bool{}
+	for _, u := range c.Uplinks {
+		if seen[u.Name] || !up[u.Name] || u.Addressing == AddressingForeign && asked[u.Name] {
+			t.Fatalf("uplink %+v", u)
+		}
+		seen[u.Name] = true
+	}
 }

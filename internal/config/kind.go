@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -238,14 +239,50 @@ func sectionName(what string) kind[string] {
 }
 
 // socketPath is a path that fits into a socket address.
-func socketPath() kind[string] {
+func socketPath() kind[string] { return absolutePath(107) }
+
+// absolutePath is a path of at most limit octets.
+func absolutePath(limit int) kind[string] {
 	return kind[string]{
-		name: "an absolute path of at most 107 characters",
+		name: fmt.Sprintf("an absolute path of at most %d characters", limit),
 		parse: func(s string) (string, error) {
-			if !strings.HasPrefix(s, "/") || strings.HasSuffix(s, "/") || len(s) > 107 {
+			if !strings.HasPrefix(s, "/") || strings.HasSuffix(s, "/") || len(s) > limit {
 				return "", errMalformed
 			}
 			return s, nil
+		},
+	}
+}
+
+// Lengths of a DHCPv6 identifier in octets: a type of two, and 1 to 128 more
+// (RFC 8415 §11.1).
+const minDUID, maxDUID = 2 + 1, 2 + 128
+
+// duid is a DHCPv6 identifier.
+func duid() kind[[]byte] {
+	return kind[[]byte]{
+		name: fmt.Sprintf("a DHCPv6 identifier (DUID) of %d to %d octets in hexadecimal, with or without colons between them", minDUID, maxDUID),
+		parse: func(s string) ([]byte, error) {
+			digits := s
+			if strings.Contains(s, ":") {
+				octets := strings.Split(s, ":")
+				for _, o := range octets {
+					if len(o) != 2 {
+						return nil, errors.New("colons stand between octets of two digits each")
+					}
+				}
+				digits = strings.Join(octets, "")
+			}
+			b, err := hex.DecodeString(digits)
+			switch {
+			case errors.Is(err, hex.ErrLength):
+				return nil, fmt.Errorf("this has %d digits, an odd number", len(digits))
+			case err != nil:
+				return nil, errMalformed
+			case len(b) < minDUID || len(b) > maxDUID:
+				return nil, fmt.Errorf("this has %d octets", len(b))
+			}
+			return b, nil
 		},
 	}
 }

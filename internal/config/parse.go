@@ -19,6 +19,9 @@ type sections struct {
 	interfaces  []entry[interfaceDraft]
 	prefixes    []entry[prefixDraft]
 	policies    []entry[policyDraft]
+	uplinks     []entry[uplinkDraft]
+	requests    []entry[prefixRequestDraft]
+	ipsec       []entry[ipsecDraft]
 	// correspondents are those of the node itself: at most one.
 	correspondents []entry[Correspondent]
 }
@@ -38,10 +41,15 @@ func parse(name string, src []byte, mode fs.FileMode) (*Config, error) {
 	s := p.readSections(file)
 	c := &Config{}
 	c.Globals, c.Metrics = p.settings(s)
-	c.MobileNodes = mobileNodes(s.mobileNodes)
+	protected := ipsec(s.ipsec)
+	c.MobileNodes = mobileNodes(s.mobileNodes, protected)
+	c.PrefixRequests = prefixRequests(s.requests)
+	c.Uplinks = uplinks(s)
+	advertiseDownstream(s)
 	c.Interfaces = interfaces(s.interfaces, s.prefixes)
 	c.HomeAgents = homeAgents(s.homeAgents, c.Interfaces)
-	c.Mobiles = mobiles(s.mobiles, s.homeAgents)
+	c.Mobiles = mobiles(s.mobiles, s.homeAgents, protected)
+	protected.check(s)
 	c.Correspondent = correspondent(s.correspondents)
 	c.Policies = policies(s.policies, s.mobileNodes)
 	checkLinks(s, c.Globals.TunnelDevice)
@@ -58,10 +66,12 @@ func (p *problems) checkMode(file *uci.File, mode fs.FileMode) {
 		return
 	}
 	for i := range file.Sections {
-		if o, ok := file.Sections[i].Option(optionKey); ok {
-			p.add(&Error{Position: o.Position, Section: file.Sections[i].Ref(), Option: optionKey, Offending: mode.String(),
-				Expected: "a file that only its owner can read, because it holds a key: chmod 600 " + file.Name})
-			return
+		for _, o := range file.Sections[i].Options {
+			if secret(o.Name) {
+				p.add(&Error{Position: o.Position, Section: file.Sections[i].Ref(), Option: o.Name, Offending: mode.String(),
+					Expected: "a file that only its owner can read, because it holds a key: chmod 600 " + file.Name})
+				return
+			}
 		}
 	}
 }
@@ -88,6 +98,12 @@ func (p *problems) readSections(file *uci.File) sections {
 			s.mobiles = append(s.mobiles, read(p, mobile, src))
 		case "interface":
 			s.interfaces = append(s.interfaces, read(p, link, src))
+		case "uplink":
+			s.uplinks = append(s.uplinks, read(p, uplinkTable(), src))
+		case "prefix_request":
+			s.requests = append(s.requests, read(p, prefixRequestTable(), src))
+		case "ipsec":
+			s.ipsec = append(s.ipsec, read(p, ipsecTable(), src))
 		case "policy":
 			s.policies = append(s.policies, read(p, policyTable(), src))
 		case "correspondent":
@@ -117,6 +133,9 @@ func (p *problems) settings(s sections) (Globals, Metrics) {
 	if len(s.metrics) > 0 {
 		metrics = s.metrics[0]
 	}
+	if g := globals.value; g.ResolverFile != "" && g.ResolverFile == g.StateDirectory {
+		globals.wrong("resolver_file", 0, "a file that is not the state_directory")
+	}
 	onlyOne(s.globals)
 	onlyOne(s.metrics)
 	m := metrics.value
@@ -143,6 +162,11 @@ func onlyOne[S any](entries []entry[S]) {
 func (s sections) disabled() []string {
 	var names []string
 	for _, e := range s.mobileNodes {
+		if !e.enabled {
+			names = append(names, e.Ref())
+		}
+	}
+	for _, e := range s.requests {
 		if !e.enabled {
 			names = append(names, e.Ref())
 		}

@@ -219,7 +219,7 @@ func (s section) wrong(name string, item int, expected string) {
 		return
 	}
 	offending := o.Values[item].Text
-	if name == optionKey {
+	if secret(name) {
 		offending = withheld
 	}
 	s.problems.add(&Error{Position: o.Values[item].Position, Section: s.Ref(), Option: name,

@@ -18,6 +18,16 @@ const (
 	optionHomeAgent  = "home_agent"
 	optionPrefix     = "prefix"
 	optionDeprecated = "deprecated_prefix"
+
+	optionUplink     = "uplink"
+	optionDownstream = "downstream"
+	optionDelegation = "prefix_delegation"
+	optionPool       = "delegation_pool"
+	optionServer     = "delegation_server"
+	optionLength     = "delegation_length"
+	optionDelegate   = "delegate"
+	optionDUID       = "duid"
+	optionAdvertise  = "AdvSendAdvert"
 )
 
 // Describe lists all section types, in the order of the documentation.
@@ -27,10 +37,13 @@ func Describe() []SectionDescription {
 		metricsTable().describe(),
 		mobileRouterTable().describe(),
 		mobileNodeTable().describe(),
+		uplinkTable().describe(),
+		prefixRequestTable().describe(),
 		policyTable().describe(),
 		correspondentTable().describe(),
 		homeAgentTable().describe(),
 		mobileTable().describe(),
+		ipsecTable().describe(),
 		interfaceTable().describe(),
 		prefixTable().describe(),
 	}
@@ -66,6 +79,13 @@ func globalsTable() schema[Globals] {
 			one("tunnel_device", interfaceName(), func(g *Globals) *string { return &g.TunnelDevice }).
 				fallback("roam6").onReload(EffectDaemon).
 				help("The name of the data plane's network device."),
+			one("state_directory", absolutePath(4095), func(g *Globals) *string { return &g.StateDirectory }).
+				fallback("/var/lib/roam6").onReload(EffectDaemon).
+				help("Where roam6 keeps what has to survive a restart: its DHCPv6 identifier, leases, delegated prefixes. It is made if it is not there. " +
+					"OpenWrt's /var is in memory and gone after a reboot: a directory such as /etc/roam6 keeps identifier and prefixes, and costs some writes to flash."),
+			one("resolver_file", absolutePath(4095), func(g *Globals) *string { return &g.ResolverFile }).
+				dependent("none").onReload(EffectDaemon).
+				help("A file that gets the DNS servers and search domains that DHCPv6 servers told, in the form of resolv.conf, such as /tmp/resolv.conf.d/resolv.conf.roam6, which OpenWrt's dnsmasq reads where its `option resolvfile` names it."),
 		},
 	}
 }
@@ -95,7 +115,8 @@ type metricsDraft struct {
 
 type homeAgentDraft struct {
 	HomeAgent
-	enabled bool
+	delegation Delegation
+	enabled    bool
 }
 
 func homeAgentTable() schema[homeAgentDraft] {
@@ -104,7 +125,7 @@ func homeAgentTable() schema[homeAgentDraft] {
 			Type: "home_agent", Named: true,
 			Help: "A home agent on a home link. Whom it serves is in the `mobile` sections; nobody else is.",
 		},
-		options: []option[homeAgentDraft]{
+		options: append([]option[homeAgentDraft]{
 			one("enabled", boolean(), func(h *homeAgentDraft) *bool { return &h.enabled }).fallback("1").onReload(EffectSection).
 				help("A home agent that is not enabled disables its mobiles too."),
 			one("interface", interfaceName(), func(h *homeAgentDraft) *string { return &h.Interface }).required().onReload(EffectSection).
@@ -130,7 +151,7 @@ func homeAgentTable() schema[homeAgentDraft] {
 				help("Duplicate address detection for a home address before its first binding is acknowledged (RFC 6275 §10.3.1). It costs the first registration a second."),
 			one("replay_window_ms", milliseconds(3000, 60000), func(h *homeAgentDraft) *time.Duration { return &h.ReplayWindow }).fallback("7000").
 				help("How far the timestamp of an update may be from the home agent's clock (RFC 4285 §6)."),
-		},
+		}, delegationOptions()...),
 		enabled: func(h *homeAgentDraft) bool { return h.enabled },
 	}
 }
@@ -164,8 +185,14 @@ func mobileTable() schema[mobileDraft] {
 			many("prefix", network(), func(m *mobileDraft) *[]netip.Prefix { return &m.Prefixes }).
 				help("The mobile network prefixes that the mobile may register. No two mobiles share one."),
 			one("router", boolean(), func(m *mobileDraft) *bool { return &m.Router }).
-				dependent("1 with prefixes, 0 without").
+				dependent("1 with prefix or delegate, 0 without").
 				help("Whether the mobile may register as a mobile router."),
+			one(optionDelegate, boolean(), func(m *mobileDraft) *bool { return &m.Delegate }).
+				dependent("1 for a router of a home agent that delegates").
+				help("Whether the mobile router gets prefixes by delegation, from the home agent's `delegation_pool` or `delegation_server`. Then it needs no `prefix`."),
+			one(optionDUID, duid(), func(m *mobileDraft) *[]byte { return &m.DUID }).
+				dependent("none: learned while it is away").
+				help("The mobile router's DHCPv6 identifier, which `roam6 show delegations` tells. Away its home address says who it is; only a router that asks on the home link before it ever was away, and whose interface identifier there is not that of its home address, needs the option."),
 		),
 		enabled: func(m *mobileDraft) bool { return m.enabled },
 	}
@@ -189,12 +216,13 @@ func interfaceTable() schema[interfaceDraft] {
 			Help: "Router advertisements on a link; one section a link. The options are those of radvd. " +
 				"With AdvIntervalOpt, AdvHomeAgentFlag, AdvHomeAgentInfo or a prefix with AdvRouterAddr the link serves mobiles, " +
 				"and the short intervals of RFC 6275 §7.5 are allowed. " +
-				"A mobile router's downstream interfaces need no section: there this one only changes the defaults.",
+				"The downstream interfaces of a `mobile_router` or `prefix_request` need no section, nor do their prefixes: those come by themselves, also delegated ones. There this section only changes the defaults, and AdvSendAdvert is 1.",
 		},
 		options: []option[interfaceDraft]{
 			one("interface", interfaceName(), func(i *interfaceDraft) *string { return &i.Name }).required().onReload(EffectSection).
 				help("The name of the interface."),
-			flag("AdvSendAdvert", func(i *interfaceDraft) *bool { return &i.Advertise }).fallback("0").
+			flag(optionAdvertise, func(i *interfaceDraft) *bool { return &i.Advertise }).
+				dependent("0; 1 on a downstream").
 				help("Whether to send advertisements at all."),
 			one("max_interval_ms", milliseconds(70, 65535000), func(i *interfaceDraft) *time.Duration { return &i.MaxInterval }).fallback("600000").
 				help("The longest time between unsolicited advertisements; at least 4000 on a link that does not serve mobiles."),

@@ -20,7 +20,7 @@ func credentialOptions[S any](of func(*S) *credentials) []option[S] {
 			fallback("256").
 			help("The security parameter index (RFC 4285), which goes with the key: the same number on both sides."),
 		one(optionKey, sharedKey(), func(s *S) *mip6.SharedKey { return &of(s).key }).
-			dependent("none; required unless insecure").
+			dependent("none; required unless there is an ipsec section for the home address, or insecure").
 			help("The shared key of mobile and home agent. `hexdump -vn16 -e '16/1 \"%02x\"' /dev/urandom` makes one. A file with keys must have mode 0600."),
 		one(optionInsecure, boolean(), func(s *S) *bool { return &of(s).insecure }).fallback("0").
 			help("Run without authentication: anybody can then redirect this mobile's traffic. For experiments on closed networks only; logged as a warning."),
@@ -46,8 +46,8 @@ func mobileNodeOptions() []option[mobileNodeDraft] {
 			dependent("1 without home_agent, 0 with one").
 			help("Ask the home link for its home agents when there is none, or none of those listed serves (RFC 6275 §11.4.1). " +
 				"Of the answer nothing is authenticated; the registration is, by the key."),
-		many("uplink", interfaceName(), func(m *mobileNodeDraft) *[]string { return &m.Uplinks }).required().
-			help("The interfaces that lead outside, in order of preference. roam6 configures them itself: they are `proto none` for netifd."),
+		many(optionUplink, interfaceName(), func(m *mobileNodeDraft) *[]string { return &m.Uplinks }).required().
+			help("The interfaces that lead outside, in order of preference. roam6 configures them itself: they are `proto none` for netifd. An `uplink` section changes that, and says where addresses come from."),
 		one("hysteresis_ms", milliseconds(0, 60000), func(m *mobileNodeDraft) *time.Duration { return &m.Hysteresis }).fallback("1000").
 			help("How long a preferred uplink must be good before a working one is left for it. One that fails is left at once."),
 		one("default_source", boolean(), func(m *mobileNodeDraft) *bool { return &m.DefaultSource }).
@@ -67,7 +67,7 @@ func mobileNodeOptions() []option[mobileNodeDraft] {
 			choice[Replay]{"timestamp", ReplayTimestamp},
 			choice[Replay]{"sequence", ReplaySequence},
 		), func(m *mobileNodeDraft) *Replay { return &m.Replay }).fallback("timestamp").
-			help("The protection against replayed messages: timestamps beside the sequence numbers, or sequence numbers alone."),
+			help("The protection against replayed messages: timestamps beside the sequence numbers, or sequence numbers alone. A clock that is wrong, as after the start of a router without one, is no obstacle: for timestamps the home agent's time is adopted."),
 		one("lifetime", seconds(8, 262140), func(m *mobileNodeDraft) *time.Duration { return &m.Lifetime }).fallback("600").
 			help("The lifetime to ask for in a binding update; rounded down to 4 seconds."),
 		one("initial_timeout_ms", milliseconds(500, 32000), func(m *mobileNodeDraft) *time.Duration { return &m.InitialTimeout }).fallback("1500").
@@ -102,11 +102,19 @@ func mobileRouterTable() schema[mobileNodeDraft] {
 				choice[PrefixMode]{"explicit", ModeExplicit},
 				choice[PrefixMode]{"implicit", ModeImplicit},
 			), func(m *mobileNodeDraft) *PrefixMode { return &m.Mode }).fallback("explicit").
-				help("Whether binding updates carry the prefixes, or the home agent knows them (RFC 3963 §5.2)."),
-			many("prefix", network(), func(m *mobileNodeDraft) *[]netip.Prefix { return &m.Prefixes }).required().
+				help("Whether binding updates carry the prefixes, or the home agent knows them (RFC 3963 §5.2). "+
+					"With prefix_delegation updates are implicit until something is delegated, whatever this says (RFC 6276 §3.1); in explicit mode those after that carry it, too."),
+			many(optionPrefix, network(), func(m *mobileNodeDraft) *[]netip.Prefix { return &m.Prefixes }).
+				dependent("none; required without prefix_delegation").
 				help("The mobile network prefixes. In implicit mode too: only packets from these prefixes enter the tunnel."),
-			many("downstream", interfaceName(), func(m *mobileNodeDraft) *[]string { return &m.Downstreams }).
-				help("The interfaces of the mobile network, on which the prefixes are advertised."),
+			many(optionDownstream, interfaceName(), func(m *mobileNodeDraft) *[]string { return &m.Downstreams }).
+				dependent("none; required with prefix_delegation").
+				help("The interfaces of the mobile network, on which the prefixes are advertised: of those configured the first on the first, and what is left over on the last; of each delegated one a /64 on every interface."),
+			one(optionDelegation, boolean(), func(m *mobileNodeDraft) *bool { return &m.Delegation }).fallback("0").
+				help("Whether to get prefixes from the home agent, by DHCPv6 prefix delegation through the tunnel or on the home link (RFC 6276). They stay the same while the network moves, and need not be configured: each downstream gets a /64 and this router's address ::1 in it."),
+			one(optionLength, delegationLength(), func(m *mobileNodeDraft) *int { return &m.DelegationLength }).
+				dependent("the home agent's choice").
+				help("The length of prefix to ask for. The home agent may give another one."),
 		),
 		enabled: func(m *mobileNodeDraft) bool { return m.enabled },
 	}

@@ -2,7 +2,7 @@ package conformance
 
 // Chapters are the rules by role, in the order of the document.
 func Chapters() []Chapter {
-	return []Chapter{all(), correspondent(), homeAgent(), mobileNode(), mobileRouter(), networkAgent(), symptoms(), attacks()}
+	return []Chapter{all(), correspondent(), homeAgent(), mobileNode(), mobileRouter(), networkAgent(), delegation(), symptoms(), attacks()}
 }
 
 func all() Chapter {
@@ -97,6 +97,14 @@ func networkAgent() Chapter {
 		{ID: "N5", Text: "De-registration ignores prefix options and withdraws all.", Source: "RFC 3963 §6.7"},
 		{ID: "N6", Text: "Discovery with flag R names only agents that serve mobile routers.", Source: "RFC 3963 §7"},
 		{ID: "N7", Text: "A prefix is authorised before it is forwarded.", Source: "RFC 3963 §6.6"},
+	}}
+}
+
+func delegation() Chapter {
+	return Chapter{Title: "Prefix delegation", Rules: []Rule{
+		{ID: "D1", Text: "An implicit BU first, then DHCPv6 prefix delegation: by the relay in the mobile router while it is away, on the home link at home; the home agent delegates, or relays.", Source: "RFC 6276 §3"},
+		{ID: "D2", Text: "A delegated prefix joins the registration of the mobile router and the prefix table of the home agent, and leaves both when it expires or is released.", Source: "RFC 6276 §3, §4"},
+		{ID: "D3", Text: "Renewal survives handovers; after a restart the mobile router asks for the same prefix.", Source: "RFC 6276 §3.1"},
 	}}
 }
 

@@ -26,19 +26,21 @@ type Topic uint8
 
 // Topics.
 const (
-	TopicBindings   Topic = iota + 1 // the binding caches
-	TopicUpdates                     // the binding update lists of mobile nodes and routers
-	TopicHomeAgents                  // home agents of home links
-	TopicPrefixes                    // prefixes of home links and mobile networks
-	TopicUplinks                     // the interfaces of mobile nodes and routers
-	TopicTunnels                     // what the data plane carries out
-	TopicHandovers                   // the timeline of the last moves
-	TopicStats                       // counters
+	TopicBindings    Topic = iota + 1 // the binding caches
+	TopicUpdates                      // the binding update lists of mobile nodes and routers
+	TopicHomeAgents                   // home agents of home links
+	TopicPrefixes                     // prefixes of home links and mobile networks
+	TopicUplinks                      // the interfaces of mobile nodes and routers
+	TopicTunnels                      // what the data plane carries out
+	TopicHandovers                    // the timeline of the last moves
+	TopicStats                        // counters
+	TopicLeases                       // what DHCPv6 servers gave to this node
+	TopicDelegations                  // the prefixes that home agents delegated
 )
 
 // Topics lists all topics, in the order of the help text.
 func Topics() []Topic {
-	return []Topic{TopicBindings, TopicUpdates, TopicHomeAgents, TopicPrefixes, TopicUplinks, TopicTunnels, TopicHandovers, TopicStats}
+	return []Topic{TopicBindings, TopicUpdates, TopicHomeAgents, TopicPrefixes, TopicUplinks, TopicLeases, TopicDelegations, TopicTunnels, TopicHandovers, TopicStats}
 }
 
 // String returns the word for the topic in requests and on the command line.
@@ -60,6 +62,10 @@ func (t Topic) String() string {
 		return "handovers"
 	case TopicStats:
 		return "stats"
+	case TopicLeases:
+		return "leases"
+	case TopicDelegations:
+		return "delegations"
 	default:
 		return "unknown"
 	}
@@ -87,14 +93,16 @@ type Document interface {
 	isDocument()
 }
 
-func (Bindings) isDocument()   {}
-func (Updates) isDocument()    {}
-func (HomeAgents) isDocument() {}
-func (Prefixes) isDocument()   {}
-func (Uplinks) isDocument()    {}
-func (Tunnels) isDocument()    {}
-func (Handovers) isDocument()  {}
-func (Stats) isDocument()      {}
+func (Bindings) isDocument()    {}
+func (Updates) isDocument()     {}
+func (HomeAgents) isDocument()  {}
+func (Prefixes) isDocument()    {}
+func (Uplinks) isDocument()     {}
+func (Tunnels) isDocument()     {}
+func (Handovers) isDocument()   {}
+func (Stats) isDocument()       {}
+func (Leases) isDocument()      {}
+func (Delegations) isDocument() {}
 
 // Handler is the daemon as the socket sees it. It is called by several
 // goroutines at a time, with a context that has a deadline.
@@ -126,6 +134,10 @@ func Decode(t Topic, data json.RawMessage) (Document, error) {
 		return decode[Handovers](data)
 	case TopicStats:
 		return decode[Stats](data)
+	case TopicLeases:
+		return decode[Leases](data)
+	case TopicDelegations:
+		return decode[Delegations](data)
 	default:
 		return nil, ErrUnknownTopic
 	}

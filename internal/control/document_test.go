@@ -85,6 +85,8 @@ func sampleSnapshots() []mn.Snapshot {
 		CareOfs: []mn.CareOf{
 			{Addr: addr("2001:db8:a1::7"), Link: 3, Optimistic: true},
 			{Addr: addr("2001:db8:a0::7"), Link: 3, Retired: true},
+			{Addr: addr("2001:db8:a1::1f"), Link: 3, Leased: true, Optimistic: true},
+			{Addr: addr("2001:db8:a5::7"), Link: 5, Foreign: true, Standby: true},
 		},
 		Peers: []ro.Peer{
 			{Addr: addr("2001:db8:5::1"), State: ro.StateOptimised, CareOf: addr("2001:db8:a1::7"), Remaining: 400 * time.Second, Idle: 3 * time.Second, Sequence: 99},
@@ -137,8 +139,10 @@ func samplePrefixes() Prefixes {
 			{Side: "agent", Name: "ha", Prefix: prefix("2001:db8:2::/64"), Preferred: Remaining(0), Valid: Remaining(90 * time.Minute)},
 		},
 		Network: []NetworkPrefix{
-			{Side: "agent", Name: "train", HomeAddress: addr("2001:db8:1::2"), Prefix: prefix("2001:db8:100::/64"), State: "registered"},
-			{Side: "mobile", Name: "bus", HomeAddress: addr("2001:db8:3::2"), Prefix: prefix("2001:db8:300::/64"), State: "usable", Downstream: "br-lan"},
+			{Side: "agent", Name: "train", HomeAddress: addr("2001:db8:1::2"), Prefix: prefix("2001:db8:100::/64"), State: "registered", Origin: OriginConfigured},
+			{Side: "agent", Name: "train", HomeAddress: addr("2001:db8:1::2"), Prefix: prefix("2001:db8:8000::/56"), State: "registered", Origin: OriginDelegated, Preferred: Remaining(59 * time.Minute), Valid: Remaining(119 * time.Minute)},
+			{Side: "mobile", Name: "bus", HomeAddress: addr("2001:db8:3::2"), Prefix: prefix("2001:db8:300::/64"), State: "usable", Downstream: "br-lan", Origin: OriginConfigured},
+			{Side: "mobile", Name: "bus", HomeAddress: addr("2001:db8:3::2"), Prefix: prefix("2001:db8:8000:100::/64"), State: "usable", Downstream: "br-lan", Origin: OriginDelegated, Preferred: Remaining(0), Valid: Remaining(90 * time.Second)},
 		},
 	}
 	d.Home = append(d.Home, HomePrefixesOf("bus", addr("2001:db8:3::2"), homelink.Snapshot{Prefixes: []homelink.Prefix{
@@ -229,6 +233,8 @@ func sampleStats() Stats {
 			{Role: "mobile", Type: "home_test_init", Sent: 12},
 			{Role: "correspondent", Type: "home_test_init", Received: 3},
 		},
+		DHCP:          []DHCPMessages{{Type: "solicit", Sent: 2}, {Type: "reply", Received: 1}},
+		DHCPDropped:   map[string]uint64{"unsolicited": 5, "malformed": 0},
 		Correspondent: &CorrespondentStats{Enabled: true, Bindings: 2},
 		Mobile:        &MobileStats{UpdatesSent: 9, Retransmissions: 1, Handovers: 3},
 		Agent:         &AgentStats{Mobiles: 5, Bindings: 2, Probing: 1, Registrations: 4, Moves: 3},
@@ -241,6 +247,7 @@ func samples() map[Topic]Document {
 		TopicBindings: sampleBindings(), TopicUpdates: sampleUpdates(), TopicTunnels: sampleTunnels(),
 		TopicHomeAgents: sampleHomeAgents(), TopicPrefixes: samplePrefixes(), TopicUplinks: sampleUplinks(),
 		TopicHandovers: sampleHandovers(), TopicStats: sampleStats(),
+		TopicLeases: sampleLeases(), TopicDelegations: sampleDelegations(),
 	}
 }
 
@@ -300,6 +307,8 @@ func TestEmptyDocuments(t *testing.T) {
 		{Tunnels{Plane: "tun"}, "plane: tun\n\nno tunnels\n"},
 		{Tunnels{}, "no tunnels\n"},
 		{Handovers{}, "no handovers\n"},
+		{Leases{}, "no DHCPv6 clients\n"},
+		{Delegations{}, "no delegated prefixes\n"},
 	} {
 		var b bytes.Buffer
 		if err := tt.d.Render(&b); err != nil || b.String() != tt.want {
@@ -386,7 +395,7 @@ func TestTopics(t *testing.T) {
 		}
 	}
 	_, err := ParseTopic("weather")
-	if want := `unknown topic "weather": one of bindings, updates, home-agents, prefixes, uplinks, tunnels, handovers, stats`; err == nil || err.Error() != want {
+	if want := `unknown topic "weather": one of bindings, updates, home-agents, prefixes, uplinks, leases, delegations, tunnels, handovers, stats`; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }

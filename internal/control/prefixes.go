@@ -40,7 +40,19 @@ type NetworkPrefix struct {
 	// registered, and is not); on the mobile's, "usable" or "refused".
 	State      string `json:"state"`
 	Downstream string `json:"downstream,omitempty"` // interface it is advertised on; the mobile's side
+	// Origin is OriginConfigured or OriginDelegated (by DHCPv6, RFC 6276).
+	Origin string `json:"origin"`
+	// Preferred and Valid are what remains of a delegated prefix; null is for ever,
+	// as what is configured is.
+	Preferred *Seconds `json:"preferred_seconds"`
+	Valid     *Seconds `json:"valid_seconds"`
 }
+
+// Origins of mobile network prefixes.
+const (
+	OriginConfigured = "configured"
+	OriginDelegated  = "delegated"
+)
 
 // HomePrefixesOf converts what a mobile knows of its home link.
 func HomePrefixesOf(mobile string, home netip.Addr, s homelink.Snapshot) []HomePrefix {
@@ -77,9 +89,9 @@ func (d Prefixes) Render(w io.Writer) error {
 		}
 		home.row(p.Prefix.String(), p.Side, p.Name, address(p.HomeAddress), lifetime(p.Preferred), lifetime(p.Valid), remark)
 	}
-	network := newTable("NETWORK PREFIX", "SIDE", "SECTION", "HOME ADDRESS", "STATE", "DOWNSTREAM")
+	network := newTable("NETWORK PREFIX", "SIDE", "SECTION", "HOME ADDRESS", "ORIGIN", "STATE", "DOWNSTREAM", "PREFERRED", "VALID")
 	for _, p := range d.Network {
-		network.row(p.Prefix.String(), p.Side, p.Name, address(p.HomeAddress), p.State, p.Downstream)
+		network.row(p.Prefix.String(), p.Side, p.Name, address(p.HomeAddress), p.Origin, p.State, p.Downstream, lifetime(p.Preferred), lifetime(p.Valid))
 	}
 	return writeTables(w, "no prefixes", home, network)
 }

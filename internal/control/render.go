@@ -214,11 +214,15 @@ func (d Stats) Render(w io.Writer) error {
 	for _, m := range d.Messages {
 		messages.row(m.Type, m.Role, strconv.FormatUint(m.Sent, 10), strconv.FormatUint(m.Received, 10))
 	}
+	dhcp := newTable("DHCPV6", "SENT", "RECEIVED")
+	for _, m := range d.DHCP {
+		dhcp.row(m.Type, strconv.FormatUint(m.Sent, 10), strconv.FormatUint(m.Received, 10))
+	}
 	acknowledgements := newTable("BINDING ACKNOWLEDGEMENTS", "SENT", "RECEIVED")
 	for _, a := range d.Acknowledgements {
 		acknowledgements.row(a.Meaning, strconv.FormatUint(a.Sent, 10), strconv.FormatUint(a.Received, 10))
 	}
-	for _, t := range []*table{messages, acknowledgements} {
+	for _, t := range []*table{messages, dhcp, acknowledgements} {
 		if len(t.rows) == 0 {
 			continue
 		}
@@ -230,6 +234,9 @@ func (d Stats) Render(w io.Writer) error {
 		}
 	}
 	if err := renderDrops(w, "MESSAGES DROPPED", d.MessagesDropped); err != nil {
+		return err
+	}
+	if err := renderDrops(w, "DHCPV6 DROPPED", d.DHCPDropped); err != nil {
 		return err
 	}
 	return renderDrops(w, "PACKETS DROPPED", d.PacketsDropped)

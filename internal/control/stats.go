@@ -20,9 +20,13 @@ type Stats struct {
 	Acknowledgements []Acknowledgements `json:"acknowledgements"`
 	// Messages are those that were given to a role, accepted or not, and those
 	// that one sent, in the order of roles and types.
-	Messages []Messages   `json:"messages"`
-	Mobile   *MobileStats `json:"mobile,omitempty"` // of all mobile nodes and routers; none: absent
-	Agent    *AgentStats  `json:"agent,omitempty"`  // of all home agents; none: absent
+	Messages []Messages `json:"messages"`
+	// DHCP are the DHCPv6 messages sent and received, in the order of types, and
+	// DHCPDropped those not accepted, by reason.
+	DHCP        []DHCPMessages    `json:"dhcp_messages"`
+	DHCPDropped map[string]uint64 `json:"dhcp_messages_dropped"`
+	Mobile      *MobileStats      `json:"mobile,omitempty"` // of all mobile nodes and routers; none: absent
+	Agent       *AgentStats       `json:"agent,omitempty"`  // of all home agents; none: absent
 	// Correspondent is absent where Mobile IPv6 is not done at all.
 	Correspondent *CorrespondentStats `json:"correspondent,omitempty"`
 	Daemon        DaemonStats         `json:"daemon"`
@@ -39,6 +43,13 @@ type Acknowledgements struct {
 // Messages counts the messages of a type that a role sent and received.
 type Messages struct {
 	Role     string `json:"role"` // "mobile", "agent", "correspondent" or "node"
+	Type     string `json:"type"`
+	Sent     uint64 `json:"sent"`
+	Received uint64 `json:"received"`
+}
+
+// DHCPMessages counts the DHCPv6 messages of a type.
+type DHCPMessages struct {
 	Type     string `json:"type"`
 	Sent     uint64 `json:"sent"`
 	Received uint64 `json:"received"`

@@ -76,10 +76,21 @@ type Attachment struct {
 
 // CareOfCandidate is a care-of address on an uplink.
 type CareOfCandidate struct {
-	Address    netip.Addr `json:"address"`
-	Optimistic bool       `json:"optimistic"` // duplicate address detection is under way
-	Retired    bool       `json:"retired"`    // kept for a while for what is still on its way
+	Address netip.Addr `json:"address"`
+	// Origin is where it comes from: CareOfFormed (SLAAC), CareOfLeased (DHCPv6) or
+	// CareOfForeign (somebody else assigned it).
+	Origin     string `json:"origin"`
+	Optimistic bool   `json:"optimistic"` // duplicate address detection is under way
+	Retired    bool   `json:"retired"`    // kept for a while for what is still on its way
+	Standby    bool   `json:"standby"`    // kept ready on an uplink that is not in use
 }
+
+// Origins of care-of addresses.
+const (
+	CareOfFormed  = "formed"
+	CareOfLeased  = "leased"
+	CareOfForeign = "foreign"
+)
 
 // Uplink is an interface that a mobile may attach by.
 type Uplink struct {

@@ -66,7 +66,14 @@ func uplinkOf(l mn.Uplink) Uplink {
 }
 
 func careOfCandidate(c mn.CareOf) CareOfCandidate {
-	return CareOfCandidate{Address: c.Addr, Optimistic: c.Optimistic, Retired: c.Retired}
+	origin := CareOfFormed
+	switch {
+	case c.Leased:
+		origin = CareOfLeased
+	case c.Foreign:
+		origin = CareOfForeign
+	}
+	return CareOfCandidate{Address: c.Addr, Origin: origin, Optimistic: c.Optimistic, Retired: c.Retired, Standby: c.Standby}
 }
 
 // Render writes a row for each router that is heard on an uplink.
@@ -113,13 +120,16 @@ func (u MobileUplink) state() string {
 func (u MobileUplink) careOfs() string {
 	list := make([]string, len(u.CareOfs))
 	for i, c := range u.CareOfs {
-		list[i] = c.Address.String()
-		switch {
-		case c.Retired:
-			list[i] += " (retired)"
-		case c.Optimistic:
-			list[i] += " (optimistic)"
+		words := []string{c.Origin}
+		for _, w := range [...]struct {
+			is   bool
+			word string
+		}{{c.Optimistic, "optimistic"}, {c.Standby, "standby"}, {c.Retired, "retired"}} {
+			if w.is {
+				words = append(words, w.word)
+			}
 		}
+		list[i] = c.Address.String() + " (" + strings.Join(words, ", ") + ")"
 	}
 	return strings.Join(list, "\n")
 }

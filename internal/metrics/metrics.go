@@ -24,10 +24,11 @@ import (
 
 // Metrics are the metrics of one daemon.
 type Metrics struct {
-	registry *prometheus.Registry
-	events   events
-	phases   *prometheus.HistogramVec
-	state    *stateCollector
+	registry  *prometheus.Registry
+	events    events
+	phases    *prometheus.HistogramVec
+	exchanges *exchanges
+	state     *stateCollector
 }
 
 // events are the counters of what happens. They are fields and arrays indexed
@@ -44,6 +45,7 @@ type events struct {
 	advertised    atomic.Uint64
 	reloads       atomic.Uint64
 	reloadsFailed atomic.Uint64
+	dhcp          dhcpEvents
 }
 
 // New returns the metrics of a daemon of that version, all zero.
@@ -55,7 +57,8 @@ func New(version string) *Metrics {
 			Help:    "Time that each phase of a completed handover took; total is from its first event to the binding acknowledgement.",
 			Buckets: []float64{.001, .002, .005, .01, .02, .03, .05, .075, .1, .15, .2, .3, .5, 1, 2, 5, 10},
 		}, []string{"phase"}),
-		state: newStateCollector(),
+		exchanges: newExchanges(),
+		state:     newStateCollector(),
 	}
 	for _, p := range phaseNames() {
 		m.phases.WithLabelValues(p)
@@ -66,6 +69,7 @@ func New(version string) *Metrics {
 			float64(time.Now().UnixMilli())/1000),
 		newEventCollector(&m.events),
 		m.phases,
+		m.exchanges.took,
 		m.state,
 	)
 	return m
@@ -147,6 +151,7 @@ type eventCollector struct {
 	events *events
 
 	dropped, exchanged, acks, handovers, advertised, reloads *prometheus.Desc
+	dhcpMessages, dhcpDropped                                *prometheus.Desc
 	// Label values that are there from the start.
 	reasons  []role.DropReason
 	statuses []mip6.Status
@@ -158,16 +163,18 @@ func newEventCollector(e *events) *eventCollector {
 		return prometheus.NewDesc(name, help, labels, nil)
 	}
 	return &eventCollector{
-		events:     e,
-		dropped:    desc("roam6_messages_dropped_total", "Signalling messages that were not accepted.", "reason"),
-		exchanged:  desc("roam6_messages_total", "Mobile IPv6 messages that a role sent, and those that it was given, accepted or not.", "role", "direction", "type"),
-		acks:       desc("roam6_binding_acknowledgements_total", "Binding acknowledgements; a status of 128 or more is a refusal.", "direction", "status"),
-		handovers:  desc("roam6_handovers_total", "Completed handovers, by what made the mobile move.", "trigger"),
-		advertised: desc("roam6_router_advertisements_sent_total", "Router advertisements sent."),
-		reloads:    desc("roam6_reloads_total", "Reloads of the configuration; a failed one leaves the running configuration in force.", "result"),
-		reasons:    named(role.DropMalformed),
-		statuses:   statuses(),
-		triggers:   named(role.TriggerStart),
+		events:       e,
+		dropped:      desc("roam6_messages_dropped_total", "Signalling messages that were not accepted.", "reason"),
+		exchanged:    desc("roam6_messages_total", "Mobile IPv6 messages that a role sent, and those that it was given, accepted or not.", "role", "direction", "type"),
+		acks:         desc("roam6_binding_acknowledgements_total", "Binding acknowledgements; a status of 128 or more is a refusal.", "direction", "status"),
+		handovers:    desc("roam6_handovers_total", "Completed handovers, by what made the mobile move.", "trigger"),
+		advertised:   desc("roam6_router_advertisements_sent_total", "Router advertisements sent."),
+		reloads:      desc("roam6_reloads_total", "Reloads of the configuration; a failed one leaves the running configuration in force.", "result"),
+		dhcpMessages: desc("roam6_dhcp_messages_total", "DHCPv6 messages sent, and those that a client, a server or a relay of this node was given, accepted or not.", "direction", "type"),
+		dhcpDropped:  desc("roam6_dhcp_messages_dropped_total", "DHCPv6 messages that were not accepted.", "reason"),
+		reasons:      named(role.DropMalformed),
+		statuses:     statuses(),
+		triggers:     named(role.TriggerStart),
 	}
 }
 
@@ -195,7 +202,7 @@ func statuses() []mip6.Status {
 }
 
 func (c *eventCollector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range [...]*prometheus.Desc{c.dropped, c.exchanged, c.acks, c.handovers, c.advertised, c.reloads} {
+	for _, d := range [...]*prometheus.Desc{c.dropped, c.exchanged, c.acks, c.handovers, c.advertised, c.reloads, c.dhcpMessages, c.dhcpDropped} {
 		to <- d
 	}
 }
@@ -216,6 +223,7 @@ func (c *eventCollector) Collect(to chan<- prometheus.Metric) {
 	count(c.advertised, e.advertised.Load())
 	count(c.reloads, e.reloads.Load(), "success")
 	count(c.reloads, e.reloadsFailed.Load(), "failure")
+	c.dhcp(to)
 }
 
 // each calls do for the values that are always told, and for the others that

@@ -28,6 +28,11 @@ type State struct {
 	// CorrespondentBindings is the number of mobile nodes that have a binding with
 	// this node as a correspondent.
 	CorrespondentBindings int
+	// LeasedAddresses and LeasedPrefixes are what this node has by DHCPv6.
+	LeasedAddresses, LeasedPrefixes int
+	// DelegatedPrefixes is the number of those that mobile routers have of this
+	// daemon's home agents, or of servers that these relay to.
+	DelegatedPrefixes int
 	// Plane is the data plane engine's name; empty when none runs, and the
 	// three fields after it are then not used.
 	Plane   string
@@ -76,6 +81,7 @@ type stateDescriptions struct {
 	duplicates, overruns                                *prometheus.Desc
 	tunnels, tunnelPackets, tunnelBytes, packetsDropped *prometheus.Desc
 	routes, routePackets, routeBytes                    *prometheus.Desc
+	leases, delegated                                   *prometheus.Desc
 	resident                                            *prometheus.Desc
 }
 
@@ -103,6 +109,8 @@ func newStateCollector() *stateCollector {
 		routePackets:    desc("roam6_optimised_packets_total", "Packets that took an optimised route, not the home agent.", "direction"),
 		routeBytes:      desc("roam6_optimised_bytes_total", "Octets of the packets that took an optimised route, without its headers.", "direction"),
 		packetsDropped:  desc("roam6_packets_dropped_total", "Packets that the data plane dropped.", "plane", "reason"),
+		leases:          desc("roam6_dhcp_leases", "Addresses and prefixes that this node has from DHCPv6 servers.", "kind"),
+		delegated:       desc("roam6_delegated_prefixes", "Prefixes that mobile routers have by delegation of this daemon's home agents."),
 		resident:        desc("process_resident_memory_bytes", "Resident memory of the daemon."),
 	}}
 }
@@ -119,7 +127,7 @@ func (c *stateCollector) Describe(to chan<- *prometheus.Desc) {
 	d := c.desc
 	for _, d := range [...]*prometheus.Desc{
 		d.mobiles, d.atHome, d.registered, d.remaining, d.uplinksUp, d.updates, d.retransmissions, d.bindings, d.bindingsLimit,
-		d.correspondent, d.routes, d.routePackets, d.routeBytes,
+		d.leases, d.delegated, d.correspondent, d.routes, d.routePackets, d.routeBytes,
 		d.duplicates, d.overruns, d.tunnels, d.tunnelPackets, d.tunnelBytes, d.packetsDropped, d.resident,
 	} {
 		to <- d
@@ -146,6 +154,9 @@ func (c *stateCollector) Collect(to chan<- prometheus.Metric) {
 	c.mobiles(out, s.Mobiles)
 	c.agents(out, s.Agents)
 	out.gauge(c.desc.correspondent, float64(s.CorrespondentBindings))
+	out.gauge(c.desc.leases, float64(s.LeasedAddresses), "address")
+	out.gauge(c.desc.leases, float64(s.LeasedPrefixes), "prefix")
+	out.gauge(c.desc.delegated, float64(s.DelegatedPrefixes))
 	out.counter(c.desc.overruns, s.NetlinkOverruns)
 	if s.Plane != "" {
 		c.plane(out, s)

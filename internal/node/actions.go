@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"roam6/cn"
 	"roam6/ha"
@@ -30,8 +31,21 @@ func (s *Shell) tell(err error) {
 	}
 }
 
+// follow carries out what roles said to each other, one after the other: when
+// they said it, the actions of the one were not all carried out, and those of the
+// other would have come between them.
+func (s *Shell) follow(now time.Time) {
+	for len(s.following) > 0 {
+		next := s.following[0]
+		s.following = s.following[1:]
+		next(now)
+	}
+	s.following = nil
+}
+
 // perform carries out one action of a role.
 func (s *Shell) perform(by role.Machine, a role.Action) error {
+	later := func(do func(now time.Time)) { s.following = append(s.following, do) }
 	switch a := a.(type) {
 	case role.Send:
 		return s.send(by, a)
@@ -77,9 +91,24 @@ func (s *Shell) perform(by role.Machine, a role.Action) error {
 	case role.LearnNeighbor:
 		return s.state.LearnNeighbor(a)
 	case role.Forward:
-		return s.plane.Apply(s.inner.change(a.Changes))
+		return s.plane.Apply(s.ipsec.mark(s.inner.change(a.Changes)))
 	case role.AdvertisePrefix:
 		s.advertisePrefix(a)
+	case role.ConfigureLink:
+		later(func(now time.Time) { s.configureLink(now, by, a) })
+	case role.DeclineAddress:
+		later(func(now time.Time) { s.declineAddress(now, a) })
+	case role.LeaseChanged:
+		later(func(now time.Time) { s.leaseChanged(now, by, a) })
+	case role.PrefixesDelegated:
+		later(func(now time.Time) { s.prefixesDelegated(now, by, a) })
+	case role.NumberDownstream:
+		later(func(now time.Time) { s.numberDownstream(now, by, a) })
+	case role.DelegationEnded: // of interest to a mobile router, which has its own client
+	case role.SendDHCP:
+		return s.sendDHCP(a)
+	case role.Save:
+		s.kept.save(keptName(a.Name), a.Data)
 	case role.Dropped:
 		s.dropped(a)
 	case role.Log:

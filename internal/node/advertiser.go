@@ -122,6 +122,14 @@ func (a *advertiser) abandon() {
 type advertisement struct {
 	section  *config.Interface // nil: a downstream without one
 	networks []netip.Prefix    // mobile network prefixes
+	numbered []numbered        // of delegated prefixes
+}
+
+// advertisementOn is what is to be advertised on a link now, if anything.
+func (s *Shell) advertisementOn(name string) (a advertisement, ok bool) {
+	a, ok = s.advertised[name]
+	a.numbered = s.numbering.of(name)
+	return a, ok || len(a.numbered) > 0
 }
 
 // advertisements collects what is to be advertised, by interface name. Each
@@ -195,13 +203,27 @@ func (a advertisement) machineConfig(l role.Link, usable func(netip.Prefix) bool
 			c.Advertisement.Prefixes = slices.DeleteFunc(c.Advertisement.Prefixes, func(q mip6.PrefixInformation) bool { return q.Prefix.Masked() == p })
 		}
 	}
+	reachable := a.section != nil || len(a.networks) > 0
+	for _, n := range a.numbered {
+		reachable = reachable || n.given
+		stated := slices.ContainsFunc(c.Advertisement.Prefixes, func(q mip6.PrefixInformation) bool { return q.Prefix.Masked() == n.prefix })
+		if usable(n.prefix) && !stated {
+			c.Advertisement.Prefixes = append(c.Advertisement.Prefixes, mip6.PrefixInformation{
+				Prefix: n.prefix, OnLink: true, Autonomous: true, ValidLifetime: advertisedValid, PreferredLifetime: advertisedPreferred,
+			})
+		}
+	}
+	c.Expiring = expiries(a.numbered)
+	if !reachable { // RFC 7084 §4.3 L-4, L-13: with nothing but deprecated prefixes it leads nowhere
+		c.Advertisement.RouterLifetime = 0
+	}
 	return c
 }
 
 // startAdvertiser starts the advertiser of a link that is up, or gives a
 // running one what has changed.
 func (s *Shell) startAdvertiser(c *linkConn) {
-	want, ok := s.advertised[c.link.Name]
+	want, ok := s.advertisementOn(c.link.Name)
 	switch {
 	case !ok && c.advertiser != nil:
 		c.advertiser.stop()
@@ -248,13 +270,23 @@ func (s *Shell) advertisePrefix(a role.AdvertisePrefix) {
 	}
 	s.refused[a.Prefix] = !a.Usable
 	for _, c := range s.conns {
-		if w, ok := s.advertised[c.link.Name]; ok && slices.Contains(w.networks, a.Prefix) {
+		w, _ := s.advertisementOn(c.link.Name)
+		if slices.Contains(w.networks, a.Prefix) || slices.ContainsFunc(w.numbered, func(n numbered) bool { return a.Prefix.Overlaps(n.prefix) }) {
 			s.startAdvertiser(c)
 		}
 	}
 }
 
-func (s *Shell) networkUsable(p netip.Prefix) bool { return !s.refused[p] }
+// networkUsable reports whether the home agent takes a mobile network prefix: a
+// delegated one is refused as a whole, and advertised by its parts.
+func (s *Shell) networkUsable(p netip.Prefix) bool {
+	for r, refused := range s.refused {
+		if refused && r.Bits() <= p.Bits() && r.Contains(p.Addr()) {
+			return false
+		}
+	}
+	return true
+}
 
 // stopAdvertisers sends the final advertisements on every link and waits for
 // them, within bounds.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"roam6/dhcpv6"
+	"roam6/dhcpv6/delegating"
 	"roam6/ha"
 	"roam6/internal/config"
 	"roam6/mn"
@@ -13,8 +15,15 @@ import (
 	"roam6/mr"
 )
 
+// surroundings are what a mobile is made of beside its own section.
+type surroundings struct {
+	uplinks []config.UplinkOptions
+	duid    []byte // of routers that want prefixes
+	saved   []byte // by an earlier life of such a router
+}
+
 // mobileConfig is the role's view of a configured mobile node.
-func mobileConfig(c config.MobileNode, seed uint64) mn.Config {
+func mobileConfig(c config.MobileNode, around surroundings, seed uint64) mn.Config {
 	return mn.Config{
 		Name:              c.Name,
 		HomeAddress:       c.HomeAddress.Addr(),
@@ -22,9 +31,11 @@ func mobileConfig(c config.MobileNode, seed uint64) mn.Config {
 		HomeAgents:        c.HomeAgents,
 		Random:            randomOctets,
 		SA:                c.Association,
+		ESP:               len(c.ESP) > 0,
 		Timestamps:        c.Replay == config.ReplayTimestamp,
 		Lifetime:          c.Lifetime,
 		Uplinks:           c.Uplinks,
+		Addressing:        addressing(around.uplinks),
 		Hysteresis:        max(c.Hysteresis, 1), // the role takes zero for its default
 		DefaultSource:     c.DefaultSource,
 		DiscoverHomeAgent: c.Discover,
@@ -49,11 +60,35 @@ func routePolicy(c config.MobileNode) ro.Policy {
 	return p
 }
 
+// addressing is the role's view of where the addresses of uplinks come from.
+func addressing(uplinks []config.UplinkOptions) map[string]mn.Addressing {
+	m := make(map[string]mn.Addressing)
+	for _, u := range uplinks {
+		switch u.Addressing {
+		case config.AddressingAuto:
+			m[u.Name] = mn.AddressingAuto
+		case config.AddressingSLAAC:
+			m[u.Name] = mn.AddressingSLAAC
+		case config.AddressingDHCP:
+			m[u.Name] = mn.AddressingDHCP
+		case config.AddressingForeign:
+			m[u.Name] = mn.AddressingForeign
+		}
+	}
+	return m
+}
+
 // routerConfig is the role's view of a configured mobile router.
-func routerConfig(c config.MobileNode, seed uint64) mr.Config {
-	r := mr.Config{Config: mobileConfig(c, seed), Mode: mr.Explicit, Prefixes: c.Prefixes}
+func routerConfig(c config.MobileNode, around surroundings, seed uint64) mr.Config {
+	r := mr.Config{Config: mobileConfig(c, around, seed), Mode: mr.Explicit, Prefixes: c.Prefixes}
 	if c.Mode == config.ModeImplicit {
 		r.Mode = mr.Implicit
+	}
+	if c.Delegation {
+		r.Delegation = &mr.Delegation{
+			DUID: around.duid, IAID: dhcpv6.IAIDOf(c.Name), Length: c.DelegationLength,
+			Downstreams: c.Downstreams, Saved: around.saved,
+		}
 	}
 	return r
 }
@@ -87,11 +122,29 @@ func agentConfig(c config.HomeAgent, mobiles []config.Mobile, since func(netip.P
 			continue
 		}
 		a.Mobiles = append(a.Mobiles, ha.Mobile{
-			Name: m.Name, HomeAddress: m.HomeAddress, SA: m.Association, Insecure: m.Association == nil,
+			Name: m.Name, HomeAddress: m.HomeAddress, SA: m.Association, ESP: m.ESP != nil, Insecure: m.Association == nil && m.ESP == nil,
 			Router: m.Router, Prefixes: m.Prefixes, RequireTimestamp: m.Replay == config.ReplayTimestamp,
+			Delegate: m.Delegate && c.Delegation != nil,
 		})
 	}
 	return a
+}
+
+// delegatingConfig is the view that the delegating router of a configured home
+// agent has; c.Delegation is there.
+func delegatingConfig(c config.HomeAgent, mobiles []config.Mobile, duid []byte) delegating.Config {
+	d := delegating.Config{
+		Name: c.Name, Address: c.Address, DUID: duid,
+		Pools: c.Delegation.Pools, Length: c.Delegation.Length,
+		Preferred: c.Delegation.Preferred, Valid: c.Delegation.Valid,
+		Server: c.Delegation.Server, Random: randomOctets,
+	}
+	for _, m := range mobiles {
+		if m.HomeAgent == c.Name && m.Delegate {
+			d.Mobiles = append(d.Mobiles, delegating.Mobile{Name: m.Name, HomeAddress: m.HomeAddress, DUID: m.DUID})
+		}
+	}
+	return d
 }
 
 // randomOctets is what the roles take for unguessable.

@@ -15,8 +15,14 @@ import (
 func (s *Shell) dispatch(now time.Time, e role.Event) {
 	switch e := e.(type) {
 	case role.LinkChanged:
+		before := s.links[e.Link.Index]
 		s.linkChanged(e.Link)
+		s.clientLinkChanged(now, before, e.Link)
 		s.broadcast(now, e)
+		if f, ok := s.foreignAt(now, e.Link.Index); ok && before.Name != e.Link.Name {
+			s.toMobiles(now, f, func(*mobileHost) bool { return true })
+		}
+		s.syncSockets()
 	case role.LinkGone:
 		s.linkGone(e.Index)
 		s.broadcast(now, e)
@@ -49,13 +55,20 @@ func (s *Shell) dispatch(now time.Time, e role.Event) {
 		}
 	case role.RouteUnreachable:
 		s.toCorrespondent(now, e)
+	case role.DHCPReceived:
+		s.dhcpReceived(now, e)
+	case role.ForeignAddresses:
+		s.foreignAddresses(now, e)
+	case role.ConfigureLink, role.DeclineAddress, role.LeaseChanged, role.DelegationEnded, role.PrefixesDelegated:
+		// Of one role to another: perform takes them there.
 	case role.Timeout, role.Stop:
 		s.broadcast(now, e)
 	}
 }
 
+// broadcast gives an event to the roles of Mobile IPv6.
 func (s *Shell) broadcast(now time.Time, e role.Event) {
-	s.machines(func(m role.Machine) { s.carryOut(m, m.Handle(now, e)) })
+	s.roles(func(m role.Machine) { s.carryOut(m, m.Handle(now, e)) })
 }
 
 // toMobiles gives an event to the mobiles it concerns, and reports whether there
@@ -74,10 +87,6 @@ func (s *Shell) toMobiles(now time.Time, e role.Event, concerns func(*mobileHost
 // address, and then only they can tell whose it is, such as by a cookie: what one
 // of them takes is not dropped, whatever the others say.
 func (s *Shell) offer(now time.Time, e role.Event, concerns func(*mobileHost) bool) (taken bool) {
-	isDropped := func(a role.Action) bool {
-		_, dropped := a.(role.Dropped)
-		return dropped
-	}
 	var takers []*mobileHost
 	var actions [][]role.Action
 	wanted := false

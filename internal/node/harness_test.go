@@ -85,10 +85,14 @@ func bareShell(t *testing.T, text string) (*Shell, *bytes.Buffer) {
 		t.Fatal(err)
 	}
 	out := new(bytes.Buffer)
-	return &Shell{
+	s := &Shell{
 		config: c, log: slog.New(slog.NewTextHandler(out, nil)), level: new(slog.LevelVar), metrics: metrics.New("test"),
 		links: make(map[int]role.Link), conns: make(map[int]*linkConn), refused: make(map[netip.Prefix]bool),
 		advertised: make(map[string]advertisement), deprecated: make(map[deprecatedPrefix]time.Time),
 		plane: new(plane), started: testNow,
-	}, out
+	}
+	s.kept = newKeeper(t.TempDir(), s.log)
+	t.Cleanup(s.kept.close)
+	s.makeMaps()
+	return s, out
 }

@@ -36,12 +36,12 @@ type mobileHost struct {
 	homeLinks []int
 }
 
-func newMobileHost(c config.MobileNode, seed uint64) *mobileHost {
+func newMobileHost(c config.MobileNode, around surroundings, seed uint64) *mobileHost {
 	h := &mobileHost{config: c, seed: seed}
 	if c.Router {
-		h.machine = mr.New(routerConfig(c, seed))
+		h.machine = mr.New(routerConfig(c, around, seed))
 	} else {
-		h.machine = mn.New(mobileConfig(c, seed), nil)
+		h.machine = mn.New(mobileConfig(c, around, seed), nil)
 	}
 	return h
 }
@@ -49,18 +49,27 @@ func newMobileHost(c config.MobileNode, seed uint64) *mobileHost {
 // reconfigure applies c in place where the role can; ok is false where it has
 // to be ended in order and begun anew: another home address, the home agent in
 // use taken away, or a node made a router.
-func (h *mobileHost) reconfigure(now time.Time, c config.MobileNode) (actions []role.Action, ok bool) {
+func (h *mobileHost) reconfigure(now time.Time, c config.MobileNode, around surroundings) (actions []role.Action, ok bool) {
 	if h.ending || h.config.HomeAddress != c.HomeAddress || h.config.Router != c.Router || !h.keepsAgent(now, c) {
 		return nil, false
 	}
 	h.config = c
 	switch m := h.machine.(type) {
 	case *mr.Router:
-		return m.Reconfigure(now, routerConfig(c, h.seed)), true
+		return m.Reconfigure(now, routerConfig(c, around, h.seed)), true
 	case *mn.Node:
-		return m.Reconfigure(now, mobileConfig(c, h.seed)), true
+		return m.Reconfigure(now, mobileConfig(c, around, h.seed)), true
 	}
 	return nil, false
+}
+
+// surroundings are those of a mobile as the configuration is now.
+func (s *Shell) surroundings(c config.MobileNode) surroundings {
+	around := surroundings{uplinks: s.config.Uplinks}
+	if c.Delegation {
+		around.duid, around.saved = s.identifier(), s.kept.load(keptName(keptDelegation+c.Name))
+	}
+	return around
 }
 
 // keepsAgent reports whether the home agent in use may stay in use: it is

@@ -32,11 +32,21 @@ func (s *Shell) onLink(index int, do func(*ndconn.Conn) error) error {
 func (s *Shell) linkChanged(l role.Link) {
 	before, known := s.links[l.Index]
 	s.links[l.Index] = l
+	if !known || before.Name != l.Name {
+		s.spareForeign(l.Name)
+		s.assignNumbered()
+	}
+	s.serveLink(before, l)
+}
+
+// serveLink opens, refreshes or closes neighbour discovery on a link that was as
+// before, and starts or changes its advertiser.
+func (s *Shell) serveLink(before, l role.Link) {
 	if !s.needed(l.Name) {
 		s.closeLink(l.Index)
 		return
 	}
-	if known && before.Name != l.Name {
+	if before.Index != 0 && before.Name != l.Name {
 		s.closeLink(l.Index)
 	}
 	c := s.conns[l.Index]
@@ -66,7 +76,11 @@ func (s *Shell) linkChanged(l role.Link) {
 
 // linkGone forgets a link that was removed.
 func (s *Shell) linkGone(index int) {
+	s.clientLinkGone(index)
+	s.closeSocketsOf(index)
 	delete(s.links, index)
+	delete(s.foreigns, index)
+	s.forgetNumbered(index)
 	s.holders.linkGone(index)
 	for _, h := range s.mobiles {
 		h.homeLinks = slices.DeleteFunc(h.homeLinks, func(l int) bool { return l == index })
@@ -94,7 +108,7 @@ func (s *Shell) closeLink(index int) {
 
 // needed reports whether some role or advertiser uses a link of this name.
 func (s *Shell) needed(name string) bool {
-	_, advertised := s.advertised[name]
+	_, advertised := s.advertisementOn(name)
 	return advertised || s.isUplink(name) ||
 		slices.ContainsFunc(s.agents, func(h *agentHost) bool { return h.config.Interface == name })
 }
@@ -105,9 +119,9 @@ func (s *Shell) isUplink(name string) bool {
 }
 
 // prepareLink keeps the kernel from configuring an uplink by itself: addresses
-// and routes there are ours.
+// and routes there are ours, unless it is left to somebody else.
 func (s *Shell) prepareLink(l role.Link) {
-	if !s.isUplink(l.Name) {
+	if !s.isUplink(l.Name) || s.isForeign(l.Name) {
 		return
 	}
 	for _, setting := range []string{"accept_ra", "autoconf"} {

@@ -47,6 +47,8 @@ func (s *Shell) post(e role.Event) {
 
 // eventRunLoop owns the roles until ctx ends and they have de-registered.
 func (s *Shell) eventRunLoop(ctx context.Context) {
+	s.applyDelegators(time.Now())
+	s.syncSockets()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	stopping := ctx.Done()
@@ -60,17 +62,31 @@ func (s *Shell) eventRunLoop(ctx context.Context) {
 			s.timeouts(time.Now())
 		case r := <-s.requests:
 			r.do(time.Now())
+			s.reap(time.Now()) // the answer comes when all has followed
 			close(r.done)
 		case <-stopping:
 			stopping = nil
 			giveUp = time.After(stopTimeout)
 			s.stopRoles(time.Now())
 		case <-giveUp:
+			if s.stopping {
+				s.log.Warn("stopping without a DHCPv6 server's answer to the return of its leases")
+				return
+			}
 			s.log.Warn("stopping without the home agent's answer to the de-registration")
-			return
+			s.mobiles = nil
 		}
 		s.reap(time.Now())
-		if stopping == nil && len(s.mobiles) == 0 {
+		if stopping != nil || len(s.mobiles) > 0 {
+			continue
+		}
+		if !s.stopping { // nobody needs a leased address any more
+			s.stopping = true
+			giveUp = time.After(releaseTimeout)
+			s.stopClients(time.Now())
+			s.reap(time.Now())
+		}
+		if len(s.clients) == 0 {
 			return
 		}
 	}
@@ -80,12 +96,16 @@ func (s *Shell) eventRunLoop(ctx context.Context) {
 // that procd and the lab allow before they kill.
 const stopTimeout = 4 * time.Second
 
+// releaseTimeout bounds the return of leases after that.
+const releaseTimeout = 1500 * time.Millisecond
+
 // arm sets the timer to the earliest time that a role asks for.
 func (s *Shell) arm(timer *time.Timer) {
 	var next time.Time
 	s.machines(func(m role.Machine) {
 		next = deadline.Earlier(next, m.Next())
 	})
+	next = deadline.Earlier(next, s.numbering.next())
 	wait := time.Hour
 	if !next.IsZero() {
 		wait = max(time.Until(next), 0)
@@ -93,8 +113,21 @@ func (s *Shell) arm(timer *time.Timer) {
 	timer.Reset(wait)
 }
 
-// machines calls do for every role.
+// machines calls do for everything that asks for the time.
 func (s *Shell) machines(do func(role.Machine)) {
+	s.roles(do)
+	for _, u := range s.clients {
+		if u.machine != nil {
+			do(u.machine)
+		}
+	}
+	for _, h := range s.delegators {
+		do(h.machine)
+	}
+}
+
+// roles calls do for every role of Mobile IPv6.
+func (s *Shell) roles(do func(role.Machine)) {
 	for _, h := range s.mobiles {
 		do(h.machine)
 	}
@@ -113,6 +146,9 @@ func (s *Shell) timeouts(now time.Time) {
 			s.carryOut(m, m.Handle(now, role.Timeout{}))
 		}
 	})
+	if deadline.Due(now, s.numbering.next()) && s.numbering.expire(now) {
+		s.renumber()
+	}
 }
 
 // stopRoles asks every mobile to de-register, and the others to end.
@@ -122,17 +158,23 @@ func (s *Shell) stopRoles(now time.Time) {
 		h.ending = true
 	}
 	s.broadcast(now, role.Stop{})
+	for _, h := range s.delegators {
+		s.carryOut(h.machine, h.machine.Handle(now, role.Stop{}))
+	}
 }
 
 // reap follows up every event: it forgets mobiles that have ended, begins those
 // that waited for the end of their predecessor with the same home address, and
 // changes what depends on which mobiles there are and where.
 func (s *Shell) reap(now time.Time) {
+	s.follow(now)
 	s.handOverHomes(now)
 	kept := s.mobiles[:0]
 	for _, h := range s.mobiles {
 		if !h.ending || !h.machine.Done() {
 			kept = append(kept, h)
+		} else {
+			s.mobileEnded(now, h.machine)
 		}
 	}
 	clear(s.mobiles[len(kept):])
@@ -143,7 +185,20 @@ func (s *Shell) reap(now time.Time) {
 		}
 	}
 	s.successors = slices.DeleteFunc(s.successors, func(c config.MobileNode) bool { return s.lives(homeOf(c)) })
+	s.follow(now)
+	s.reapClients(now)
+	s.follow(now)
+	s.resolve()
 	s.steer(now)
+}
+
+// mobileEnded forgets what a mobile wanted of others.
+func (s *Shell) mobileEnded(now time.Time, m role.Machine) {
+	s.forgetWants(now, m)
+	if s.numbering.takeBack(now, m) {
+		s.renumber()
+	}
+	s.syncSockets()
 }
 
 // hosts reports whether a mobile with a home address is here, ending or not.

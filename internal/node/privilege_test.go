@@ -83,7 +83,7 @@ func tellPrivileges() {
 		}()
 		<-blocked
 	}
-	if err := dropPrivileges(); err != nil {
+	if err := dropPrivileges(keptCapabilities); err != nil {
 		fmt.Println(err)
 		return
 	}

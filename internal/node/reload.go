@@ -44,14 +44,19 @@ func (s *Shell) apply(now time.Time, c *config.Config) {
 	s.config = c
 	s.level.Set(c.Globals.LogLevel)
 	s.tellRestarts(old, c)
+	s.applyPolicies(c)
 	s.applyMobiles(now, c)
 	s.applyAgents(now, c)
+	s.applyDelegators(now)
 	if s.correspondent != nil {
 		s.carryOut(s.correspondent, s.correspondent.Reconfigure(now, correspondentConfig(c.Correspondent)))
 	}
 	s.steerDue = true
 	s.applyAdvertisements(c)
 	s.forwarding()
+	s.applyForeign(now, old)
+	s.applyRequests(now)
+	s.syncSockets()
 	s.log.Info("configuration reloaded", "mobiles", len(s.mobiles), "home_agents", len(s.agents), "advertised", len(s.advertised))
 }
 
@@ -60,7 +65,7 @@ func (s *Shell) tellRestarts(old, c *config.Config) {
 	a, b := old.Globals, c.Globals
 	a.LogLevel, b.LogLevel = 0, 0
 	needsPlane := mobility(c) && s.plane == nil
-	if a != b || old.Metrics != c.Metrics || needsPlane {
+	if a != b || old.Metrics != c.Metrics || needsPlane || needsPort(c) && s.portless {
 		s.log.Warn("a change of the configuration takes effect when roam6 is restarted", "section", "globals or metrics")
 	}
 }
@@ -72,7 +77,7 @@ func (s *Shell) applyMobiles(now time.Time, c *config.Config) {
 	for _, h := range s.mobiles {
 		i := slices.IndexFunc(mobiles, func(m config.MobileNode) bool { return homeOf(m) == homeOf(h.config) })
 		if i >= 0 {
-			if actions, ok := h.reconfigure(now, mobiles[i]); ok {
+			if actions, ok := h.reconfigure(now, mobiles[i], s.surroundings(mobiles[i])); ok {
 				s.carryOut(h.machine, actions)
 				continue
 			}
@@ -96,7 +101,7 @@ func (s *Shell) applyMobiles(now time.Time, c *config.Config) {
 
 // begin begins a mobile node.
 func (s *Shell) begin(now time.Time, c config.MobileNode) {
-	h := newMobileHost(c, rand.Uint64())
+	h := newMobileHost(c, s.surroundings(c), rand.Uint64())
 	s.mobiles = append(s.mobiles, h)
 	s.introduce(now, h.machine)
 }
@@ -154,4 +159,5 @@ func (s *Shell) introduce(now time.Time, m role.Machine) {
 		}
 		s.carryOut(m, m.Handle(now, role.LinkChanged{Link: l}))
 	}
+	s.introduceLeases(now, m)
 }

@@ -65,7 +65,7 @@ func (s *Shell) homeAddressFormed(a role.HomeAddressFormed) {
 // they may be looked for.
 func (f formed) configure(c config.MobileNode) config.MobileNode {
 	c.HomeAddress = f.home
-	c.DefaultSource = false
+	c.DefaultSource, c.Delegation = false, false
 	c.Discover = c.Discover || mip6.HomeAgentsAnycast(f.home.Masked()).IsValid()
 	return c
 }
@@ -89,14 +89,14 @@ func (s *Shell) handOverHomes(now time.Time) {
 	s.handOver = false
 	for _, c := range s.wantedMobiles(s.config) {
 		h := s.mobileAt(homeOf(c))
-		if h == nil || h.ending || h.config.DefaultSource == c.DefaultSource {
+		if h == nil || h.ending || h.config.DefaultSource == c.DefaultSource && h.config.Delegation == c.Delegation {
 			continue
 		}
-		if actions, ok := h.reconfigure(now, c); ok {
+		if actions, ok := h.reconfigure(now, c, s.surroundings(c)); ok {
 			s.carryOut(h.machine, actions)
 		}
 	}
-	s.tell(s.plane.Apply(s.inner.rank(s.ranks())))
+	s.tell(s.plane.Apply(s.ipsec.mark(s.inner.rank(s.ranks()))))
 	s.steerDue = true
 }
 
@@ -117,9 +117,9 @@ func (s *Shell) wantedMobiles(c *config.Config) []config.MobileNode {
 			}
 			list = append(list, f.configure(m))
 			if f.settled {
-				list[source].DefaultSource = false
+				list[source].DefaultSource, list[source].Delegation = false, false
 				source = len(list) - 1
-				list[source].DefaultSource = m.DefaultSource
+				list[source].DefaultSource, list[source].Delegation = m.DefaultSource, m.Delegation
 			}
 		}
 	}

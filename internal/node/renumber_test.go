@@ -64,7 +64,7 @@ func reparse(t *testing.T, s *Shell, now time.Time, text string) {
 // Covers: M11.
 func TestHomeAddressFormed(t *testing.T) {
 	s, log := bareShell(t, renumberedFile)
-	s.mobiles = []*mobileHost{newMobileHost(s.config.MobileNodes[0], 1)}
+	s.mobiles = []*mobileHost{newMobileHost(s.config.MobileNodes[0], s.surroundings(s.config.MobileNodes[0]), 1)}
 	old := s.mobiles[0]
 	now := testNow
 	form := func(from, to string) {
@@ -121,7 +121,7 @@ func TestHomeAddressFormed(t *testing.T) {
 // has a bound.
 func TestHomeAddressesBounded(t *testing.T) {
 	s, log := bareShell(t, renumberedFile)
-	s.mobiles = []*mobileHost{newMobileHost(s.config.MobileNodes[0], 1)}
+	s.mobiles = []*mobileHost{newMobileHost(s.config.MobileNodes[0], s.surroundings(s.config.MobileNodes[0]), 1)}
 	for i := range 3 * maxFormed {
 		s.homeAddressFormed(role.HomeAddressFormed{From: home, To: netip.MustParsePrefix(fmt.Sprintf("2001:db8:%x::100/64", 0x20+i))})
 		s.reap(testNow)

@@ -24,6 +24,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -32,6 +33,7 @@ import (
 	"roam6/cn"
 	"roam6/internal/config"
 	"roam6/internal/control"
+	"roam6/internal/esp"
 	"roam6/internal/metrics"
 	"roam6/internal/mhsock"
 	"roam6/internal/role"
@@ -50,6 +52,7 @@ type Shell struct {
 	version string
 
 	keepPrivileges bool
+	portless       bool // the ports of DHCPv6 cannot be opened any more
 
 	started time.Time
 	config  *config.Config
@@ -69,31 +72,49 @@ type Shell struct {
 	holders    holders
 	agents     []*agentHost
 	// correspondent is nil where nothing has to do with Mobile IPv6.
-	correspondent *cn.Correspondent
-	formed        []formed
-	handOver      bool // a formed home address has settled: see handOverHomes
-	inner         innerShares
-	steered       []rtnl.Steering
-	steerDue      bool                           // steered may not be right any more
-	deprecated    map[deprecatedPrefix]time.Time // when it was first seen
-	links         map[int]role.Link
-	conns         map[int]*linkConn
-	advertised    map[string]advertisement
-	refused       map[netip.Prefix]bool // mobile network prefixes that the home agent does not take
-	leaving       []*advertiser         // sending their final advertisements
-	handovers     handovers
-	refusals      refusals
-	buffer        []byte
+	correspondent     *cn.Correspondent
+	formed            []formed
+	handOver          bool // a formed home address has settled: see handOverHomes
+	inner             innerShares
+	steered           []rtnl.Steering
+	steerDue          bool                           // steered may not be right any more
+	deprecated        map[deprecatedPrefix]time.Time // when it was first seen
+	links             map[int]role.Link
+	conns             map[int]*linkConn
+	advertised        map[string]advertisement
+	refused           map[netip.Prefix]bool        // mobile network prefixes that the home agent does not take
+	leaving           []*advertiser                // sending their final advertisements
+	clients           map[int]*uplinkClient        // of DHCPv6, by interface
+	requested         map[string][]requestedPrefix // by section of the prefix request
+	delegators        []*delegatorHost
+	sockets           dhcpSockets
+	foreigns          map[int]foreignLink
+	numbering         numbering
+	assigned          map[numberedLink]bool // addresses of numbering in the kernel
+	advertisedNumbers map[string][]numbered // by name of the interface
+	savedNumbers      []byte
+	resolver          resolver
+	resolverDue       bool                  // what it has to hold may have changed
+	duid              []byte                // empty until it is needed
+	forwards          bool                  // forwarding was switched on
+	stopping          bool                  // the mobiles have ended, and the clients end
+	following         []func(now time.Time) // see follow
+	handovers         handovers
+	refusals          refusals
+	buffer            []byte
 
 	advertisersMu sync.Mutex
 	advertisers   map[int]*advertiser // by link
 
+	kept       *keeper
 	local      *rtnl.LocalAddresses
 	state      *rtnl.State
 	sysctls    *rtnl.Sysctls
 	watcher    *rtnl.Watcher
 	signalling signalling
+	ipsec      protection
 	plane      overlay.Plane
+	tunnel     int // the plane's device
 	control    *control.Server
 	scrape     net.Listener
 }
@@ -136,7 +157,9 @@ func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (
 		refused:     make(map[netip.Prefix]bool),
 		advertisers: make(map[int]*advertiser), advertised: advertisements(c),
 		local: new(rtnl.LocalAddresses), deprecated: make(map[deprecatedPrefix]time.Time),
+		kept: newKeeper(c.Globals.StateDirectory, log), resolver: resolver{path: c.Globals.ResolverFile},
 	}
+	s.makeMaps()
 	defer func() {
 		if err != nil {
 			s.close()
@@ -167,8 +190,11 @@ func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (
 	if err := s.state.Reconcile(); err != nil {
 		log.Warn("kernel state of an earlier run could not be removed", "reason", err)
 	}
+	if err := s.restoreKept(); err != nil {
+		log.Warn("prefixes of an earlier run are forgotten", "reason", err)
+	}
 	for _, m := range c.MobileNodes {
-		s.mobiles = append(s.mobiles, newMobileHost(m, rand.Uint64()))
+		s.mobiles = append(s.mobiles, newMobileHost(m, s.surroundings(m), rand.Uint64()))
 	}
 	for _, h := range c.HomeAgents {
 		s.agents = append(s.agents, s.newAgentHost(s.started, h, c.Mobiles))
@@ -177,11 +203,36 @@ func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (
 	return s, nil
 }
 
+// makeMaps makes what is empty at first.
+func (s *Shell) makeMaps() {
+	s.clients, s.requested = make(map[int]*uplinkClient), make(map[string][]requestedPrefix)
+	s.sockets, s.foreigns = newDHCPSockets(), make(map[int]foreignLink)
+	s.assigned, s.advertisedNumbers = make(map[numberedLink]bool), make(map[string][]numbered)
+}
+
+// restoreKept takes over what an earlier life has kept, before privileges are
+// given up with which its directory can be made.
+func (s *Shell) restoreKept() error {
+	c := s.config
+	numbers := len(c.PrefixRequests) > 0 || slices.ContainsFunc(c.MobileNodes, func(m config.MobileNode) bool { return m.Delegation })
+	delegates := slices.ContainsFunc(c.HomeAgents, func(h config.HomeAgent) bool { return h.Delegation != nil })
+	leases := slices.ContainsFunc(c.Uplinks, func(u config.UplinkOptions) bool { return u.Addressing == config.AddressingDHCP })
+	if numbers || delegates || leases {
+		s.identifier()
+	}
+	if !numbers {
+		return nil
+	}
+	s.savedNumbers = s.kept.load(keptDownstreams)
+	return s.numbering.restore(s.started, s.savedNumbers)
+}
+
 // openMobility opens what only the roles of Mobile IPv6 need.
 func (s *Shell) openMobility() error {
+	s.ipsec.policies = esp.NewPolicies(randomOctets)
 	plane, err := tun.Open(tun.Config{
 		Device: s.config.Globals.TunnelDevice, Log: s.log, Refuse: len(s.config.HomeAgents) > 0,
-		Local:   s.local.Contains,
+		Local: s.local.Contains, Signalling: s.ipsec.policies.Has, HomeTest: s.homeTest,
 		Refused: func(home netip.Addr) { s.post(role.TunnelRefused{Home: home}) },
 		Silent:  func(home netip.Addr) { s.post(role.TunnelSilent{Home: home}) },
 		TrafficSeen: func(home, peer netip.Addr, side overlay.Side) {
@@ -197,43 +248,22 @@ func (s *Shell) openMobility() error {
 	if err != nil {
 		return err
 	}
-	s.plane = plane
+	s.plane, s.ipsec.engine = plane, plane
 	s.correspondent = cn.New(correspondentConfig(s.config.Correspondent))
-	if err := s.state.SetHomeLink(plane.Link()); err != nil {
+	s.tunnel = plane.Link()
+	if err := s.state.SetHomeLink(s.tunnel); err != nil {
 		return err
 	}
 	conn, err := mhsock.Open(mhsock.Options{
-		Log: s.log, Mark: tun.DefaultMark, Local: s.local.Contains, Deliver: s.deliver, ICMP: s.deliverICMP,
+		Log: s.log, Mark: tun.DefaultMark, Local: s.local.Contains, Deliver: s.deliver, ICMP: s.deliverICMP, IPsec: s.protect(),
 		Refused: func(local, peer netip.Addr) { s.post(role.PeerRefused{Local: local, Peer: peer}) },
 	})
 	if err != nil {
 		return err
 	}
-	s.signalling = conn
+	s.signalling, s.ipsec.conn = conn, conn
+	s.applyPolicies(s.config)
 	return nil
-}
-
-// forwarding switches IPv6 forwarding on where a role forwards.
-func (s *Shell) forwarding() {
-	needed := len(s.config.HomeAgents) > 0 || len(s.advertised) > 0
-	for _, m := range s.config.MobileNodes {
-		needed = needed || m.Router
-	}
-	if !needed {
-		return
-	}
-	was, err := s.sysctls.Get("conf/all/forwarding")
-	if err == nil && was == "1" {
-		return
-	}
-	if err == nil {
-		err = s.sysctls.Set("conf/all/forwarding", "1")
-	}
-	if err != nil {
-		s.log.Warn("IPv6 forwarding is off and cannot be switched on: set net.ipv6.conf.all.forwarding=1", "reason", err)
-		return
-	}
-	s.log.Info("IPv6 forwarding switched on while roam6 runs")
 }
 
 // run starts the goroutines around the loop and runs it.
@@ -241,7 +271,7 @@ func (s *Shell) run(ctx context.Context) error {
 	var err error
 	s.watcher, err = rtnl.Watch(rtnl.WatchOptions{
 		Log: s.log, Local: s.local, State: s.state, Sysctls: s.sysctls,
-		OptimisticLinkLocal: s.managedUplink(),
+		OptimisticLinkLocal: s.managedUplink(), ForeignAddresses: true,
 		Notify: func(e role.Event) {
 			select { // links must not be lost: wait for the loop
 			case s.events <- e:
@@ -254,7 +284,12 @@ func (s *Shell) run(ctx context.Context) error {
 		return err
 	}
 	if !s.keepPrivileges {
-		if err := dropPrivileges(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		kept := uint32(keptCapabilities)
+		if needsPort(s.config) {
+			kept |= portCapability
+		}
+		s.portless = kept&portCapability == 0
+		if err := dropPrivileges(kept); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 			return err
 		}
 	}
@@ -306,7 +341,7 @@ func (s *Shell) managedUplink() func(string) bool {
 	names := make(map[string]bool)
 	for _, m := range s.config.MobileNodes {
 		for _, u := range m.Uplinks {
-			names[u] = true
+			names[u] = s.addressing(u) != config.AddressingForeign
 		}
 	}
 	return func(name string) bool { return names[name] }
@@ -321,6 +356,9 @@ func (s *Shell) close() {
 	if s.watcher != nil {
 		keep(s.watcher.Close())
 	}
+	s.closeSockets()
+	s.kept.close()
+	keep(s.resolver.close())
 	for index := range s.conns {
 		s.closeLink(index)
 	}

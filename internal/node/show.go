@@ -50,6 +50,10 @@ func (s *Shell) document(now time.Time, t control.Topic) control.Document {
 		return d
 	case control.TopicStats:
 		return s.stats(now)
+	case control.TopicLeases:
+		return s.leases(now)
+	case control.TopicDelegations:
+		return s.delegations(now)
 	}
 	return nil
 }
@@ -62,6 +66,8 @@ func (s *Shell) stats(now time.Time) control.Stats {
 		PacketsDropped:   map[string]uint64{},
 		Acknowledgements: control.AcknowledgementsOf(sent, received),
 		Messages:         []control.Messages{},
+		DHCP:             []control.DHCPMessages{},
+		DHCPDropped:      control.MessagesDroppedOf(s.metrics.DHCPMessagesDropped()),
 		Daemon: control.DaemonStats{
 			RouterAdvertisementsSent: s.metrics.Advertisements(),
 			NetlinkOverruns:          s.watcher.Counters().Resubscribed,
@@ -76,6 +82,9 @@ func (s *Shell) stats(now time.Time) control.Stats {
 	}
 	for _, m := range s.metrics.Messages() {
 		d.Messages = append(d.Messages, control.Messages{Role: m.Role.String(), Type: m.Type, Sent: m.Sent, Received: m.Received})
+	}
+	for _, m := range s.metrics.DHCPMessages() {
+		d.DHCP = append(d.DHCP, control.DHCPMessages{Type: m.Type, Sent: m.Sent, Received: m.Received})
 	}
 	if s.correspondent != nil {
 		d.Correspondent = &control.CorrespondentStats{Enabled: s.config.Correspondent.Enabled, Bindings: s.correspondent.Stats().Bindings}
@@ -130,6 +139,7 @@ func (m metricsSource) State(ctx context.Context) (metrics.State, error) {
 		if m.s.correspondent != nil {
 			state.CorrespondentBindings = m.s.correspondent.Stats().Bindings
 		}
+		m.s.dhcpState(now, &state)
 		if m.s.plane != nil {
 			state.Plane = m.s.plane.Name()
 			state.Tunnels, state.Routes, state.Drops = m.s.plane.Tunnels(), m.s.plane.Routes(), m.s.plane.Drops()

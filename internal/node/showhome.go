@@ -81,28 +81,19 @@ func (s *Shell) prefixes(now time.Time) control.Prefixes {
 				Preferred: control.Remaining(p.Preferred), Valid: control.Remaining(p.Valid),
 			})
 		}
-		d.Network = append(d.Network, s.servedNetworks(h)...)
+		d.Network = append(d.Network, s.servedNetworks(now, h)...)
 	}
 	for _, h := range s.mobiles {
 		x := h.machine.Snapshot(now)
 		d.Home = append(d.Home, control.HomePrefixesOf(x.Name, x.HomeAddress, x.HomeLink)...)
-		for i, p := range h.config.Prefixes {
-			n := control.NetworkPrefix{
-				Side: control.SideMobile, Name: x.Name, HomeAddress: x.HomeAddress, Prefix: p, State: "usable",
-				Downstream: downstreamOf(h.config, i),
-			}
-			if !s.networkUsable(p) {
-				n.State = "refused"
-			}
-			d.Network = append(d.Network, n)
-		}
+		d.Network = append(d.Network, s.routerNetworks(now, h)...)
 	}
 	return d
 }
 
 // servedNetworks are the mobile network prefixes of a home agent's mobiles, with
 // the home address that has registered each.
-func (s *Shell) servedNetworks(h *agentHost) []control.NetworkPrefix {
+func (s *Shell) servedNetworks(now time.Time, h *agentHost) []control.NetworkPrefix {
 	registered := make(map[netip.Prefix]netip.Addr)
 	for _, b := range h.machine.Bindings() {
 		if b.State == binding.Active {
@@ -117,14 +108,14 @@ func (s *Shell) servedNetworks(h *agentHost) []control.NetworkPrefix {
 			continue
 		}
 		for _, p := range slices.SortedFunc(slices.Values(m.Prefixes), netip.Prefix.Compare) {
-			n := control.NetworkPrefix{Side: control.SideAgent, Name: m.Name, HomeAddress: m.HomeAddress, Prefix: p, State: "absent"}
+			n := control.NetworkPrefix{Side: control.SideAgent, Name: m.Name, HomeAddress: m.HomeAddress, Prefix: p, State: "absent", Origin: control.OriginConfigured}
 			if home, ok := registered[p]; ok {
 				n.HomeAddress, n.State = home, "registered"
 			}
 			list = append(list, n)
 		}
 	}
-	return list
+	return append(list, s.delegatedNetworks(now, h, registered)...)
 }
 
 // downstreamOf is the interface on which a mobile router advertises its prefix of

@@ -59,6 +59,21 @@ func (s *Sysctls) Get(path string) (string, error) {
 	return s.read(0, path)
 }
 
+// Original reads what a setting was before anything here has changed it.
+func (s *Sysctls) Original(path string) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range s.saved {
+		if v.link == 0 && v.path == path {
+			return v.original, nil
+		}
+		if original, ok := v.interfaces[path]; ok {
+			return original, nil
+		}
+	}
+	return s.read(0, path)
+}
+
 // GetLink reads a setting of an interface, such as "accept_ra".
 func (s *Sysctls) GetLink(index int, name string) (string, error) {
 	s.mu.Lock()
@@ -78,6 +93,36 @@ func (s *Sysctls) SetLink(index int, name, value string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.set(index, name, value)
+}
+
+// PutBack sets what a Set of "conf/all/..." has changed for one interface back to
+// what it was. It is not remembered: nothing of it has to be restored.
+func (s *Sysctls) PutBack(path, value string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was, err := s.read(0, path)
+	if err != nil || was == value {
+		return err
+	}
+	return s.write(0, path, value)
+}
+
+// RestoreLink restores what was changed of an interface, under the conditions of
+// Close.
+func (s *Sysctls) RestoreLink(index int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var failures []error
+	kept := s.saved[:0]
+	for _, v := range s.saved {
+		if v.link != index {
+			kept = append(kept, v)
+		} else if err := s.restore(v); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			failures = append(failures, err)
+		}
+	}
+	s.saved = kept
+	return errors.Join(failures...)
 }
 
 // Close restores what was changed, the last change first. Settings of

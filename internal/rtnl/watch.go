@@ -21,7 +21,8 @@ import (
 // WatchOptions configure a Watcher. Notify is required.
 type WatchOptions struct {
 	Log *slog.Logger // nil is silent
-	// Notify takes a role.LinkChanged or role.LinkGone. It is called from one
+	// Notify takes a role.LinkChanged or role.LinkGone, and with ForeignAddresses
+	// that. It is called from one
 	// goroutine; at start once for every link. While it blocks, events queue in
 	// the kernel, and if those overflow the links are listed anew: none is
 	// missed for good. It must not call Close.
@@ -29,6 +30,8 @@ type WatchOptions struct {
 	// Listed, when not nil, is called once, after Notify has been told of the
 	// links there are at start.
 	Listed func()
+	// ForeignAddresses: Notify is told of the global addresses that others assign.
+	ForeignAddresses bool
 	// Local and State, when not nil, learn of addresses and losses.
 	Local *LocalAddresses
 	State *State
@@ -59,6 +62,7 @@ type Watcher struct {
 	namespace *namespace
 	requests  *requests
 	table     *linkTable
+	foreigns  *foreignTable  // nil without ForeignAddresses
 	names     map[int]string // whose sysctls were set, by the name at the time
 
 	resubscribed, foreign atomic.Uint64
@@ -87,6 +91,9 @@ func Watch(o WatchOptions) (_ *Watcher, err error) {
 	}
 	o.Log = orSilent(o.Log)
 	w := &Watcher{o: o, table: newLinkTable(), names: make(map[int]string), done: make(chan struct{})}
+	if o.ForeignAddresses {
+		w.foreigns = newForeignTable()
+	}
 	defer func() {
 		if err != nil {
 			w.closeSockets()
@@ -243,6 +250,9 @@ func (w *Watcher) list() ([]role.Event, error) {
 			w.gone(gone.Index)
 		}
 	}
+	if w.foreigns != nil {
+		events = append(events, w.foreigns.replace(time.Now(), addresses, w.o.State.owns)...)
+	}
 	return events, nil
 }
 
@@ -262,6 +272,9 @@ func (w *Watcher) manage(l linkAttributes) {
 
 func (w *Watcher) gone(index int) {
 	delete(w.names, index)
+	if w.foreigns != nil {
+		w.foreigns.gone(index)
+	}
 	if w.o.State != nil {
 		w.o.State.linkGone(index)
 	}
@@ -379,7 +392,11 @@ func (w *Watcher) handle(m syscall.NetlinkMessage) (events []role.Event, reconci
 		} else {
 			w.o.Local.kernelHas(a.key())
 		}
-		return w.table.setAddress(a), false
+		events = w.table.setAddress(a)
+		if w.foreigns != nil {
+			events = append(events, w.foreigns.set(time.Now(), a, w.o.State.owns(a.key()))...)
+		}
+		return events, false
 	case unix.RTM_DELADDR:
 		a, ok := parseAddress(m.Data)
 		if !ok {
@@ -387,7 +404,11 @@ func (w *Watcher) handle(m syscall.NetlinkMessage) (events []role.Event, reconci
 		}
 		w.o.Local.kernelLost(a.key())
 		reconcile = w.o.State != nil && w.o.State.addressGone(a.key())
-		return w.table.removeAddress(a), reconcile
+		events = w.table.removeAddress(a)
+		if w.foreigns != nil {
+			events = append(events, w.foreigns.remove(time.Now(), a)...)
+		}
+		return events, reconcile
 	default:
 		return nil, false
 	}

@@ -1,0 +1,255 @@
+package config
+
+import (
+	"net/netip"
+	"slices"
+
+	"roam6/internal/esp"
+	"roam6/overlay"
+)
+
+// ipsecEntry is an ipsec section.
+type ipsecEntry struct{ entry[ipsecDraft] }
+
+// protections are the ipsec sections of a file.
+type protections []ipsecEntry
+
+// ipsec checks the ipsec sections, each by itself.
+func ipsec(entries []entry[ipsecDraft]) protections {
+	list := make(protections, len(entries))
+	for i, e := range entries {
+		list[i] = ipsecEntry{e}
+		list[i].checkTunnel()
+		list[i].checkKeys()
+	}
+	return list
+}
+
+// of are the sections of a home address.
+func (p protections) of(home netip.Addr) protections {
+	var list protections
+	for _, e := range p {
+		if home.IsValid() && e.value.home == home {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// between is the section of a home address for a home agent; ok is false if there
+// is none.
+func (p protections) between(agent netip.Addr) (e ipsecEntry, ok bool) {
+	i := slices.IndexFunc(p, func(e ipsecEntry) bool { return e.value.agent == agent })
+	if i < 0 {
+		return ipsecEntry{}, false
+	}
+	return p[i], true
+}
+
+// tunnelOptions are those of tunnel mode: all or none.
+func tunnelOptions() []string {
+	return []string{optionSPITunnelAgent, optionKeyTunnelAgent, optionSPITunnelMobile, optionKeyTunnelMobile}
+}
+
+// tunnels reports whether home tests are protected.
+func (e ipsecEntry) tunnels() bool { return slices.ContainsFunc(tunnelOptions(), e.has) }
+
+func (e ipsecEntry) checkTunnel() {
+	options := tunnelOptions()
+	i := slices.IndexFunc(options, e.has)
+	if i < 0 {
+		return
+	}
+	for _, option := range options {
+		if !e.has(option) {
+			e.missing(option, "with "+options[i]+" all of "+options[0]+", "+options[1]+", "+options[2]+" and "+options[3])
+		}
+	}
+}
+
+// checkKeys checks that the keys are of a length that the algorithm has.
+func (e ipsecEntry) checkKeys() {
+	for _, o := range e.associations() {
+		if n := len(o.key); n != 0 && !keyLength(e.value.algorithm, n) {
+			e.wrong(o.keyOption, 0, "a key of "+keyDigits(e.value.algorithm)+", because of "+optionAlgorithm+" '"+e.value.algorithm.String()+"'")
+		}
+	}
+}
+
+// namedAssociation is one of a section's associations with its options.
+type namedAssociation struct {
+	halfAssociation
+	spiOption, keyOption string
+	toAgent              bool // the home agent receives by it
+}
+
+// associations are those of a section, in the order of its table.
+func (e ipsecEntry) associations() []namedAssociation {
+	return []namedAssociation{
+		{e.value.toAgent, optionSPIToAgent, optionKeyToAgent, true},
+		{e.value.toMobile, optionSPIToMobile, optionKeyToMobile, false},
+		{e.value.tunnelToAgent, optionSPITunnelAgent, optionKeyTunnelAgent, true},
+		{e.value.tunnelToMobile, optionSPITunnelMobile, optionKeyTunnelMobile, false},
+	}
+}
+
+// policy is what a section says, seen from one side.
+func (e ipsecEntry) policy(side overlay.Side) esp.Policy {
+	send := func(h halfAssociation) esp.Association {
+		return esp.Association{SPI: h.spi, Algorithm: e.value.algorithm, Key: h.key}
+	}
+	receive := func(h halfAssociation) esp.Association {
+		a := send(h)
+		a.Window = e.value.window
+		return a
+	}
+	v := e.value
+	if side == overlay.AgentSide {
+		v.toAgent, v.toMobile = v.toMobile, v.toAgent
+		v.tunnelToAgent, v.tunnelToMobile = v.tunnelToMobile, v.tunnelToAgent
+	}
+	p := esp.Policy{Home: v.home, Agent: v.agent, Side: side, Out: send(v.toAgent), In: receive(v.toMobile)}
+	if e.tunnels() {
+		out, in := send(v.tunnelToAgent), receive(v.tunnelToMobile)
+		p.TunnelOut, p.TunnelIn = &out, &in
+	}
+	return p
+}
+
+// mobilePolicies gives the policies of a mobile, one for each of its home agents;
+// own are the ipsec sections of its home address. None are there where there are
+// errors.
+func (s section) mobilePolicies(m MobileNode, own protections) []esp.Policy {
+	if len(own) == 0 {
+		return nil
+	}
+	why := ", because " + quoted(own[0].section) + " protects the signalling: home agents that are found have no keys"
+	switch {
+	case !s.has(optionHomeAgent):
+		if m.Discover { // otherwise it is reported already
+			s.missing(optionHomeAgent, "the address of the home agent"+why)
+		}
+		return nil
+	case m.Discover:
+		s.wrong("discover", 0, "0"+why)
+	}
+	for _, e := range own {
+		if len(m.HomeAgents) > 0 && e.value.agent.IsValid() && !slices.Contains(m.HomeAgents, e.value.agent) {
+			e.wrong(optionHomeAgent, 0, "a home_agent of "+quoted(s))
+		}
+	}
+	var policies []esp.Policy
+	for i, agent := range m.HomeAgents {
+		if e, ok := own.between(agent); ok {
+			policies = append(policies, e.policy(overlay.MobileSide))
+		} else if !slices.ContainsFunc(own, func(e ipsecEntry) bool { return !e.sound }) {
+			s.wrong(optionHomeAgent, i, "a home agent with an ipsec section for "+m.HomeAddress.Addr().String()+
+				", as there is "+quoted(own[0].section)+" for "+own[0].value.agent.String())
+		}
+	}
+	return policies
+}
+
+// agentPolicy gives the policy for a mobile that a home agent serves; nil where its
+// signalling is not protected.
+func (s section) agentPolicy(agent *entry[homeAgentDraft], own protections) *esp.Policy {
+	if o, _ := s.Option("replay"); len(own) > 0 && !s.has(optionKey) && o.Last() == "timestamp" {
+		s.wrong("replay", 0, "sequence; or a key, because updates carry timestamps under its authenticator only (RFC 4285 §6)")
+	}
+	for _, e := range own {
+		if e.value.agent.IsValid() && agent.value.Address.IsValid() && e.value.agent != agent.value.Address {
+			e.wrong(optionHomeAgent, 0, "the address of "+quoted(agent.section)+", which serves "+quoted(s))
+		}
+	}
+	e, ok := own.between(agent.value.Address)
+	if !ok {
+		return nil
+	}
+	p := e.policy(overlay.AgentSide)
+	return &p
+}
+
+// check checks the ipsec sections against each other, and that each is of one
+// mobile.
+func (p protections) check(s sections) {
+	pairs := map[[2]netip.Addr]section{}
+	indices, keys := map[receivedSPI]namedIn{}, map[esp.Key]namedIn{}
+	for _, e := range p {
+		if !e.value.home.IsValid() || !e.value.agent.IsValid() {
+			continue
+		}
+		distinct(pairs, [2]netip.Addr{e.value.home, e.value.agent}, e.section, optionHomeAgent, 0, "a home agent")
+		node, mobile := s.owner(e.value.home)
+		switch {
+		case node == nil && mobile == nil:
+			e.wrong("home_address", 0, "the home address of a mobile_node, mobile_router or mobile section")
+			continue
+		case node != nil && mobile != nil:
+			e.wrong("home_address", 0, "an address that is either this node's or one that it serves; "+quoted(*node)+" and "+quoted(*mobile)+" have it both")
+			continue
+		}
+		for _, o := range e.associations() {
+			receiver := e.value.home
+			switch {
+			case o.toAgent == (mobile != nil):
+				receiver = netip.Addr{} // this node
+			case o.toAgent:
+				receiver = e.value.agent
+			}
+			if o.spi != 0 {
+				once(indices, receivedSPI{receiver, o.spi}, e.section, o.spiOption, "an SPI")
+			}
+			if e.value.algorithm == esp.AESGCM && o.key != "" {
+				once(keys, o.key, e.section, o.keyOption, "with "+optionAlgorithm+" '"+esp.AESGCM.String()+"' a key")
+			}
+		}
+	}
+}
+
+// receivedSPI is an SPI and whose: invalid stands for this node, whatever its
+// address.
+type receivedSPI struct {
+	receiver netip.Addr
+	spi      uint32
+}
+
+// namedIn is an option and where it is.
+type namedIn struct {
+	section section
+	option  string
+}
+
+// once reports a value that another option has, too.
+func once[K comparable](seen map[K]namedIn, key K, s section, option, what string) {
+	other, ok := seen[key]
+	switch {
+	case !ok:
+		seen[key] = namedIn{s, option}
+	case other.section.Section == s.Section:
+		s.wrong(option, 0, what+" that is not that of "+other.option+", too")
+	default:
+		s.wrong(option, 0, what+" that "+other.option+" of "+quoted(other.section)+" does not have")
+	}
+}
+
+// owner is who has a home address: a mobile of this machine, or one that it serves.
+func (s sections) owner(home netip.Addr) (node, mobile *section) {
+	for i := range s.mobileNodes {
+		if s.mobileNodes[i].value.HomeAddress.Addr() == home {
+			node = &s.mobileNodes[i].section
+		}
+	}
+	for i := range s.mobiles {
+		if s.mobiles[i].value.HomeAddress == home {
+			mobile = &s.mobiles[i].section
+		}
+	}
+	return node, mobile
+}
+
+// HomeTestsReadable reports whether routes are optimised and home test messages go
+// through the tunnel without ESP although the other signalling has it: RFC 3776
+// §4.1 and RFC 6275 §10.4.6 say that they should not.
+func (m MobileNode) HomeTestsReadable() bool {
+	return m.RouteOptimisation != TunnelledRoutes && slices.ContainsFunc(m.ESP, func(p esp.Policy) bool { return p.TunnelOut == nil })
+}

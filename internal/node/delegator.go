@@ -1,0 +1,56 @@
+package node
+
+import (
+	"slices"
+	"time"
+
+	"roam6/dhcpv6/delegating"
+	"roam6/internal/config"
+	"roam6/internal/role"
+)
+
+// delegatorHost is the delegating router of a home agent, or its relay.
+type delegatorHost struct {
+	machine *delegating.Server
+	config  config.HomeAgent
+}
+
+// applyDelegators begins, changes and ends delegating routers as the home agents
+// want it; their section's name tells which is which.
+func (s *Shell) applyDelegators(now time.Time) {
+	kept := s.delegators[:0]
+	for _, h := range s.delegators {
+		i := slices.IndexFunc(s.config.HomeAgents, func(a config.HomeAgent) bool { return a.Name == h.config.Name && a.Delegation != nil })
+		if i < 0 {
+			s.carryOut(h.machine, h.machine.Handle(now, role.Stop{}))
+			continue
+		}
+		h.config = s.config.HomeAgents[i]
+		s.carryOut(h.machine, h.machine.Reconfigure(now, delegatingConfig(h.config, s.config.Mobiles, s.identifier())))
+		kept = append(kept, h)
+	}
+	clear(s.delegators[len(kept):])
+	s.delegators = kept
+	if s.plane == nil {
+		return
+	}
+	for _, a := range s.config.HomeAgents {
+		if a.Delegation == nil || slices.ContainsFunc(s.delegators, func(h *delegatorHost) bool { return h.config.Name == a.Name }) {
+			continue
+		}
+		saved := s.kept.load(keptName(keptDelegating + a.Name))
+		h := &delegatorHost{machine: delegating.New(delegatingConfig(a, s.config.Mobiles, s.identifier()), saved), config: a}
+		s.delegators = append(s.delegators, h)
+		s.carryOut(h.machine, h.machine.Handle(now, role.Timeout{})) // it tells the home agent what it has
+	}
+}
+
+// prefixesDelegated takes what a delegating router has given to its home agent.
+func (s *Shell) prefixesDelegated(now time.Time, by role.Machine, e role.PrefixesDelegated) {
+	i := slices.IndexFunc(s.delegators, func(h *delegatorHost) bool { return role.Machine(h.machine) == by })
+	if i < 0 {
+		return
+	}
+	name := s.delegators[i].config.Name
+	s.toAgents(now, e, func(h *agentHost) bool { return h.config.Name == name })
+}

@@ -1,0 +1,277 @@
+package node
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"roam6/dhcpv6"
+	"roam6/internal/config"
+	"roam6/internal/role"
+)
+
+// uplinkClient is the DHCPv6 client of an interface: one for all mobiles that
+// have it as an uplink, and for the prefix requests on it.
+type uplinkClient struct {
+	link    role.Link
+	machine *dhcpv6.Client // nil: none runs
+	ending  bool           // Stop was delivered
+
+	// wants is what each mobile has asked for last, and heard in which round; a
+	// round is one link event, of which each mobile tells.
+	wants map[role.Machine]role.ConfigureLink
+	heard map[role.Machine]int
+	round int
+	told  role.ConfigureLink // what the client was told last
+	again bool               // a link event it was not told of
+
+	lease  role.Lease
+	leased time.Time // when lease was told; zero: never
+}
+
+// want is what a client is to do for all mobiles together. The newest identity
+// counts: it was formed last.
+func (u *uplinkClient) want() role.ConfigureLink {
+	c := role.ConfigureLink{Link: u.link.Index, Identity: u.told.Identity}
+	for _, w := range u.wants {
+		c.Managed = c.Managed || w.Managed
+		c.Other = c.Other || w.Other
+	}
+	return c
+}
+
+// leaseAt is the lease with the lifetimes that remain.
+func (u *uplinkClient) leaseAt(now time.Time) role.Lease {
+	l := u.lease
+	l.Addresses = remaining(l.Addresses, now.Sub(u.leased))
+	l.Prefixes = remaining(l.Prefixes, now.Sub(u.leased))
+	return l
+}
+
+// configureLink notes what a mobile wants of the client of an uplink.
+func (s *Shell) configureLink(now time.Time, by role.Machine, c role.ConfigureLink) {
+	link, known := s.links[c.Link]
+	if !known || s.addressing(link.Name) == config.AddressingForeign {
+		return
+	}
+	if h := s.mobileOf(by); h == nil || h.ending || !slices.Contains(h.config.Uplinks, link.Name) {
+		s.forgetWant(now, c.Link, by) // for good: if nobody else wants it, the client gives its leases back
+		return
+	}
+	if _, requested := s.requestOn(link.Name); requested {
+		// A prefix is asked for with the carrier, before anybody knows what link it
+		// is: to learn its name is no reason to begin anew.
+		c.Identity = role.LinkIdentity{}
+	}
+	u := s.clients[c.Link]
+	if u == nil {
+		if !c.Managed && !c.Other {
+			return
+		}
+		u = newUplinkClient(link)
+		s.clients[c.Link] = u
+	}
+	before := u.want()
+	u.wants[by] = c
+	if after := u.want(); c.Managed || c.Other || !after.Managed && !after.Other {
+		u.told.Identity = c.Identity
+	}
+	if repeated := u.heard[by] == u.round; repeated || u.want() != before {
+		u.round++
+		u.again = true
+	}
+	u.heard[by] = u.round
+	s.serveUplink(now, u)
+}
+
+func newUplinkClient(l role.Link) *uplinkClient {
+	return &uplinkClient{link: l, round: 1, wants: make(map[role.Machine]role.ConfigureLink), heard: make(map[role.Machine]int)}
+}
+
+// serveUplink begins, tells or ends the client of an uplink, as it is wanted now.
+func (s *Shell) serveUplink(now time.Time, u *uplinkClient) {
+	request, requested := s.requestOn(u.link.Name)
+	wanted := !s.stopping && (requested || len(u.wants) > 0) && s.addressing(u.link.Name) != config.AddressingForeign
+	switch {
+	case u.machine == nil && !wanted, u.ending:
+	case !wanted:
+		u.ending = true
+		s.carryOut(u.machine, u.machine.Handle(now, role.Stop{}))
+	case u.machine == nil:
+		c := s.clientConfig(u.link, request)
+		u.machine = dhcpv6.NewClient(c, s.kept.load(c.Store))
+		s.carryOut(u.machine, u.machine.Handle(now, role.LinkChanged{Link: u.link}))
+		u.again = true
+		fallthrough
+	case u.again:
+		u.again = false
+		u.told = u.want()
+		s.carryOut(u.machine, u.machine.Handle(now, u.told))
+	}
+}
+
+// clientConfig is the client's view of an uplink.
+func (s *Shell) clientConfig(l role.Link, request config.PrefixRequest) dhcpv6.Config {
+	c := dhcpv6.Config{
+		Name: l.Name, Store: keptName(keptUplink + l.Name), Link: l.Index,
+		DUID: s.identifier(), IAID: dhcpv6.IAIDOf(l.Name),
+		Prefixes: request.Uplink != "", NoRapidCommit: s.uplinkOptions(l.Name).NoRapidCommit, Random: randomOctets,
+	}
+	if request.Length > 0 {
+		c.Hints = []netip.Prefix{netip.PrefixFrom(netip.IPv6Unspecified(), request.Length)}
+	}
+	return c
+}
+
+// identifier is the node's DHCPv6 identifier.
+func (s *Shell) identifier() []byte {
+	if s.duid == nil {
+		s.duid = s.kept.duid()
+	}
+	return s.duid
+}
+
+// uplinkOptions are those of an interface, configured or not.
+func (s *Shell) uplinkOptions(name string) config.UplinkOptions {
+	if i := slices.IndexFunc(s.config.Uplinks, func(u config.UplinkOptions) bool { return u.Name == name }); i >= 0 {
+		return s.config.Uplinks[i]
+	}
+	return config.UplinkOptions{Name: name}
+}
+
+func (s *Shell) addressing(name string) config.Addressing { return s.uplinkOptions(name).Addressing }
+
+// clientLinkChanged tells the client of a link that changed, and begins one where a
+// prefix is requested. For a client that came up is a link event, of which no
+// mobile tells where there is none.
+func (s *Shell) clientLinkChanged(now time.Time, before, l role.Link) {
+	u := s.clients[l.Index]
+	if u != nil && u.link.Name != l.Name {
+		s.clientLinkGone(l.Index) // it was another's
+		u, before = nil, role.Link{}
+	}
+	_, requested := s.requestOn(l.Name)
+	if u == nil {
+		if !requested || !l.Up {
+			return
+		}
+		u = newUplinkClient(l)
+		s.clients[l.Index] = u
+	}
+	u.link = l
+	if u.machine != nil {
+		s.carryOut(u.machine, u.machine.Handle(now, role.LinkChanged{Link: l}))
+	}
+	if cameUp := l.Up && (!before.Up || before.Carriers != l.Carriers); requested && cameUp {
+		u.again = true
+		u.round++
+	}
+	s.serveUplink(now, u)
+}
+
+// clientLinkGone forgets the client of an interface that was removed. What it has
+// saved, the one of the next interface of that name will read.
+func (s *Shell) clientLinkGone(index int) {
+	u := s.clients[index]
+	if u == nil {
+		return
+	}
+	delete(s.clients, index)
+	s.resolverDue = s.resolverDue || !u.leased.IsZero()
+}
+
+// forgetWants forgets what a mobile that has ended wanted.
+func (s *Shell) forgetWants(now time.Time, by role.Machine) {
+	for _, index := range slices.Sorted(maps.Keys(s.clients)) {
+		s.forgetWant(now, index, by)
+	}
+}
+
+// forgetWant forgets what a mobile wanted on one link.
+func (s *Shell) forgetWant(now time.Time, index int, by role.Machine) {
+	u := s.clients[index]
+	if u == nil {
+		return
+	}
+	if _, wanted := u.wants[by]; wanted {
+		before := u.want()
+		delete(u.wants, by)
+		delete(u.heard, by)
+		u.again = u.again || u.want() != before
+		s.serveUplink(now, u)
+	}
+}
+
+// leaseChanged takes what a client has now to the mobiles, the downstream
+// interfaces of a prefix request, and the resolver.
+func (s *Shell) leaseChanged(now time.Time, by role.Machine, e role.LeaseChanged) {
+	u := s.clientOf(by)
+	if u == nil {
+		return // its interface is gone
+	}
+	u.lease, u.leased = e.Lease, now
+	s.toMobiles(now, e, func(h *mobileHost) bool { return slices.Contains(h.config.Uplinks, u.link.Name) })
+	if r, ok := s.requestOn(u.link.Name); ok {
+		s.numberRequest(now, r, e.Lease.Prefixes)
+	}
+	s.resolverDue = true
+}
+
+// declineAddress tells the client of a link that somebody else has an address.
+func (s *Shell) declineAddress(now time.Time, e role.DeclineAddress) {
+	if u := s.clients[e.Link]; u != nil && u.machine != nil {
+		s.carryOut(u.machine, u.machine.Handle(now, e))
+	}
+}
+
+// clientOf finds the uplink whose client is m; nil: none.
+func (s *Shell) clientOf(m role.Machine) *uplinkClient {
+	for _, u := range s.clients {
+		if u.machine != nil && role.Machine(u.machine) == m {
+			return u
+		}
+	}
+	return nil
+}
+
+// stopClients ends the clients, which return what they have, when the mobiles need
+// it no more.
+func (s *Shell) stopClients(now time.Time) {
+	for _, index := range slices.Sorted(maps.Keys(s.clients)) {
+		u := s.clients[index]
+		if s.serveUplink(now, u); u.machine == nil {
+			delete(s.clients, index)
+		}
+	}
+}
+
+// reapClients forgets clients that have ended, and begins those that are wanted
+// again by now.
+func (s *Shell) reapClients(now time.Time) {
+	for _, index := range slices.Sorted(maps.Keys(s.clients)) {
+		u := s.clients[index]
+		if !u.ending || !u.machine.Done() {
+			continue
+		}
+		u.machine, u.ending, u.lease, u.leased = nil, false, role.Lease{}, time.Time{}
+		s.resolverDue = true
+		if s.serveUplink(now, u); u.machine == nil {
+			delete(s.clients, index)
+		}
+	}
+}
+
+// introduceLeases tells a mobile that has just begun what there is already.
+func (s *Shell) introduceLeases(now time.Time, m role.Machine) {
+	for _, index := range slices.Sorted(maps.Keys(s.clients)) {
+		if u := s.clients[index]; !u.leased.IsZero() {
+			s.carryOut(m, m.Handle(now, role.LeaseChanged{Link: index, Lease: u.leaseAt(now)}))
+		}
+	}
+	for _, index := range slices.Sorted(maps.Keys(s.foreigns)) {
+		if e, ok := s.foreignAt(now, index); ok {
+			s.carryOut(m, m.Handle(now, e))
+		}
+	}
+}

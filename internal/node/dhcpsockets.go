@@ -1,0 +1,176 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+
+	"roam6/dhcpv6"
+	"roam6/dhcpv6/dhcpconn"
+	"roam6/internal/config"
+	"roam6/internal/role"
+)
+
+// dhcpSockets are the DHCPv6 sockets of a node. Each is opened when it is needed
+// and closed when it is not; what cannot be opened is tried again whenever a link
+// or the configuration changes, and said once.
+type dhcpSockets struct {
+	clients map[int]*dhcpconn.Conn        // by interface
+	groups  map[int]*dhcpconn.Conn        // by interface
+	servers map[netip.Addr]*dhcpconn.Conn // by own address
+	failed  map[string]bool               // by what Open calls them
+}
+
+func newDHCPSockets() dhcpSockets {
+	return dhcpSockets{
+		clients: make(map[int]*dhcpconn.Conn), groups: make(map[int]*dhcpconn.Conn),
+		servers: make(map[netip.Addr]*dhcpconn.Conn), failed: make(map[string]bool),
+	}
+}
+
+// syncSockets opens what is needed now and closes what is not. Clients' sockets are
+// opened with their first message.
+func (s *Shell) syncSockets() {
+	x := &s.sockets
+	for index, c := range x.clients {
+		if s.clients[index] == nil && !slices.ContainsFunc(s.mobiles, func(h *mobileHost) bool { return h.config.Delegation }) {
+			closeSocket(s, x.clients, index, c)
+		}
+	}
+	for a, c := range x.servers {
+		if !s.servesAt(a) {
+			closeSocket(s, x.servers, a, c)
+		}
+	}
+	for index, c := range x.groups {
+		if !s.delegatesOn(s.links[index].Name) {
+			closeSocket(s, x.groups, index, c)
+		}
+	}
+	for _, h := range s.delegators {
+		_, _ = s.serverSocket(h.config.Address)
+	}
+	for _, h := range s.mobiles {
+		if h.config.Delegation {
+			_, _ = s.serverSocket(homeOf(h.config))
+		}
+	}
+	for _, l := range s.links {
+		if s.delegatesOn(l.Name) {
+			_, _ = s.groupSocket(l.Index)
+		}
+	}
+}
+
+// servesAt reports whether an address is that of a delegating home agent, or of a
+// mobile router with its relay.
+func (s *Shell) servesAt(a netip.Addr) bool {
+	return slices.ContainsFunc(s.delegators, func(h *delegatorHost) bool { return h.config.Address == a }) ||
+		slices.ContainsFunc(s.mobiles, func(h *mobileHost) bool { return h.config.Delegation && homeOf(h.config) == a })
+}
+
+// delegatesOn reports whether an interface is the home link of a delegating home
+// agent.
+func (s *Shell) delegatesOn(name string) bool {
+	return slices.ContainsFunc(s.delegators, func(h *delegatorHost) bool { return h.config.Interface == name })
+}
+
+func (s *Shell) clientSocket(link int) (*dhcpconn.Conn, error) {
+	return openSocket(s, s.sockets.clients, link, fmt.Sprintf("client %d", link), dhcpconn.OpenClient)
+}
+
+func (s *Shell) groupSocket(link int) (*dhcpconn.Conn, error) {
+	return openSocket(s, s.sockets.groups, link, fmt.Sprintf("group %d", link), dhcpconn.OpenGroup)
+}
+
+func (s *Shell) serverSocket(a netip.Addr) (*dhcpconn.Conn, error) {
+	return openSocket(s, s.sockets.servers, a, a.String(), dhcpconn.OpenServer)
+}
+
+// openSocket finds a socket or opens it.
+func openSocket[K comparable](s *Shell, place map[K]*dhcpconn.Conn, key K, what string, open func(K, func(role.DHCPReceived)) (*dhcpconn.Conn, error)) (*dhcpconn.Conn, error) {
+	if c := place[key]; c != nil {
+		return c, nil
+	}
+	c, err := open(key, s.deliverDHCP)
+	if err != nil {
+		if !s.sockets.failed[what] {
+			s.log.LogAttrs(context.Background(), slog.LevelWarn, "a DHCPv6 socket cannot be opened", slog.String("reason", err.Error()))
+		}
+		s.sockets.failed[what] = true
+		return nil, err
+	}
+	delete(s.sockets.failed, what)
+	place[key] = c
+	return c, nil
+}
+
+func closeSocket[K comparable](s *Shell, place map[K]*dhcpconn.Conn, key K, c *dhcpconn.Conn) {
+	delete(place, key)
+	if err := c.Close(); err != nil {
+		s.log.LogAttrs(context.Background(), slog.LevelDebug, "closing a DHCPv6 socket", slog.String("reason", err.Error()))
+	}
+}
+
+// closeSocketsOf closes the sockets of an interface that is gone: another one will
+// not have its index.
+func (s *Shell) closeSocketsOf(link int) {
+	if c := s.sockets.clients[link]; c != nil {
+		closeSocket(s, s.sockets.clients, link, c)
+	}
+	if c := s.sockets.groups[link]; c != nil {
+		closeSocket(s, s.sockets.groups, link, c)
+	}
+}
+
+// closeSockets closes all.
+func (s *Shell) closeSockets() {
+	for index := range s.links {
+		s.closeSocketsOf(index)
+	}
+	for a, c := range s.sockets.servers {
+		closeSocket(s, s.sockets.servers, a, c)
+	}
+}
+
+// deliverDHCP posts a message. It runs in a socket's goroutine.
+func (s *Shell) deliverDHCP(m role.DHCPReceived) {
+	if s.listed.Load() {
+		s.post(m)
+	}
+}
+
+// sendDHCP sends a message by the socket that it belongs to.
+func (s *Shell) sendDHCP(m role.SendDHCP) error {
+	from := m.From.Addr()
+	var c *dhcpconn.Conn
+	var err error
+	switch {
+	case m.From.Port() == dhcpv6.ClientPort:
+		c, err = s.clientSocket(m.Link)
+	case from.IsValid() && !from.IsLinkLocalUnicast():
+		if !s.local.Contains(from) { // a mobile router's home address may be nowhere for a moment
+			return fmt.Errorf("DHCPv6 message from %v: the address is not assigned", from)
+		}
+		c, err = s.serverSocket(from)
+	default:
+		c, err = s.groupSocket(m.Link)
+	}
+	if err != nil {
+		return err
+	}
+	if !from.IsValid() {
+		m.From = netip.AddrPortFrom(s.links[m.Link].LinkLocal, m.From.Port())
+	}
+	s.metrics.DHCPSent(m.Message)
+	return c.Send(m)
+}
+
+// needsPort reports whether a configuration may ever need a DHCPv6 socket: every
+// mobile does where a router says that addresses are managed.
+func needsPort(c *config.Config) bool {
+	return len(c.MobileNodes)+len(c.PrefixRequests) > 0 ||
+		slices.ContainsFunc(c.HomeAgents, func(h config.HomeAgent) bool { return h.Delegation != nil })
+}

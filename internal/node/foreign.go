@@ -1,0 +1,81 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"roam6/internal/config"
+	"roam6/internal/role"
+	"roam6/mip6"
+)
+
+// foreignLink is what others have assigned to an interface.
+type foreignLink struct {
+	addresses []role.LeasedPrefix
+	at        time.Time // when that was told
+}
+
+// foreignAddresses remembers what others have assigned to an interface, and tells
+// the mobiles for which it is a foreign uplink.
+func (s *Shell) foreignAddresses(now time.Time, e role.ForeignAddresses) {
+	s.foreigns[e.Link] = foreignLink{e.Addresses, now}
+	if s.isForeign(s.links[e.Link].Name) {
+		s.toMobiles(now, e, func(*mobileHost) bool { return true })
+	}
+}
+
+// foreignAt is what is remembered of a foreign uplink, as of now.
+func (s *Shell) foreignAt(now time.Time, link int) (e role.ForeignAddresses, ok bool) {
+	l, known := s.links[link]
+	if !known || !s.isForeign(l.Name) {
+		return e, false
+	}
+	f := s.foreigns[link]
+	return role.ForeignAddresses{Link: link, Addresses: remaining(f.addresses, now.Sub(f.at))}, true
+}
+
+// isForeign reports whether an interface is left to somebody else.
+func (s *Shell) isForeign(name string) bool {
+	return s.addressing(name) == config.AddressingForeign && s.isUplink(name)
+}
+
+// remaining are leased addresses some time later.
+func remaining(list []role.LeasedPrefix, age time.Duration) []role.LeasedPrefix {
+	var out []role.LeasedPrefix
+	for _, p := range list {
+		if p.Valid < mip6.InfiniteLifetime {
+			p.Valid -= age
+		}
+		if p.Preferred < mip6.InfiniteLifetime {
+			p.Preferred = max(p.Preferred-age, 0)
+		}
+		if p.Valid > 0 {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// applyForeign follows a change of the configuration: what this node has set on an
+// interface that is now left to somebody else is put back, and the mobiles learn
+// of the addresses there are.
+func (s *Shell) applyForeign(now time.Time, old *config.Config) {
+	for _, l := range s.links {
+		before := slices.ContainsFunc(old.Uplinks, func(u config.UplinkOptions) bool {
+			return u.Name == l.Name && u.Addressing == config.AddressingForeign
+		})
+		if before || !s.isForeign(l.Name) {
+			continue
+		}
+		if err := s.sysctls.RestoreLink(l.Index); err != nil {
+			s.log.LogAttrs(context.Background(), slog.LevelWarn, "settings of an uplink that is left to others could not be put back",
+				slog.String("link", l.Name), slog.String("reason", err.Error()))
+		}
+		s.spareForeign(l.Name)
+		if e, ok := s.foreignAt(now, l.Index); ok {
+			s.toMobiles(now, e, func(*mobileHost) bool { return true })
+		}
+	}
+}

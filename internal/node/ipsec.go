@@ -1,0 +1,144 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"slices"
+
+	"roam6/internal/config"
+	"roam6/internal/esp"
+	"roam6/internal/mhsock"
+	"roam6/internal/role"
+	"roam6/mip6"
+	"roam6/overlay"
+	"roam6/overlay/tun"
+)
+
+// protection is IPsec for the signalling of mobiles and home agents. It joins the
+// socket of signalling, which knows the security associations, with the data plane,
+// which knows the care-of address of the moment. The zero value protects nothing.
+type protection struct {
+	policies *esp.Policies // nil: none
+	conn     *mhsock.Conn
+	engine   *tun.Engine
+}
+
+// protect gives the socket what it needs for IPsec. Home tests that came in ESP go
+// on as if they had come out of the tunnel.
+func (s *Shell) protect() *mhsock.IPsec {
+	return &mhsock.IPsec{
+		Policies: s.ipsec.policies,
+		Deliver:  s.deliverProtected, ICMP: s.deliverProtectedICMP,
+		Tunnelled: func(packet []byte, end esp.TunnelEnd) {
+			if err := s.ipsec.engine.HomeTestReceived(end.Key, end.Source, end.Destination, packet); err != nil && !errors.Is(err, tun.ErrClosed) {
+				s.log.LogAttrs(context.Background(), slog.LevelDebug, "message dropped", slog.Any("reason", err))
+			}
+		},
+		Dropped: func(reason role.DropReason, from netip.Addr) {
+			s.dropped(role.Dropped{Reason: reason, From: from})
+		},
+	}
+}
+
+// homeTest sends what a tunnel must not carry without ESP.
+func (s *Shell) homeTest(home overlay.Key, path overlay.Path, packet []byte) {
+	if err := s.ipsec.conn.SendTunnelled(home, path, packet); err != nil { // counted there
+		s.log.LogAttrs(context.Background(), slog.LevelDebug, "home test message not sent", slog.Any("reason", err))
+	}
+}
+
+// deliverProtected is deliver for messages that came in ESP. A damaged one gets no
+// answer, which would show what was in it.
+func (s *Shell) deliverProtected(packet []byte, link int) {
+	if !s.listed.Load() {
+		return
+	}
+	p, err := mip6.ParsePacket(packet)
+	if err != nil {
+		s.damaged(err)
+		return
+	}
+	s.post(role.MessageReceived{Link: link, Packet: p, Protected: true})
+}
+
+// deliverProtectedICMP is deliverICMP for messages that came in ESP.
+func (s *Shell) deliverProtectedICMP(packet []byte, link int) {
+	if !s.listed.Load() {
+		return
+	}
+	p, err := mip6.ParseICMPPacket(packet)
+	if err != nil {
+		s.damaged(err)
+		return
+	}
+	s.post(role.ICMPReceived{Link: link, Packet: p, Protected: true})
+}
+
+// policies are those that a configuration asks for.
+func policies(c *config.Config) []esp.Policy {
+	var all []esp.Policy
+	for _, m := range c.MobileNodes {
+		all = append(all, m.ESP...)
+	}
+	for _, m := range c.Mobiles {
+		if m.ESP != nil {
+			all = append(all, *m.ESP)
+		}
+	}
+	return all
+}
+
+// applyPolicies puts the policies of the configuration in force, also on the tunnels
+// there are. What they do not cover while they fail is not taken without ESP, either:
+// the roles see to that.
+func (s *Shell) applyPolicies(c *config.Config) {
+	if s.ipsec.conn == nil {
+		return
+	}
+	wanted := policies(c)
+	if len(wanted) == 0 && s.ipsec.policies.Empty() {
+		return
+	}
+	if err := s.ipsec.conn.SetPolicies(wanted); err != nil {
+		s.log.Error("signalling cannot be protected", "reason", err)
+		return
+	}
+	var changes []overlay.Change
+	for _, t := range s.plane.Tunnels() {
+		if protected := s.ipsec.protects(&t.Tunnel); protected != t.Protected {
+			t.Protected = protected
+			changes = append(changes, overlay.Change{Set: &t.Tunnel})
+		}
+	}
+	if len(changes) > 0 {
+		s.tell(s.plane.Apply(changes))
+	}
+}
+
+// mark says of the tunnels among changes whether home tests need ESP in them. The
+// roles do not know.
+func (p *protection) mark(changes []overlay.Change) []overlay.Change {
+	if p.policies == nil || p.policies.Empty() {
+		return changes
+	}
+	changes = slices.Clone(changes)
+	for i, c := range changes {
+		if c.Set != nil {
+			t := *c.Set
+			t.Protected = p.protects(&t)
+			changes[i].Set = &t
+		}
+	}
+	return changes
+}
+
+// protects reports whether there is a policy for home tests in a tunnel.
+func (p *protection) protects(t *overlay.Tunnel) bool {
+	agent := t.Paths[0].Remote
+	if t.Side == overlay.AgentSide {
+		agent = t.Paths[0].Local
+	}
+	return p.policies.Tunnelled(t.Home, agent, t.Side)
+}

@@ -1,0 +1,128 @@
+package node
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+)
+
+const (
+	// Bounds of what is written: what the servers of the network say.
+	maxResolvers = 8
+	maxDomains   = 16
+	maxDomain    = 253 // octets (RFC 1035 §2.3.4, without the last dot)
+)
+
+// resolver is the file with the DNS servers and search domains that DHCPv6
+// servers told.
+type resolver struct {
+	path    string // empty: there is none
+	written []byte
+}
+
+// resolve writes the resolver file, if what it has to hold may have changed.
+func (s *Shell) resolve() {
+	if !s.resolverDue {
+		return
+	}
+	s.resolverDue = false
+	var servers []string
+	var domains []string
+	for _, index := range slices.Sorted(maps.Keys(s.clients)) {
+		u := s.clients[index]
+		for _, a := range u.lease.DNS {
+			if a.IsLinkLocalUnicast() {
+				a = a.WithZone(u.link.Name)
+			}
+			if name := a.String(); usableResolver(a) && !slices.Contains(servers, name) && len(servers) < maxResolvers {
+				servers = append(servers, name)
+			}
+		}
+		for _, d := range u.lease.Domains {
+			if d = strings.TrimSuffix(d, "."); usableDomain(d) && !slices.Contains(domains, d) && len(domains) < maxDomains {
+				domains = append(domains, d)
+			}
+		}
+	}
+	if err := s.resolver.write(resolverText(servers, domains)); err != nil {
+		s.log.Warn("the resolver file cannot be written", "reason", err)
+	}
+}
+
+// resolverText is the file in the form of resolv.conf(5); nil without anything.
+func resolverText(servers, domains []string) []byte {
+	if len(servers) == 0 && len(domains) == 0 {
+		return nil
+	}
+	var b bytes.Buffer
+	fmt.Fprintln(&b, "# Written by roam6: what DHCPv6 servers told.")
+	for _, a := range servers {
+		fmt.Fprintln(&b, "nameserver", a)
+	}
+	if len(domains) > 0 {
+		fmt.Fprintln(&b, "search", strings.Join(domains, " "))
+	}
+	return b.Bytes()
+}
+
+func usableResolver(a netip.Addr) bool {
+	return a.IsValid() && !a.IsUnspecified() && !a.IsMulticast() && !a.IsLoopback()
+}
+
+// usableDomain reports whether a name from the network can stand in a file of
+// words and lines.
+func usableDomain(d string) bool {
+	if d == "" || len(d) > maxDomain || d[0] == '-' || d[0] == '.' {
+		return false
+	}
+	return !strings.ContainsFunc(d, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
+	})
+}
+
+// write replaces the file where its content is not what it should be. Nothing is
+// written where there is nothing to tell and no file of ours.
+func (r *resolver) write(text []byte) error {
+	if r.path == "" || bytes.Equal(text, r.written) {
+		return nil
+	}
+	r.written = text
+	if text == nil {
+		return r.remove()
+	}
+	half := r.path + ".roam6"
+	f, err := os.OpenFile(half, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(half, r.path)
+	}
+	if err != nil {
+		os.Remove(half) // what counts is why it could not be written
+	}
+	return err
+}
+
+func (r *resolver) remove() error {
+	if err := os.Remove(r.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// close removes the file, if there is one of ours.
+func (r *resolver) close() error {
+	if r.written == nil {
+		return nil
+	}
+	r.written = nil
+	return r.remove()
+}

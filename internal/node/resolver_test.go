@@ -1,0 +1,72 @@
+package node
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"roam6/internal/role"
+)
+
+// The resolver file holds what all clients were told, is written when that changes
+// only, and takes nothing that would not be one word of it.
+//
+// Covers: Attack: malformed options.
+func TestResolverFile(t *testing.T) {
+	s, _ := bareShell(t, "")
+	path := filepath.Join(t.TempDir(), "resolv.conf")
+	s.resolver.path = path
+	content := func() string {
+		s.resolverDue = true
+		s.resolve()
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err.Error()
+		}
+		return string(b)
+	}
+	if _, err := os.Stat(path); err == nil || content() == "" {
+		t.Error("a file without anything to tell")
+	}
+	dns := func(list ...string) (out []netip.Addr) {
+		for _, a := range list {
+			out = append(out, netip.MustParseAddr(a))
+		}
+		return out
+	}
+	s.clients[7] = &uplinkClient{link: role.Link{Index: 7, Name: "up1"}, lease: role.Lease{
+		DNS: dns("2001:db8::2", "2001:db8::1", "::", "ff02::1", "::1"), Domains: []string{"b.example", "a.example", "", "-x", "with space", "new\nline", "x\x00"},
+	}}
+	s.clients[3] = &uplinkClient{link: role.Link{Index: 3, Name: "up0"}, lease: role.Lease{
+		DNS: dns("fe80::53", "2001:db8::1"), Domains: []string{"a.example."},
+	}}
+	want := "# Written by roam6: what DHCPv6 servers told.\nnameserver fe80::53%up0\nnameserver 2001:db8::1\nnameserver 2001:db8::2\nsearch a.example b.example\n"
+	if got := content(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	if err := os.WriteFile(path, []byte("somebody's"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if got := content(); got != "somebody's" {
+		t.Errorf("written without a change: %q", got)
+	}
+	clear(s.clients)
+	if content(); !gone(path) {
+		t.Error("with nothing to tell any more the file is there")
+	}
+	s.clients[3] = &uplinkClient{link: role.Link{Index: 3, Name: "up0"}, lease: role.Lease{DNS: dns("2001:db8::1")}}
+	content()
+	if err := s.resolver.close(); err != nil || !gone(path) {
+		t.Errorf("the file is left, %v", err)
+	}
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(entries) != 0 {
+		t.Errorf("left %v, %v", entries, err)
+	}
+}
+
+func gone(path string) bool {
+	_, err := os.Stat(path)
+	return os.IsNotExist(err)
+}
