@@ -7,14 +7,17 @@ import (
 	"log/slog"
 
 	"golang.org/x/sys/unix"
+
+	"roam6/nd"
 )
 
 // The kernel takes packets for a new address only when a work queue of its own has
-// put the local route of the address into the table: mostly at once, but after
-// seconds where other processes keep the processors busy. Until then a mobile
-// would have announced a care-of address that hears nothing. So each of our
-// addresses gets a local route of ours with it, which goes with it, and is less
-// preferred than the kernel's.
+// put the local route of the address into the table and joined its solicited-node
+// group: mostly at once, but after seconds where other processes keep the
+// processors busy. Until then a mobile would have announced a care-of address that
+// hears nothing, and a home agent could not resolve the home address of one that
+// has just come home. So each of our addresses gets a local route of ours with it,
+// less preferred than the kernel's, and a membership, both of which go with it.
 
 // receptionMetric is the metric of our local routes; the kernel's own have 0.
 const receptionMetric = 1024
@@ -62,18 +65,35 @@ func (q *requests) receptions() (all []linkAddress, err error) {
 	return all, nil
 }
 
-// receive makes the kernel take packets for an address of ours at once. It does so
-// by itself before long: a failure is not the caller's.
+// receive makes the kernel take packets for an address of ours at once, and
+// solicitations for it. It does so by itself before long: a failure is not the
+// caller's.
 func (s *State) receive(k linkAddress) {
 	err := s.requests.command(unix.RTM_NEWROUTE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, receptionBody(k))
-	if err != nil && !errors.Is(err, unix.EEXIST) {
+	if errors.Is(err, unix.EEXIST) {
+		err = nil
+	}
+	if err = errors.Join(err, s.requests.membership(unix.IPV6_JOIN_GROUP, k)); err != nil {
 		s.log.LogAttrs(context.Background(), slog.LevelDebug, "address may hear nothing for a moment",
 			slog.String("address", k.addr.String()), slog.Any("error", err))
 	}
 }
 
+// membership joins or leaves the solicited-node group of an address. What two
+// addresses of a link share is left with the first of them; the kernel's own
+// membership stays.
+func (q *requests) membership(option int, k linkAddress) error {
+	group := unix.IPv6Mreq{Multiaddr: nd.SolicitedNode(k.addr).As16(), Interface: uint32(k.link)}
+	err := unix.SetsockoptIPv6Mreq(int(q.groups.Fd()), unix.IPPROTO_IPV6, option, &group)
+	if errorIs(err, unix.EADDRINUSE, unix.EADDRNOTAVAIL, unix.ENODEV) { // is a member; is none; of an interface that is gone
+		return nil
+	}
+	return err
+}
+
 // ignore ends receive.
 func (s *State) ignore(k linkAddress) error {
+	_ = s.requests.membership(unix.IPV6_LEAVE_GROUP, k) // it ends with the socket at last
 	err := s.requests.command(unix.RTM_DELROUTE, 0, receptionBody(k))
 	if err != nil && !errorIs(err, unix.ESRCH, unix.ENODEV, unix.ENOENT) {
 		return fmt.Errorf("local route of %v: %w", k.addr, err)

@@ -2,6 +2,9 @@ package rtnl
 
 import (
 	"net"
+	"os"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,8 +43,34 @@ func TestStateReceives(t *testing.T) {
 	if !local() {
 		t.Error("not received without the kernel's route")
 	}
+	// Solicitations for it: two members, the kernel's address and we.
+	for end := time.Now().Add(10 * time.Second); f.members("ff0200000000000000000001ff0000c0") != 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the solicited-node group does not have two members")
+		}
+	}
 	f.must(f.state.UnassignAddress(role.UnassignAddress{Link: f.link, Prefix: pfx(careOf + "/64")}))
+	if n := f.members("ff0200000000000000000001ff0000c0"); n != 0 {
+		t.Errorf("%d members left", n)
+	}
 	if local() {
 		t.Error("still received")
 	}
+}
+
+// members is how many members a multicast group has on the link.
+func (f *fixture) members(group string) (n int) {
+	f.mr.Do(func() error {
+		text, err := os.ReadFile("/proc/thread-self/net/igmp6")
+		if err != nil {
+			return err
+		}
+		for line := range strings.Lines(string(text)) {
+			if fields := strings.Fields(line); len(fields) > 3 && fields[1] == "u0" && fields[2] == group {
+				n, err = strconv.Atoi(fields[3])
+			}
+		}
+		return err
+	})
+	return n
 }

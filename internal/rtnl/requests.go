@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"syscall"
 
 	"github.com/vishvananda/netlink/nl"
@@ -12,15 +13,16 @@ import (
 	"roam6/internal/role"
 )
 
-// requests carries out requests to the kernel over one socket. It may be used
+// requests carries out requests to the kernel over its sockets. It may be used
 // by several goroutines.
 type requests struct {
 	socket  *nl.NetlinkSocket
 	sockets map[int]*nl.SocketHandle
 	port    uint32
+	groups  *os.File // socket for memberships
 }
 
-// openRequests opens the socket in the calling thread's namespace.
+// openRequests opens the sockets in the calling thread's namespace.
 func openRequests() (*requests, error) {
 	s, err := nl.Subscribe(unix.NETLINK_ROUTE)
 	if err != nil {
@@ -37,10 +39,18 @@ func openRequests() (*requests, error) {
 		s.Close()
 		return nil, fmt.Errorf("rtnetlink socket: %w", err)
 	}
-	return &requests{s, map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: s}}, port}, nil
+	groups, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		s.Close()
+		return nil, fmt.Errorf("socket for multicast groups: %w", err)
+	}
+	return &requests{s, map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: s}}, port, os.NewFile(uintptr(groups), "groups")}, nil
 }
 
-func (q *requests) close() { q.socket.Close() }
+func (q *requests) close() {
+	q.socket.Close()
+	q.groups.Close()
+}
 
 func (q *requests) do(kind, flags int, body []byte, answer uint16, f func([]byte)) error {
 	req := nl.NewNetlinkRequest(kind, flags)
