@@ -6,9 +6,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"roam6/internal/config"
+	"roam6/internal/esp"
 )
 
 // check validates a configuration file: everything that is wrong with it, a
@@ -106,6 +108,7 @@ func checkReport(path string, c *config.Config, err error) checked {
 	default:
 		r.count(c)
 		r.warn(c)
+		r.warnIPsec(c)
 	}
 	return r
 }
@@ -165,13 +168,13 @@ func (r *checked) warn(c *config.Config) {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("section '%s' runs without authentication: anybody can redirect its traffic", section))
 	}
 	for _, m := range c.MobileNodes {
-		if m.Association == nil {
+		if m.Association == nil && len(m.ESP) == 0 {
 			insecure(m.Name)
 		}
 	}
 	served := map[string]bool{}
 	for _, m := range c.Mobiles {
-		if m.Association == nil {
+		if m.Association == nil && m.ESP == nil {
 			insecure(m.Name)
 		}
 		served[m.HomeAgent] = served[m.HomeAgent] || m.Delegate
@@ -182,6 +185,29 @@ func (r *checked) warn(c *config.Config) {
 		}
 	}
 }
+
+// warnIPsec names what IPsec does not protect as it should.
+func (r *checked) warnIPsec(c *config.Config) {
+	warn := func(format string, section string) {
+		r.Warnings = append(r.Warnings, fmt.Sprintf("section '%s' "+format, section))
+	}
+	gcm := func(p esp.Policy) bool { return p.Out.Algorithm == esp.AESGCM }
+	for _, m := range c.MobileNodes {
+		if m.HomeTestsReadable() {
+			warn("optimises routes, and its ipsec section does not protect home tests: who reads them on the mobile's link can redirect its traffic; spi_tunnel_to_agent and the three options like it do (RFC 6275 §10.4.6)", m.Name)
+		}
+		if slices.ContainsFunc(m.ESP, gcm) {
+			warn(gcmWarning, m.Name)
+		}
+	}
+	for _, m := range c.Mobiles {
+		if m.ESP != nil && gcm(*m.ESP) {
+			warn(gcmWarning, m.Name)
+		}
+	}
+}
+
+const gcmWarning = "uses AES-GCM with configured keys, which RFC 4106 §2 and RFC 8221 §3 forbid: algorithm 'aes-cbc-sha256' is what such keys are for"
 
 func (r *checked) print(std stdio) {
 	for _, e := range r.Errors {

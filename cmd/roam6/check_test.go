@@ -41,7 +41,31 @@ config mobile 'bus'
 	option key '7f2e4dbca1908f7e6d5c4b3a29180716'
 `
 
+// checkIPsec is a mobile with IPsec, checkTunnel what protects its home tests.
+const (
+	checkIPsec = `config mobile_node 'laptop'
+	option home_address '2001:db8:1::7/64'
+	option home_agent '2001:db8:1::1'
+	list uplink 'wan'
+config ipsec
+	option home_address '2001:db8:1::7'
+	option home_agent '2001:db8:1::1'
+	option spi_to_agent '1000'
+	option key_to_agent 'ea1b3cd0c64457a6e1b4c9cb6d7e5ed7a0d40e7b'
+	option spi_to_mobile '1001'
+	option key_to_mobile '0f6c1a7e93b2d8455ad1c3f20b7e69848e1d0c5b'
+	option algorithm 'aes-gcm'
+`
+	checkTunnel = `	option spi_tunnel_to_agent '1002'
+	option key_tunnel_to_agent '5c8e2f4b1a7d903366f0e9d8c7b6a5945b1e2d3c'
+	option spi_tunnel_to_mobile '1003'
+	option key_tunnel_to_mobile 'b7a6958473625140ffeeddccbbaa99884e3d2c1b'
+`
+)
+
 func TestCheck(t *testing.T) {
+	optimised := strings.Replace(checkIPsec, "config ipsec", "\toption route_optimization 'on'\nconfig ipsec", 1)
+	const gcm = "FILE: warning: section 'laptop' uses AES-GCM with configured keys, which RFC 4106 §2 and RFC 8221 §3 forbid: algorithm 'aes-cbc-sha256' is what such keys are for\n"
 	insecure := strings.NewReplacer("\toption spi '1000'\n", "", "option key '3b1f0c5a9d2e4f687a8b9cadbecfd0e1'", "option insecure '1'").Replace(checkRouter)
 	tests := []struct {
 		name, content    string
@@ -57,6 +81,10 @@ func TestCheck(t *testing.T) {
 		{"disabled", checkRouter + "\toption enabled '0'\n", nil, 0, "FILE: ok: nothing to do, 1 disabled\n", ""},
 		{"insecure", insecure, nil, 0, "FILE: ok: 1 mobile router\n",
 			"FILE: warning: section 'train' runs without authentication: anybody can redirect its traffic\n"},
+		{"IPsec", checkIPsec, nil, 0, "FILE: ok: 1 mobile node\n", gcm},
+		{"IPsec for all", optimised + checkTunnel, nil, 0, "FILE: ok: 1 mobile node\n", gcm},
+		{"IPsec without home tests", optimised, nil, 0, "FILE: ok: 1 mobile node\n",
+			"FILE: warning: section 'laptop' optimises routes, and its ipsec section does not protect home tests: who reads them on the mobile's link can redirect its traffic; spi_tunnel_to_agent and the three options like it do (RFC 6275 §10.4.6)\n" + gcm},
 		{"two errors", checkRouter + "\toption lifetime '1'\n\toption colour 'red'\n", nil, 1, "",
 			"FILE:8:18: option 'lifetime' in section 'train': \"1\": expected an integer from 8 to 262140 (seconds)\n" +
 				"FILE:9:9: option 'colour' in section 'train': \"colour\": expected an option of the section type mobile_router: enabled, home_address, home_agent, discover, uplink, hysteresis_ms, default_source, route_optimization, correspondent, spi, key, insecure, replay, lifetime, initial_timeout_ms, dad, mode, prefix, downstream, prefix_delegation, delegation_length\n"},

@@ -130,7 +130,7 @@ func mobiles(entries []entry[mobileDraft], agents []entry[homeAgentDraft], prote
 		}
 		m := e.value.Mobile
 		m.Name = e.Ref()
-		own := protected.of(m.HomeAddress)
+		own := protected.of[m.HomeAddress]
 		m.Association = e.association(e.value.credentials, own)
 		if m.HomeAddress.IsValid() {
 			distinct(homes, m.HomeAddress, e.section, "home_address", 0, "a home address")
@@ -142,7 +142,7 @@ func mobiles(entries []entry[mobileDraft], agents []entry[homeAgentDraft], prote
 		e.checkPools(m, agents)
 		if agent != nil {
 			m.HomeAgent = agent.Ref()
-			m.ESP = e.agentPolicy(agent, own)
+			m.ESP = e.agentPolicy(m, agent, own)
 			e.checkServed(m, agent.value.HomeAgent)
 		}
 		for i, prefix := range m.Prefixes {

@@ -11,39 +11,39 @@ import (
 // ipsecEntry is an ipsec section.
 type ipsecEntry struct{ entry[ipsecDraft] }
 
-// protections are the ipsec sections of a file.
-type protections []ipsecEntry
+// ipsecEntries are ipsec sections, in the order of the file.
+type ipsecEntries []*ipsecEntry
+
+// protections are the ipsec sections of a file, by home address.
+type protections struct {
+	all ipsecEntries
+	of  map[netip.Addr]ipsecEntries
+}
 
 // ipsec checks the ipsec sections, each by itself.
 func ipsec(entries []entry[ipsecDraft]) protections {
-	list := make(protections, len(entries))
-	for i, e := range entries {
-		list[i] = ipsecEntry{e}
-		list[i].checkTunnel()
-		list[i].checkKeys()
-	}
-	return list
-}
-
-// of are the sections of a home address.
-func (p protections) of(home netip.Addr) protections {
-	var list protections
-	for _, e := range p {
-		if home.IsValid() && e.value.home == home {
-			list = append(list, e)
+	p := protections{of: map[netip.Addr]ipsecEntries{}}
+	for _, e := range entries {
+		own := &ipsecEntry{e}
+		own.checkTunnel()
+		own.checkKeys()
+		p.all = append(p.all, own)
+		if home := e.value.home; home.IsValid() {
+			p.of[home] = append(p.of[home], own)
 		}
 	}
-	return list
+	return p
 }
 
-// between is the section of a home address for a home agent; ok is false if there
+// between is the section for a home agent, of those of a home address; nil if there
 // is none.
-func (p protections) between(agent netip.Addr) (e ipsecEntry, ok bool) {
-	i := slices.IndexFunc(p, func(e ipsecEntry) bool { return e.value.agent == agent })
-	if i < 0 {
-		return ipsecEntry{}, false
+func (l ipsecEntries) between(agent netip.Addr) *ipsecEntry {
+	for _, e := range l {
+		if e.value.agent == agent {
+			return e
+		}
 	}
-	return p[i], true
+	return nil
 }
 
 // tunnelOptions are those of tunnel mode: all or none.
@@ -52,9 +52,9 @@ func tunnelOptions() []string {
 }
 
 // tunnels reports whether home tests are protected.
-func (e ipsecEntry) tunnels() bool { return slices.ContainsFunc(tunnelOptions(), e.has) }
+func (e *ipsecEntry) tunnels() bool { return slices.ContainsFunc(tunnelOptions(), e.has) }
 
-func (e ipsecEntry) checkTunnel() {
+func (e *ipsecEntry) checkTunnel() {
 	options := tunnelOptions()
 	i := slices.IndexFunc(options, e.has)
 	if i < 0 {
@@ -68,7 +68,7 @@ func (e ipsecEntry) checkTunnel() {
 }
 
 // checkKeys checks that the keys are of a length that the algorithm has.
-func (e ipsecEntry) checkKeys() {
+func (e *ipsecEntry) checkKeys() {
 	for _, o := range e.associations() {
 		if n := len(o.key); n != 0 && !keyLength(e.value.algorithm, n) {
 			e.wrong(o.keyOption, 0, "a key of "+keyDigits(e.value.algorithm)+", because of "+optionAlgorithm+" '"+e.value.algorithm.String()+"'")
@@ -84,7 +84,7 @@ type namedAssociation struct {
 }
 
 // associations are those of a section, in the order of its table.
-func (e ipsecEntry) associations() []namedAssociation {
+func (e *ipsecEntry) associations() []namedAssociation {
 	return []namedAssociation{
 		{e.value.toAgent, optionSPIToAgent, optionKeyToAgent, true},
 		{e.value.toMobile, optionSPIToMobile, optionKeyToMobile, false},
@@ -94,7 +94,7 @@ func (e ipsecEntry) associations() []namedAssociation {
 }
 
 // policy is what a section says, seen from one side.
-func (e ipsecEntry) policy(side overlay.Side) esp.Policy {
+func (e *ipsecEntry) policy(side overlay.Side) esp.Policy {
 	send := func(h halfAssociation) esp.Association {
 		return esp.Association{SPI: h.spi, Algorithm: e.value.algorithm, Key: h.key}
 	}
@@ -119,7 +119,7 @@ func (e ipsecEntry) policy(side overlay.Side) esp.Policy {
 // mobilePolicies gives the policies of a mobile, one for each of its home agents;
 // own are the ipsec sections of its home address. None are there where there are
 // errors.
-func (s section) mobilePolicies(m MobileNode, own protections) []esp.Policy {
+func (s section) mobilePolicies(m MobileNode, own ipsecEntries) []esp.Policy {
 	if len(own) == 0 {
 		return nil
 	}
@@ -140,9 +140,9 @@ func (s section) mobilePolicies(m MobileNode, own protections) []esp.Policy {
 	}
 	var policies []esp.Policy
 	for i, agent := range m.HomeAgents {
-		if e, ok := own.between(agent); ok {
+		if e := own.between(agent); e != nil {
 			policies = append(policies, e.policy(overlay.MobileSide))
-		} else if !slices.ContainsFunc(own, func(e ipsecEntry) bool { return !e.sound }) {
+		} else if !slices.ContainsFunc(own, func(e *ipsecEntry) bool { return !e.sound }) {
 			s.wrong(optionHomeAgent, i, "a home agent with an ipsec section for "+m.HomeAddress.Addr().String()+
 				", as there is "+quoted(own[0].section)+" for "+own[0].value.agent.String())
 		}
@@ -152,8 +152,8 @@ func (s section) mobilePolicies(m MobileNode, own protections) []esp.Policy {
 
 // agentPolicy gives the policy for a mobile that a home agent serves; nil where its
 // signalling is not protected.
-func (s section) agentPolicy(agent *entry[homeAgentDraft], own protections) *esp.Policy {
-	if o, _ := s.Option("replay"); len(own) > 0 && !s.has(optionKey) && o.Last() == "timestamp" {
+func (s section) agentPolicy(m Mobile, agent *entry[homeAgentDraft], own ipsecEntries) *esp.Policy {
+	if len(own) > 0 && m.Replay == ReplayTimestamp && !s.has(optionKey) {
 		s.wrong("replay", 0, "sequence; or a key, because updates carry timestamps under its authenticator only (RFC 4285 §6)")
 	}
 	for _, e := range own {
@@ -161,8 +161,8 @@ func (s section) agentPolicy(agent *entry[homeAgentDraft], own protections) *esp
 			e.wrong(optionHomeAgent, 0, "the address of "+quoted(agent.section)+", which serves "+quoted(s))
 		}
 	}
-	e, ok := own.between(agent.value.Address)
-	if !ok {
+	e := own.between(agent.value.Address)
+	if e == nil {
 		return nil
 	}
 	p := e.policy(overlay.AgentSide)
@@ -172,14 +172,15 @@ func (s section) agentPolicy(agent *entry[homeAgentDraft], own protections) *esp
 // check checks the ipsec sections against each other, and that each is of one
 // mobile.
 func (p protections) check(s sections) {
+	owners := s.owners()
 	pairs := map[[2]netip.Addr]section{}
 	indices, keys := map[receivedSPI]namedIn{}, map[esp.Key]namedIn{}
-	for _, e := range p {
+	for _, e := range p.all {
 		if !e.value.home.IsValid() || !e.value.agent.IsValid() {
 			continue
 		}
 		distinct(pairs, [2]netip.Addr{e.value.home, e.value.agent}, e.section, optionHomeAgent, 0, "a home agent")
-		node, mobile := s.owner(e.value.home)
+		node, mobile := owners[e.value.home].node, owners[e.value.home].mobile
 		switch {
 		case node == nil && mobile == nil:
 			e.wrong("home_address", 0, "the home address of a mobile_node, mobile_router or mobile section")
@@ -232,19 +233,22 @@ func once[K comparable](seen map[K]namedIn, key K, s section, option, what strin
 	}
 }
 
-// owner is who has a home address: a mobile of this machine, or one that it serves.
-func (s sections) owner(home netip.Addr) (node, mobile *section) {
+// owner is who has a home address: a mobile of this machine, or one that it serves;
+// nil where there is none.
+type owner struct{ node, mobile *section }
+
+// owners are those of all home addresses, enabled or not.
+func (s sections) owners() map[netip.Addr]owner {
+	all := make(map[netip.Addr]owner, len(s.mobileNodes)+len(s.mobiles))
 	for i := range s.mobileNodes {
-		if s.mobileNodes[i].value.HomeAddress.Addr() == home {
-			node = &s.mobileNodes[i].section
-		}
+		home := s.mobileNodes[i].value.HomeAddress.Addr()
+		all[home] = owner{&s.mobileNodes[i].section, nil}
 	}
 	for i := range s.mobiles {
-		if s.mobiles[i].value.HomeAddress == home {
-			mobile = &s.mobiles[i].section
-		}
+		home := s.mobiles[i].value.HomeAddress
+		all[home] = owner{all[home].node, &s.mobiles[i].section}
 	}
-	return node, mobile
+	return all
 }
 
 // HomeTestsReadable reports whether routes are optimised and home test messages go

@@ -11,7 +11,7 @@ import (
 // association gives the security association that a section configures, or
 // nil where the administrator wants none, or IPsec alone; own are the ipsec
 // sections of the home address.
-func (s section) association(c credentials, own protections) *mip6.SecurityAssociation {
+func (s section) association(c credentials, own ipsecEntries) *mip6.SecurityAssociation {
 	hasKey, hasSPI := s.has(optionKey), s.has(optionSPI)
 	switch {
 	case c.insecure && len(own) > 0:
@@ -44,7 +44,7 @@ func mobileNodes(entries []entry[mobileNodeDraft], protected protections) []Mobi
 		}
 		m := e.value.MobileNode
 		m.Name = e.Ref()
-		own := protected.of(m.HomeAddress.Addr())
+		own := protected.of[m.HomeAddress.Addr()]
 		m.Association = e.association(e.value.credentials, own)
 		if home := m.HomeAddress.Addr(); home.IsValid() {
 			distinct(homes, home, e.section, "home_address", 0, "a home address")

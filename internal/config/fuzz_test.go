@@ -11,13 +11,15 @@ import (
 // Whatever the file, the result is a list of errors or a configuration that
 // keeps its promises.
 func FuzzParse(f *testing.F) {
-	for _, name := range []string{"mobile_router.conf", "home_agent.conf", "access_router.conf", "mobile_node.conf", "delegated_router.conf", "delegating_agent.conf", "uplinks.conf"} {
+	for _, name := range []string{"mobile_router.conf", "home_agent.conf", "access_router.conf", "mobile_node.conf", "delegated_router.conf", "delegating_agent.conf", "uplinks.conf", "ipsec.conf", "ipsec_agent.conf"} {
 		f.Add(testdata(f, name))
 	}
 	f.Add([]byte(node + router))
 	f.Add([]byte(agent + mobile + link + whole))
 	f.Add([]byte(delegated + requested + foreign))
 	f.Add([]byte(pooled + mobile + " option duid '00:03:00:01'\n"))
+	f.Add([]byte(unkeyed(node) + ipsecSection(256, gcmKey) + " option algorithm 'aes-gcm'\n"))
+	f.Add([]byte(unkeyed(router+agent+mobile) + ipsecSection(256, cbcKey) + ipsecTunnel(256, cbcKey)))
 	f.Add([]byte("config globals\n list log_level x\nconfig prefix\n option AdvValidLifetime 'infinity'\n"))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		c, err := Parse("fuzz", src)
@@ -52,6 +54,7 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		checkUplinks(t, c)
+		checkPolicies(t, c)
 		agents := map[string]HomeAgent{}
 		for _, h := range c.HomeAgents {
 			if h.Interface == "" || len(h.Prefixes) == 0 || !h.Prefixes[0].Contains(h.Address) || h.PrefixMinInterval > h.PrefixMaxInterval {

@@ -2,8 +2,15 @@ package config
 
 import "strings"
 
-// suggest returns the candidate that word was probably meant to be, or "".
+// suggest returns the candidate that word was probably meant to be, or "". One that
+// word is the beginning of comes first.
 func suggest(word string, candidates []string) string {
+	const enough = 4 // octets, for a beginning
+	for _, c := range candidates {
+		if len(word) >= enough && strings.HasPrefix(fold(c), fold(word)) {
+			return c
+		}
+	}
 	best, bestDistance := "", 1+len(word)/3
 	for _, c := range candidates {
 		d := distance(fold(word), fold(c))

@@ -169,6 +169,8 @@ func got[T any](t *testing.T, what string, c chan T) (v T) {
 // kernel that knows neither Mobile IPv6 nor ESP, updates go in transport mode, home
 // tests through the tunnel in tunnel mode, and the tunnel's outer address follows the
 // care-of address; without ESP neither passes.
+//
+// Covers: H1, H11.
 func TestBetweenMobileAndAgent(t *testing.T) {
 	tunnelToAgent, tunnelToMobile := association(1002), association(1003)
 	ofAgent := esp.Policy{Home: homeAddr, Agent: agentAddr, Side: overlay.AgentSide, In: association(1000), Out: association(1001),

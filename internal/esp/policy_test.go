@@ -97,6 +97,8 @@ func headers(packet []byte) []uint8 {
 
 // RFC 3776 §3.1, §3.3 and RFC 4877 §6.1, §6.3: what is protected, between whom, and
 // where ESP stands; the other end has it back octet by octet.
+//
+// Covers: H1.
 func TestTransportMode(t *testing.T) {
 	const options, routing, esp = mip6.ProtocolDestination, mip6.ProtocolRouting, mip6.ProtocolESP
 	dereg := mip6.Packet{Source: home, Destination: agent, Message: mip6.BindingUpdate{Sequence: 8, Flags: mip6.UpdateAcknowledge | mip6.UpdateHome}}
@@ -180,6 +182,8 @@ func TestNotOurBusiness(t *testing.T) {
 
 // RFC 3776 §4.2, RFC 4877 §4.2: a mobile cannot use its security association on
 // behalf of another, wherever it puts the other's address.
+//
+// Covers: H1, Attack: BU spoofing.
 func TestAssociationIsBoundToTheHomeAddress(t *testing.T) {
 	ofMobile, ofAgent := policies(home, AESCBCSHA256, 128, 1000)
 	_, ofOther := policies(otherHome, AESCBCSHA256, 128, 2000)
@@ -250,6 +254,8 @@ func TestAssociationIsBoundToTheHomeAddress(t *testing.T) {
 // RFC 3776 §3.2, RFC 4877 §6.2, RFC 6275 §10.4.6: home test init and home test
 // messages go in tunnel mode between the agent and the care-of address of the
 // moment, by the same associations.
+//
+// Covers: H11.
 func TestTunnelMode(t *testing.T) {
 	for _, a := range []Algorithm{AESCBCSHA256, AESGCM} {
 		ofMobile, ofAgent := policies(home, a, 128, 1000)

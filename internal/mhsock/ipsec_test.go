@@ -165,6 +165,8 @@ func (s *secured) update() []byte {
 // RFC 3776 §3, RFC 4877 §4: a home agent on a kernel that knows neither Mobile IPv6
 // nor ESP takes protected signalling, and nothing else where there is a policy; the
 // kernel says nothing to any of it.
+//
+// Covers: H1.
 func TestReceiveProtected(t *testing.T) {
 	w := newWorld(t)
 	s := w.openSecured()
@@ -232,6 +234,8 @@ func TestReceiveProtected(t *testing.T) {
 }
 
 // What a policy wants in ESP leaves in ESP; everything else as it is.
+//
+// Covers: H1.
 func TestSendProtected(t *testing.T) {
 	w := newWorld(t)
 	s := w.openSecured()
