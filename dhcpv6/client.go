@@ -54,6 +54,8 @@ type Client struct {
 	exchange      exchange
 	decline       exchange // goes on beside the other
 	declined      []netip.Prefix
+	information   exchange // beside Solicit, where servers give no addresses
+	asked         bool     // and it was answered: refreshAt is when it is asked for again
 	released      binding
 	rate          limit.Limiter
 	loglines      limit.Limiter
@@ -157,6 +159,10 @@ func (c *Client) step(now time.Time) bool {
 			c.transmit(now, &c.decline)
 		}
 	}
+	if c.information.active() && deadline.Due(now, c.information.due) {
+		did = true
+		c.transmit(now, &c.information)
+	}
 	if c.exchange.active() && deadline.Due(now, c.exchange.due) {
 		did = true
 		c.exchangeDue(now)
@@ -231,9 +237,13 @@ func (c *Client) timers(now time.Time) {
 		}
 	case StateInformed:
 		if deadline.Due(now, c.refreshAt) {
-			c.inform(now, time.Duration(c.uniform()*float64(maxDelay))) // §21.23: a MUST
+			c.inform(now)
 		}
-	case StateIdle, StateSoliciting, StateRequesting, StateConfirming, StateInforming,
+	case StateSoliciting:
+		if deadline.Due(now, c.refreshAt) {
+			c.informBeside(now)
+		}
+	case StateIdle, StateRequesting, StateConfirming, StateInforming,
 		StateRebinding, StateEnded, StateReleasing, StateDone:
 	}
 }
@@ -251,8 +261,10 @@ func (c *Client) Next() time.Time {
 	if c.exchange.active() {
 		next = deadline.Earlier(next, c.exchange.due)
 	}
-	if c.decline.active() {
-		next = deadline.Earlier(next, c.decline.due)
+	for _, x := range []*exchange{&c.decline, &c.information} {
+		if x.active() {
+			next = deadline.Earlier(next, x.due)
+		}
 	}
 	t1, t2 := c.current.times()
 	switch c.state {
@@ -260,9 +272,9 @@ func (c *Client) Next() time.Time {
 		next = deadline.Earlier(next, deadline.Earlier(t1, t2))
 	case StateRenewing:
 		next = deadline.Earlier(next, t2)
-	case StateInformed:
+	case StateInformed, StateSoliciting:
 		next = deadline.Earlier(next, c.refreshAt)
-	case StateIdle, StateSoliciting, StateRequesting, StateConfirming, StateInforming,
+	case StateIdle, StateRequesting, StateConfirming, StateInforming,
 		StateRebinding, StateEnded, StateReleasing, StateDone:
 	}
 	return next

@@ -41,9 +41,10 @@ type Config struct {
 	Hints []netip.Prefix
 	// NoRapidCommit keeps to exchanges of four messages.
 	NoRapidCommit bool
-	// Delay waits for a random time of up to a second before the first message on a
-	// link, as RFC 8415 §18.2.1, §18.2.3 and §18.2.6 want of all, because hosts may have
-	// been switched on together. Nodes that move do not move together, and cannot wait.
+	// Delay waits for a random time of up to a second before the first Solicit, or
+	// Rebind, on a link, as RFC 8415 §18.2.1 says that clients should, because hosts may
+	// have been switched on together. Nodes that move do not move together, and cannot
+	// wait. Messages for which nobody waits are always delayed, as they must be.
 	Delay bool
 	// MaxSolicits ends the client when so many solicitations were without success
 	// (RFC 6276 §3.3); zero goes on for ever.

@@ -150,10 +150,16 @@ func (c *Client) random(x *exchange) float64 {
 	return (2*u - 1) / 10
 }
 
-// delay is a random time before a first message, for clients that want one.
+// randomDelay is the time before a first message (RFC 8415 §18.2.1, §18.2.3,
+// §18.2.6).
+func (c *Client) randomDelay() time.Duration {
+	return time.Duration(c.uniform() * float64(maxDelay))
+}
+
+// delay is randomDelay for clients that want one.
 func (c *Client) delay() time.Duration {
 	if !c.config.Delay {
 		return 0
 	}
-	return time.Duration(c.uniform() * float64(maxDelay))
+	return c.randomDelay()
 }

@@ -14,8 +14,18 @@ func NewDUID(random func([]byte)) []byte {
 	return duid
 }
 
-// duidUUID is the type of a DUID made of a UUID (RFC 8415 §11.5).
-const duidUUID = 4
+// LinkLayerDUID makes a DHCP unique identifier of the Ethernet address of one of the
+// node's interfaces (RFC 8415 §11.4). It is the same as long as that interface is there.
+func LinkLayerDUID(ethernet [6]byte) []byte {
+	return append([]byte{0, duidLinkLayer, 0, hardwareEthernet}, ethernet[:]...)
+}
+
+// Types of DUIDs (RFC 8415 §11.1), and of hardware (RFC 826).
+const (
+	duidLinkLayer    = 3
+	duidUUID         = 4
+	hardwareEthernet = 1
+)
 
 // IAIDOf is the identifier of the associations of an interface or a mobile
 // (RFC 8415 §12): made of the name, so that it is the same after a restart.

@@ -33,6 +33,9 @@ type binding struct {
 	// unproven: kept across a restart, or recalled for a link that cannot be
 	// recognised. It is not given out before a server has said that it is good.
 	unproven bool
+	// restored: kept across a restart. Nobody knows how long the router was off, so
+	// that the lifetimes may have been over for long.
+	restored bool
 	// doubtful: the carrier was away on a link that cannot be recognised. Addresses
 	// are not given out before a server has answered; prefixes are, since what is
 	// numbered from them is not renumbered for a moment without a carrier.
@@ -56,6 +59,12 @@ type lease struct {
 }
 
 func (b *binding) empty() bool { return len(b.addresses.leases)+len(b.prefixes.leases) == 0 }
+
+// within reports whether there are addresses, all inside of a prefix.
+func (b *binding) within(p netip.Prefix) bool {
+	return len(b.addresses.leases) > 0 &&
+		!slices.ContainsFunc(b.addresses.leases, func(l lease) bool { return !p.Contains(l.prefix.Addr()) })
+}
 
 // times are the earliest T1 and T2 of all associations (RFC 8415 §18.2.4).
 func (b *binding) times() (t1, t2 time.Time) {

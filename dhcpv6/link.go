@@ -65,24 +65,37 @@ func (c *Client) leave(now time.Time) {
 	c.stash(now)
 	c.begun, c.managed, c.other = false, false, false
 	c.moved, c.deferred = false, false
-	c.exchange, c.decline, c.declined = exchange{}, exchange{}, nil
+	c.endExchanges()
 	c.state = StateIdle
 	c.publish(now, false)
 }
 
-// arrive changes to another link, with what is remembered of it.
+// arrive changes to another link, with what is remembered of it. Leases of before
+// that are inside of its prefix are taken for its own, and verified: the link has got
+// another router, or it was taken for the one of before when its server answered.
 func (c *Client) arrive(now time.Time, identity role.LinkIdentity) {
+	before, had := c.identity, c.current
 	c.stash(now)
 	if c.begun {
 		c.lost = nil // it was another link's
 	}
 	c.identity, c.begun = identity, true
 	c.current = c.recall(identity)
+	if c.current.empty() && had.within(identity.Prefix) {
+		c.forget(before)
+		c.current = had
+	}
 	if c.anywhere() {
 		c.current.unproven = true
 	}
 	c.strikes, c.avoided, c.solicits = 0, nil, 0
+	c.endExchanges()
+}
+
+// endExchanges ends everything under way.
+func (c *Client) endExchanges() {
 	c.exchange, c.decline, c.declined = exchange{}, exchange{}, nil
+	c.endBeside()
 }
 
 // stash remembers the leases of the present link, and forgets those that have ended
@@ -141,33 +154,41 @@ func (c *Client) linkChanged(now time.Time, l role.Link) {
 }
 
 // verify begins on a link: with what is remembered of it, or from the beginning.
-// §18.2.3 and §18.2.5: Confirm if there are only addresses, otherwise Rebind with
-// the times of Confirm. Leases that were kept across a restart are asked for with
-// Rebind, whatever they are: nobody knows how long the router was off, and Confirm
-// says nothing about lifetimes.
+// §18.2.3 and §18.2.12: Confirm if there are only addresses, otherwise Rebind with the
+// times of Confirm. The random delay of Confirm is left out where the lease is held
+// back until it is answered, except after a restart, which may be that of everybody.
 func (c *Client) verify(now time.Time) {
 	c.moved, c.moveBy, c.deferred, c.negative = false, time.Time{}, false, false
 	c.exchange = exchange{}
+	c.endBeside()
 	c.current.doubtful = c.anywhere()
 	switch {
 	case !c.stateful():
 		c.publish(now, false)
-		c.inform(now, c.delay())
+		c.inform(now)
 		return
 	case c.current.empty():
 		c.solicit(now, c.delay())
 		return
 	}
 	c.publish(now, false)
+	switch {
+	case len(c.current.prefixes.leases) > 0:
+		c.ask(now, wire.MessageTypeRebind, c.delay())
+	case (c.current.doubtful || c.current.unproven) && !c.current.restored:
+		c.ask(now, wire.MessageTypeConfirm, c.delay())
+	default:
+		c.ask(now, wire.MessageTypeConfirm, c.randomDelay())
+	}
+}
+
+// ask asks whether the leases are good on this link, with the times of Confirm.
+func (c *Client) ask(now time.Time, kind wire.MessageType, delay time.Duration) {
 	c.state = StateConfirming
 	c.current.asked()
-	kind := wire.MessageTypeConfirm
-	if c.current.unproven || len(c.current.prefixes.leases) > 0 {
-		kind = wire.MessageTypeRebind
-	}
 	c.exchange = c.start(now, kind, retransmission{
 		initial: confirmTimeout, maxTime: confirmMaxRT, maxDuration: confirmMaxRD,
-	}, nil, c.delay())
+	}, nil, delay)
 }
 
 // reconsider applies other flags on the same link.
@@ -202,7 +223,7 @@ func (c *Client) Reconfigure(now time.Time, config Config) []role.Action {
 	}
 	if old.IAID != config.IAID || string(old.DUID) != string(config.DUID) {
 		c.current, c.remembered, c.lost = binding{}, nil, nil
-		c.exchange, c.decline, c.declined = exchange{}, exchange{}, nil
+		c.endExchanges()
 	}
 	if !config.Prefixes {
 		c.lose(c.current.prefixes.named())

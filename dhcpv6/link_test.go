@@ -23,7 +23,7 @@ func TestMoveAndReturn(t *testing.T) {
 	w.reply(two, rapid(), na(hour, address2))
 	w.holds(address2)
 	w.pass(100 * time.Second)
-	list := w.do(managed)
+	list := w.soon(managed)
 	w.expect(list, wire.MessageTypeConfirm)
 	w.holds(address)
 	if w.lease.Addresses[0].Valid != hour.valid-100*time.Second {
@@ -41,13 +41,38 @@ func TestMoveAndReturn(t *testing.T) {
 	w.expect(w.last1(), wire.MessageTypeRenew)
 }
 
+// RFC 8415 §18.2.12: a link that has another router now, and the prefix of the lease,
+// is one on which that may be good: it stays in use, and Confirm asks.
+func TestAnotherRouterOfTheLink(t *testing.T) {
+	w := bound(t)
+	heir := role.ConfigureLink{Link: link, Identity: role.LinkIdentity{Router: there.Router, Prefix: here.Prefix}, Managed: true}
+	told := w.leases
+	w.expect(w.soon(heir), wire.MessageTypeConfirm)
+	w.holds(address)
+	if w.leases != told {
+		t.Errorf("the lease was told %d times more", w.leases-told)
+	}
+	w.expect(w.reply(one))
+	w.state(StateBound)
+	w.holds(address)
+	if n := w.client.Snapshot(w.now).Remembered; n != 0 {
+		t.Errorf("%d links are remembered", n)
+	}
+	// What is remembered of a link comes before what the one of before had.
+	w.expect(w.do(role.ConfigureLink{Link: link, Identity: there, Managed: true}), wire.MessageTypeSolicit)
+	w.holds()
+	w.reply(two, rapid(), na(hour, address2))
+	w.expect(w.soon(heir), wire.MessageTypeConfirm)
+	w.holds(address)
+}
+
 // RFC 8415 §18.2.3: Confirm goes on for CNF_MAX_RD, and without an answer the leases
 // stay in use.
 func TestConfirmUnanswered(t *testing.T) {
 	w := bound(t)
 	w.do(down())
 	w.do(up(1))
-	w.expect(w.do(managed), wire.MessageTypeConfirm)
+	w.expect(w.soon(managed), wire.MessageTypeConfirm)
 	start := w.now
 	w.pass(time.Minute)
 	w.state(StateBound)
@@ -73,7 +98,7 @@ func TestConfirmNotOnLink(t *testing.T) {
 		w := bound(t)
 		w.do(up(1))
 		w.do(up(2)) // away and back within one notification
-		w.expect(w.do(managed), wire.MessageTypeConfirm)
+		w.expect(w.soon(managed), wire.MessageTypeConfirm)
 		return w
 	}
 	w := confirming()
@@ -129,7 +154,8 @@ func TestLinkDown(t *testing.T) {
 	w.holds(address)
 	w.expect(w.do(up(1)))
 	w.expect(w.pass(moveWait-1), nil...)
-	w.expect(w.pass(1), wire.MessageTypeConfirm)
+	w.expect(w.pass(1))
+	w.expect(w.pass(w.client.Next().Sub(w.now)), wire.MessageTypeConfirm)
 	w.expect(w.reply(one), wire.MessageTypeRebind) // T2 has passed meanwhile
 
 	// What ends while the link is down ends.
@@ -160,7 +186,7 @@ func TestConfigureAgain(t *testing.T) {
 	w.expect(w.do(managed))
 	w.expect(w.do(role.ConfigureLink{Link: link, Identity: here, Managed: true, Other: true}))
 	w.holds(address)
-	w.expect(w.do(otherOnly), wire.MessageTypeInformationRequest)
+	w.expect(w.soon(otherOnly), wire.MessageTypeInformationRequest)
 	w.holds()
 	w.expect(w.do(managed), wire.MessageTypeSolicit)
 	// Nothing any more: silent, but remembered.
@@ -169,7 +195,7 @@ func TestConfigureAgain(t *testing.T) {
 	w.state(StateIdle)
 	w.holds()
 	w.expect(w.pass(hour.t2))
-	w.expect(w.do(managed), wire.MessageTypeConfirm)
+	w.expect(w.soon(managed), wire.MessageTypeConfirm)
 	w.holds(address)
 	w.expect(w.do(role.ConfigureLink{Link: link + 1, Identity: there, Managed: true}))
 	w.holds(address)
@@ -190,11 +216,11 @@ func TestUnknownLink(t *testing.T) {
 	w.reply(one)
 	w.holds(address)
 	// Recalled it may be of any link.
-	w.do(managed)
+	w.do(role.ConfigureLink{Link: link, Identity: there, Managed: true})
 	w.reply(two, rapid(), na(hour, address2))
-	w.expect(w.do(unknown), wire.MessageTypeRebind)
+	w.expect(w.do(unknown), wire.MessageTypeConfirm)
 	w.holds()
-	w.reply(one, na(hour, address))
+	w.reply(one)
 	w.holds(address)
 	// Prefixes stay: networks are not renumbered because a carrier was away.
 	c := testConfig()
@@ -265,7 +291,7 @@ func TestRemembered(t *testing.T) {
 	if n := w.client.Snapshot(w.now).Remembered; n != maxRemembered {
 		t.Errorf("%d links remembered", n)
 	}
-	w.expect(w.do(at(4)), wire.MessageTypeConfirm)
+	w.expect(w.soon(at(4)), wire.MessageTypeConfirm)
 	w.holds(parsed("2001:db8:5::5/128"))
 	w.expect(w.do(at(0)), wire.MessageTypeSolicit)
 	w.pass(hour.valid)
@@ -279,7 +305,7 @@ func TestRemembered(t *testing.T) {
 // RFC 8415 §18.2.6, §21.23, §18.2.12: information only.
 func TestInformation(t *testing.T) {
 	w := newWorld(t, testConfig(), nil)
-	list := w.do(otherOnly)
+	list := w.soon(otherOnly)
 	w.expect(list, wire.MessageTypeInformationRequest)
 	want := wire.OptionCodes{wire.OptionDNSRecursiveNameServer, wire.OptionDomainSearchList, wire.OptionInformationRefreshTime, wire.OptionInfMaxRT}
 	if m := list[0].inner; !slices.Equal(m.Options.RequestedOptions(), want) || len(m.Options.IANA()) != 0 || m.Options.ClientID() == nil {
@@ -302,7 +328,7 @@ func TestInformation(t *testing.T) {
 	w.expect(w.pass(maxDelay + 1)[:1], wire.MessageTypeInformationRequest)
 	w.reply(one, dns("2001:db8::53"))
 	// A link event.
-	w.expect(w.do(role.ConfigureLink{Link: link, Identity: there, Other: true}), wire.MessageTypeInformationRequest)
+	w.expect(w.soon(role.ConfigureLink{Link: link, Identity: there, Other: true}), wire.MessageTypeInformationRequest)
 	if len(w.lease.DNS) != 0 {
 		t.Errorf("the other link's %+v", w.lease)
 	}

@@ -169,10 +169,10 @@ func stateWorlds(t *testing.T) map[State]*world {
 	w.pass(time.Minute)
 	list[StateEnded] = w
 	w = newWorld(t, testConfig(), nil)
-	w.do(otherOnly)
+	w.soon(otherOnly)
 	list[StateInforming] = w
 	w = newWorld(t, testConfig(), nil)
-	w.do(otherOnly)
+	w.soon(otherOnly)
 	w.reply(one)
 	list[StateInformed] = w
 	for s, w := range list {

@@ -53,7 +53,7 @@ func (c *Client) stop(now time.Time) {
 	c.released = c.current
 	c.lose(c.current.prefixes.named())
 	c.current = binding{}
-	c.decline, c.declined = exchange{}, nil
+	c.endExchanges()
 	// The leases are not used any more before they are released.
 	c.publish(now, false)
 	if c.released.empty() || c.released.unproven || c.released.server == nil || c.quiet() {

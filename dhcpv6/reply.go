@@ -40,7 +40,7 @@ func (c *Client) received(now time.Time, e role.DHCPReceived) {
 		c.drop(role.DropUnknownType, from)
 		return
 	}
-	x := c.asked(now, &m)
+	x := c.exchangeOf(&m)
 	switch {
 	case x == nil:
 		c.drop(role.DropUnsolicited, from)
@@ -60,12 +60,12 @@ func (c *Client) received(now time.Time, e role.DHCPReceived) {
 	}
 }
 
-// asked is the exchange that a message belongs to; nil if to none.
-func (c *Client) asked(now time.Time, m *message) *exchange {
+// exchangeOf is the exchange that a message belongs to; nil if to none.
+func (c *Client) exchangeOf(m *message) *exchange {
 	if c.quiet() {
 		return nil
 	}
-	for _, x := range []*exchange{&c.exchange, &c.decline} {
+	for _, x := range []*exchange{&c.exchange, &c.decline, &c.information} {
 		if x.active() && x.sent > 0 && x.xid == m.xid {
 			return x
 		}
@@ -102,7 +102,7 @@ func (c *Client) answered(now time.Time, from netip.Addr, x *exchange, m *messag
 	case wire.MessageTypeConfirm:
 		c.confirmed(now, m)
 	case wire.MessageTypeInformationRequest:
-		c.informed(now, m)
+		c.informed(now, x, m)
 	case wire.MessageTypeSolicit, wire.MessageTypeRequest:
 		c.granted(now, from, m)
 	case wire.MessageTypeRenew, wire.MessageTypeRebind:
@@ -115,6 +115,8 @@ func (c *Client) answered(now time.Time, from netip.Addr, x *exchange, m *messag
 // the end of the retransmission time.
 func (c *Client) confirmed(now time.Time, m *message) {
 	switch {
+	case m.status == iana.StatusSuccess && c.current.restored:
+		c.ask(now, wire.MessageTypeRebind, 0) // Confirm says nothing about lifetimes
 	case m.status == iana.StatusSuccess:
 		c.bound(now, false)
 	case m.status != iana.StatusNotOnLink:
@@ -179,11 +181,11 @@ func (c *Client) granted(now time.Time, from netip.Addr, m *message) {
 		c.bound(now, true)
 	case rapid:
 		// Another server may have something; this one is asked again in time.
-		c.current = binding{}
+		c.current = c.blank()
 		c.nothingToGive = true
 		c.avoid(now, m.server)
 	default:
-		c.current = binding{}
+		c.current = c.blank()
 		c.requestFailed(now)
 	}
 }
@@ -227,8 +229,9 @@ func (c *Client) renewed(now time.Time, from netip.Addr, m *message) {
 func (c *Client) bound(now time.Time, renewed bool) {
 	c.state, c.exchange = StateBound, exchange{}
 	c.adverts, c.chosen = nil, nil
-	c.current.unproven, c.current.doubtful = false, false
+	c.current.unproven, c.current.restored, c.current.doubtful = false, false, false
 	c.solicits = 0
+	c.endBeside()
 	c.publish(now, renewed)
 }
 
@@ -248,20 +251,4 @@ func (c *Client) rebind(now time.Time) {
 	c.exchange = c.start(now, wire.MessageTypeRebind, retransmission{
 		initial: rebindTimeout, maxTime: rebindMaxRT,
 	}, nil, 0)
-}
-
-// inform asks for information only (§18.2.6).
-func (c *Client) inform(now time.Time, delay time.Duration) {
-	c.state, c.refreshAt = StateInforming, time.Time{}
-	c.exchange = c.start(now, wire.MessageTypeInformationRequest, retransmission{
-		initial: informTimeout, maxTime: c.infMaxRT,
-	}, nil, delay)
-}
-
-// informed handles a Reply to Information-request (§18.2.10.4, §21.23).
-func (c *Client) informed(now time.Time, m *message) {
-	c.state, c.exchange = StateInformed, exchange{}
-	c.current = binding{server: bytes.Clone(m.server), dns: m.dns, domains: m.domains}
-	c.refreshAt = now.Add(min(max(m.refresh, informationRefreshMinimum), informationRefreshMaximum))
-	c.publish(now, false)
 }

@@ -95,7 +95,7 @@ func (c *Client) adopt(now time.Time) {
 		if err != nil || len(server) < minDUID || len(server) > maxDUID {
 			continue
 		}
-		b := binding{server: server, unproven: true}
+		b := binding{server: server, unproven: true, restored: true}
 		b.addresses.leases = revive(now, l.Addresses, assignable)
 		b.prefixes.leases = revive(now, l.Prefixes, delegable)
 		b.addresses.schedule(now, 0, 0)

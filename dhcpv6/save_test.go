@@ -107,15 +107,35 @@ func TestStopAndStart(t *testing.T) {
 	}
 }
 
-// Addresses kept across a restart are asked for with Rebind: nobody knows how long
-// the node was off.
+// Addresses kept across a restart are asked for with Confirm (RFC 8415 §18.2.12), after
+// a random delay since others may have been switched on, too. The answer says that the
+// link is the one of before, and nothing of lifetimes: they come by Rebind.
 func TestRestartWithAddresses(t *testing.T) {
 	w := bound(t)
 	after := newWorld(t, testConfig(), w.saved)
-	after.expect(after.do(managed), wire.MessageTypeRebind)
+	after.expect(after.soon(managed), wire.MessageTypeConfirm)
+	after.holds()
+	after.expect(after.reply(two), wire.MessageTypeRebind)
 	after.holds()
 	after.reply(one, na(hour, address))
 	after.holds(address)
+	after.do(down())
+	after.do(up(1))
+	after.expect(after.soon(managed), wire.MessageTypeConfirm)
+	after.reply(one)
+	after.state(StateBound)
+
+	// On another link that looks the same every server says so, at once.
+	after = newWorld(t, testConfig(), w.saved)
+	after.soon(managed)
+	after.expect(after.reply(one, status(iana.StatusNotOnLink)), wire.MessageTypeSolicit)
+	// Nobody knows the lease: it is not used, however long ago it may have ended.
+	after = newWorld(t, testConfig(), w.saved)
+	after.soon(managed)
+	after.reply(two)
+	after.pass(confirmMaxRD)
+	after.state(StateSoliciting)
+	after.holds()
 	after = newWorld(t, testConfig(), w.saved)
 	after.expect(after.do(role.ConfigureLink{Link: link, Identity: there, Managed: true}), wire.MessageTypeSolicit)
 }
@@ -172,7 +192,7 @@ func TestForeignStore(t *testing.T) {
 	clean("long", testConfig(), append(slices.Clone(good), bytes.Repeat([]byte{' '}, maxSaved)...))
 	clean("ended", testConfig(), replace(`"valid":7200`, `"valid":-1`))
 	after := newWorld(t, testConfig(), replace(`"valid":7200`, `"valid":9223372036854775807`))
-	after.expect(after.do(managed), wire.MessageTypeRebind)
+	after.expect(after.soon(managed), wire.MessageTypeConfirm)
 	if v := after.client.Snapshot(after.now).Lease.Addresses[0].Valid; v != forever || v > math.MaxInt64/2 {
 		t.Errorf("valid for %v", v)
 	}

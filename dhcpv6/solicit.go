@@ -30,9 +30,12 @@ type advertisement struct {
 // was leased is not used any more (§18.2.10.1).
 func (c *Client) solicit(now time.Time, delay time.Duration) {
 	c.lose(c.current.prefixes.named())
-	c.current = binding{}
+	c.current = c.blank()
 	c.publish(now, false)
 	c.state = StateSoliciting
+	if !c.asked {
+		c.refreshAt = time.Time{} // it was of something else
+	}
 	c.adverts, c.chosen, c.nothingToGive = nil, nil, false
 	c.exchange = c.start(now, wire.MessageTypeSolicit, retransmission{
 		initial: solicitTimeout, maxTime: c.solMaxRT,
@@ -53,6 +56,9 @@ func (c *Client) solicitDue(now time.Time) {
 		c.state, c.exchange, c.solicits = StateEnded, exchange{}, 0
 		c.out = append(c.out, role.DelegationEnded{Link: c.config.Link})
 		return
+	}
+	if c.managed && c.nothingToGive && !c.asked {
+		c.informBeside(now)
 	}
 	x.rules.maxTime = c.solMaxRT
 	c.transmit(now, x)

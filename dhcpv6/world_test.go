@@ -83,6 +83,20 @@ func (w *world) do(e role.Event) []sent {
 	return w.take(w.client.Handle(w.now, e))
 }
 
+// soon delivers an event and returns what the client sends on it after the random
+// delay that it must make.
+func (w *world) soon(e role.Event) []sent {
+	w.t.Helper()
+	if list := w.do(e); len(list) > 0 {
+		w.t.Fatalf("sent %v without delay", list[0].inner.MessageType)
+	}
+	delay := w.client.Next().Sub(w.now)
+	if delay < 0 || delay >= maxDelay {
+		w.t.Fatalf("a delay of %v", delay)
+	}
+	return w.pass(delay)
+}
+
 func (w *world) take(actions []role.Action) []sent {
 	w.t.Helper()
 	before := len(w.sent)

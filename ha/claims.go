@@ -12,6 +12,7 @@ type claims struct {
 	fixed networks       // by configuration
 	order []netip.Prefix // those of fixed, sorted
 	given networks       // by delegation
+	homes []netip.Addr   // all home addresses, sorted
 }
 
 func newClaims(mobiles []*mobile) claims {
@@ -24,8 +25,12 @@ func newClaims(mobiles []*mobile) claims {
 			c.fixed.add(p, m.HomeAddress)
 			c.order = append(c.order, p)
 		}
+		for _, h := range m.homes {
+			c.homes = append(c.homes, h.addr)
+		}
 	}
 	c.order = sorted(c.order)
+	slices.SortFunc(c.homes, netip.Addr.Compare)
 	return c
 }
 

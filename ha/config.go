@@ -159,6 +159,9 @@ func (c Config) Validate() error {
 		}
 		owner[m.HomeAddress] = m.Name
 	}
+	if len(errs) == 0 {
+		errs = c.aggregated()
+	}
 	return errors.Join(append(errs, overlaps(c.Mobiles)...)...)
 }
 
@@ -212,8 +215,12 @@ func (m Mobile) validate(c Config) (errs []error) {
 			wrong("%v cannot be a mobile network prefix", p)
 		}
 		for _, home := range prefixes {
-			if p.Bits() <= home.Prefix.Bits() && p.Contains(home.Prefix.Addr()) {
+			switch {
+			case !p.IsValid() || !home.Prefix.IsValid() || !covers(p, home.Prefix):
+			case p.Bits() <= home.Prefix.Bits():
 				wrong("mobile network prefix %v contains the home prefix %v", p, home.Prefix)
+			default:
+				wrong("mobile network prefix %v contains an anycast address of the home prefix %v", p, home.Prefix)
 			}
 		}
 	}

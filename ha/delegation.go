@@ -41,6 +41,7 @@ func (a *Agent) prefixesDelegated(e role.PrefixesDelegated) {
 		d = &delegation{home: m.HomeAddress}
 		a.delegations[m.HomeAddress] = d
 	}
+	a.served(h, netip.Addr{}) // it talks to this node
 	a.expiries.Set(d, e.Until)
 	list := make([]netip.Prefix, len(e.Prefixes))
 	for i, p := range e.Prefixes {
@@ -92,7 +93,7 @@ func (a *Agent) refuses(p netip.Prefix, m *mobile) string {
 		return "the mobile may not have prefixes by delegation"
 	case !networkPrefix(p, a.config.Address):
 		return "not a prefix for a mobile network"
-	case slices.ContainsFunc(a.prefixes, func(home HomePrefix) bool { return home.Prefix.Overlaps(p) }):
+	case a.atHome(p):
 		return "it has addresses of the home link"
 	case a.claims.overlaps(p, m.HomeAddress):
 		return "another mobile has addresses of it"

@@ -14,7 +14,7 @@ import (
 // that did not come under it, the care-of address is one that ESP protects, and no
 // other authentication is needed; sequence numbers count as ever.
 //
-// Covers: H2.
+// Covers: H2, H1.
 func TestRegistrationUnderIPsec(t *testing.T) {
 	c := testConfig()
 	c.DAD = false

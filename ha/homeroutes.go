@@ -16,7 +16,12 @@ import (
 // cannot know; and where another home agent of the link serves the router, the
 // packets go to that one, which defends the home address. For a router that is
 // nowhere, senders are told "address unreachable", where without the route packets
-// would go round between this node and its default router.
+// would go round between this node and its default router. Against that there is a
+// route that leads nowhere for what a router which is away has not registered.
+
+// unreachableMetric is that of routes that lead nowhere: while there are two, the one
+// on the home link has precedence.
+const unreachableMetric = 2048
 
 // settleRoutes makes the routes of a mobile's networks what they must be. leaving
 // is an entry that is about to end; nil: none. A new route comes before the old
@@ -46,16 +51,59 @@ func (a *Agent) homeRoutes(m *mobile, leaving *binding.Entry) []role.Route {
 	if a.link.Index == 0 || !m.Router || m.Disabled || !a.configured(m) || a.prefixOf(m.HomeAddress) == nil {
 		return nil
 	}
+	away := false
+	var tunnelled []netip.Prefix
 	for _, h := range m.homes {
 		if e := a.bindings.Get(h.addr); e != nil && e != leaving && e.State == binding.Active {
-			return nil
+			away, tunnelled = true, append(tunnelled, e.Prefixes...)
 		}
 	}
+	networks := a.networksOf(m)
+	if a.elsewhere(m) {
+		networks = m.Prefixes
+	}
 	var list []role.Route
-	for _, p := range a.networksOf(m) {
-		list = append(list, role.Route{Destination: p, Via: m.HomeAddress, Link: a.link.Index})
+	for _, p := range networks {
+		switch {
+		case slices.Contains(tunnelled, p):
+		case away:
+			list = append(list, role.Route{Destination: p, Unreachable: true, Metric: unreachableMetric})
+		default:
+			list = append(list, role.Route{Destination: p, Via: m.HomeAddress, Link: a.link.Index})
+		}
 	}
 	return list
+}
+
+// elsewhere reports whether another home agent of the link serves a mobile: as far as
+// it has told. It forwards what is configured; but not what this one delegates, and
+// would send that on by its default route, from where it comes back here.
+func (a *Agent) elsewhere(m *mobile) bool {
+	return slices.ContainsFunc(m.homes, func(h *home) bool { return h.elsewhere.IsValid() })
+}
+
+// announced takes in who has told the home link that it has a home address.
+func (a *Agent) announced(h *home, n role.NeighborHeard) {
+	if n.Solicitation {
+		return
+	}
+	var by netip.Addr
+	if slices.ContainsFunc(a.agents, func(o homeAgent) bool { return o.router == n.From }) {
+		by = n.From
+	}
+	a.served(h, by)
+}
+
+// served notes which other home agent serves a mobile at a home address; invalid:
+// none.
+func (a *Agent) served(h *home, by netip.Addr) {
+	if h.elsewhere == by {
+		return
+	}
+	h.elsewhere = by
+	if len(a.networksOf(h.mobile)) > len(h.Prefixes) {
+		a.settleRoutes(h.mobile, nil)
+	}
 }
 
 // configured reports whether a mobile is in the configuration, and not a memory of

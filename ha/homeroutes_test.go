@@ -77,10 +77,28 @@ func TestRoutesOfExplicitRouters(t *testing.T) {
 	r.options = prefixOptions("2001:db8:a:1::/64")
 	w.registered(r)
 	w.wantRoutes("away", viaHome(networkB, homeB))
-	back := at(homeA, careOf1, 2)
+	// What is not registered does not go round between here and the default router.
+	if !w.unreachable[networkA] || len(w.unreachable) != 1 {
+		t.Errorf("unreachable: %v", w.unreachable)
+	}
+	all := at(homeA, careOf1, 2)
+	all.options = prefixOptions(networkA.String())
+	w.send(all)
+	if len(w.unreachable) != 0 {
+		t.Errorf("all is registered, and unreachable: %v", w.unreachable)
+	}
+	r.sequence = 3
+	w.send(r)
+	if !w.unreachable[networkA] {
+		t.Error("what was withdrawn is not unreachable")
+	}
+	back := at(homeA, careOf1, 4)
 	back.lifetime = 0
 	w.send(back)
 	w.wantRoutes("back", viaHome(networkA, homeA), viaHome(networkB, homeB))
+	if len(w.unreachable) != 0 {
+		t.Errorf("at home, and unreachable: %v", w.unreachable)
+	}
 }
 
 // The routes follow the configuration and the home link, and a host at the home
@@ -161,4 +179,29 @@ func TestRoutesWithSeveralHomeAddresses(t *testing.T) {
 	w.wantRoutes("away with the other one", viaHome(networkB, homeB))
 	end(at(homeA, careOf1, 1))
 	w.wantRoutes("at home", viaHome(networkA, homeA), viaHome(networkB, homeB))
+}
+
+// The answer to a mobile that comes home is not kept back by an address resolution
+// that was in vain before it came: that ends before anything is sent to it. And where
+// one was that has left is forgotten, so that it is not looked for there when its
+// binding ends.
+func TestNeighborIsResolvedAnew(t *testing.T) {
+	w := newWorld(t, testConfig())
+	forgets := func(actions []role.Action) int {
+		return slices.Index(actions, role.Action(role.ForgetNeighbor{Link: homeIndex, Addr: homeA}))
+	}
+	w.send(at(homeA, careOf1, 1))
+	if actions := w.run(time.Second); forgets(actions) < 0 {
+		t.Errorf("registered: %q", kinds(actions))
+	}
+	if actions := w.send(at(homeA, careOf2, 2)); forgets(actions) >= 0 {
+		t.Errorf("moved: %q", kinds(actions))
+	}
+	if actions := w.send(request{home: homeA, atHome: true, sequence: 3, flags: flagsMR}); forgets(actions) != 0 {
+		t.Errorf("at home, with a binding: %q", kinds(actions))
+	}
+	w.run(time.Minute)
+	if actions := w.send(request{home: homeA, atHome: true, sequence: 4, flags: flagsMR}); forgets(actions) != 0 {
+		t.Errorf("at home, without: %q", kinds(actions))
+	}
 }

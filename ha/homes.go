@@ -36,6 +36,9 @@ type home struct {
 	asked         int // binding refresh requests since the last update
 	delivery      delivery
 	direct        *overlay.Route // for prefix delegation; nil: none
+	// elsewhere is the other home agent that has told the link last that it has the
+	// home address, by its link-local address; invalid: none, or the mobile itself did.
+	elsewhere netip.Addr
 }
 
 // is reports whether m and o configure the same mobile at different times.
@@ -71,19 +74,19 @@ func (a *Agent) configureMobiles(configured []Mobile) {
 		mobiles[i] = &mobile{Mobile: conf}
 		add(mobiles[i], conf.HomeAddress)
 	}
-	a.claims = newClaims(mobiles)
-	if len(a.prefixes) == 1 {
-		return
-	}
 	// An address that is configured, or that two mobiles might claim, is the
 	// former's: a home address names one security association (RFC 6275 §10.3.1).
 	for _, m := range mobiles {
+		if len(a.prefixes) == 1 {
+			break
+		}
 		for _, p := range a.prefixes {
 			if addr := under(p.Prefix, m.HomeAddress); a.homes[addr] == nil && !a.reserved(addr) {
 				add(m, addr)
 			}
 		}
 	}
+	a.claims = newClaims(mobiles)
 }
 
 // under is the address with the interface identifier of home in another home

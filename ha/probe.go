@@ -79,6 +79,7 @@ func (a *Agent) neighborHeard(n role.NeighborHeard) {
 	}
 	if h := a.homes[n.Target]; h != nil {
 		a.inUse(h, n)
+		a.announced(h, n)
 	}
 	owner, ok := a.linkLocals[n.Target]
 	if !ok {

@@ -207,6 +207,9 @@ func (c *chaos) reload() {
 		return
 	}
 	c.config = conf
+	for home := range c.agent.homes {
+		c.homes[home] = true
+	}
 	c.take(c.apply(c.agent.Reconfigure(c.now, conf)))
 	// What is remembered of a removed mobile goes with it: it starts anew.
 	for home := range c.sequence {
@@ -345,10 +348,12 @@ func (c *chaos) check() {
 		// Follow a packet: it must leave the agent's own mobile networks.
 		to, hops := tunnel.Paths[0].Remote, 0
 		for ; hops <= len(c.tunnels); hops++ {
-			next := netip.Addr{}
-			for other, o := range c.tunnels {
-				if slices.ContainsFunc(o.Inner, func(p netip.Prefix) bool { return p.Contains(to) }) {
-					next = c.tunnels[other].Paths[0].Remote
+			next, longest := netip.Addr{}, 0
+			for _, o := range c.tunnels {
+				for _, p := range o.Inner {
+					if p.Contains(to) && p.Bits() > longest {
+						next, longest = o.Paths[0].Remote, p.Bits()
+					}
 				}
 			}
 			if !next.IsValid() {

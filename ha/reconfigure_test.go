@@ -199,6 +199,15 @@ func TestValidate(t *testing.T) {
 			c.OtherPrefixes = []HomePrefix{{Prefix: newPrefix}}
 			c.Mobiles[0].Prefixes = prefixes("2001:db8:2::/48")
 		}, "mobile network prefix 2001:db8:2::/48 contains the home prefix 2001:db8:2::/64"},
+		{func(c *Config) {
+			c.Prefix, c.Address = netip.MustParsePrefix("2001:db8:1::/48"), netip.MustParseAddr("2001:db8:1:ffff::1")
+			c.Mobiles[0].Prefixes = prefixes("2001:db8:1:1::/64", "2001:db8:1::/64")
+		}, `mobile network prefix 2001:db8:1::/64 contains an anycast address of the home prefix 2001:db8:1::/48`},
+		{func(c *Config) {
+			c.Prefix, c.Address = netip.MustParsePrefix("2001:db8:1::/48"), netip.MustParseAddr("2001:db8:1:ffff::1")
+			c.Mobiles[0].HomeAddress, c.Mobiles[0].Prefixes = netip.MustParseAddr("2001:db8:1:aa::a"), prefixes("2001:db8:1:aa::/64")
+			c.Mobiles[1].HomeAddress = netip.MustParseAddr("2001:db8:1:aa::b")
+		}, `mobile "a": 2001:db8:1:aa::/64 has the home address 2001:db8:1:aa::b of mobile "b"`},
 		{func(c *Config) { c.Mobiles[0].Prefixes = prefixes("fe80::/64") }, "fe80::/64 cannot be a mobile network prefix"},
 		{func(c *Config) { c.Mobiles[1].Prefixes = prefixes("2001:db8:b::/48", "2001:db8:a:7::/64") }, `mobiles "a" and "b" both have addresses of 2001:db8:a:7::/64`},
 	} {

@@ -73,6 +73,12 @@ func (a *Agent) receive(p mip6.Packet) {
 	if !a.authenticate(p, bu, h, &u) {
 		return
 	}
+	if u.atHome() {
+		// This node may have looked for it in vain just before, for packets to its
+		// networks, and would keep the answer back.
+		a.forgetNeighbor(u.home)
+		a.served(h, netip.Addr{})
+	}
 	status := a.judge(h, &u)
 	if !status.Accepted() {
 		a.refuse(h, &u, status)
@@ -232,9 +238,12 @@ func (a *Agent) activate(e *binding.Entry, h *home, u *update) {
 	a.become(e, binding.Active)
 	a.counts.Registrations++
 	e.Created = a.now
+	h.elsewhere = netip.Addr{}
 	before, after := a.bind(e, h, u)
 	a.forward(slices.Concat(before, []overlay.Change{tunnel(e)}, after, a.direct(e, h)))
 	a.settleRoutes(h.mobile, nil)
+	// Where it was on the home link it is no more, also when the binding ends.
+	a.forgetNeighbor(e.Home)
 	a.defend(e)
 	h.announcements, h.announceAt = maxNeighborAdvertisements, a.now
 	a.announce(e, h)
@@ -242,6 +251,14 @@ func (a *Agent) activate(e *binding.Entry, h *home, u *update) {
 	a.schedule(e, h)
 	a.accept(h, u, e.Lifetime)
 	a.logBinding("binding registered", e, h)
+}
+
+// forgetNeighbor has a mobile that has come home, or left, looked for anew on the
+// home link.
+func (a *Agent) forgetNeighbor(home netip.Addr) {
+	if a.link.Index != 0 {
+		a.do(role.ForgetNeighbor{Link: a.link.Index, Addr: home})
+	}
 }
 
 // refresh renews a binding, with a new path or the same.
@@ -253,6 +270,7 @@ func (a *Agent) refresh(e *binding.Entry, h *home, u *update) {
 		changes = append(changes, tunnel(e))
 	}
 	a.forward(slices.Concat(changes, after, a.direct(e, h)))
+	a.settleRoutes(h.mobile, nil)
 	was, is := linkLocal(e.Home, before.Flags), linkLocal(e.Home, e.Flags)
 	switch {
 	case was == is, a.sibling(h, was, binding.Active) != nil:

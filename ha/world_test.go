@@ -57,13 +57,15 @@ type world struct {
 	now   time.Time
 	link  role.Link
 
-	tunnels  map[netip.Addr]overlay.Tunnel
-	defended map[netip.Addr]bool
-	joined   map[netip.Addr]bool
-	routes   map[role.Route]bool            // on the home link
-	direct   map[overlay.Pair]overlay.Route // for prefix delegation
-	probes   int
-	logs     []role.Log
+	tunnels     map[netip.Addr]overlay.Tunnel
+	defended    map[netip.Addr]bool
+	joined      map[netip.Addr]bool
+	routes      map[role.Route]bool            // on the home link
+	unreachable map[netip.Prefix]bool          // routes that lead nowhere
+	direct      map[overlay.Pair]overlay.Route // for prefix delegation
+	probes      int
+	logs        []role.Log
+	homes       map[netip.Addr]bool // home addresses of before the last configuration
 
 	alternate netip.Addr // care-of address that the last request asked for, if not the source
 }
@@ -77,7 +79,8 @@ func newWorld(t testing.TB, c Config) *world {
 		t: t, agent: New(c), now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
 		link:    role.Link{Index: homeIndex, Name: "eth1", Up: true, MTU: 1500},
 		tunnels: map[netip.Addr]overlay.Tunnel{}, defended: map[netip.Addr]bool{}, joined: map[netip.Addr]bool{},
-		routes: map[role.Route]bool{}, direct: map[overlay.Pair]overlay.Route{},
+		routes: map[role.Route]bool{}, unreachable: map[netip.Prefix]bool{}, direct: map[overlay.Pair]overlay.Route{},
+		homes: map[netip.Addr]bool{},
 	}
 	w.handle(role.LinkChanged{Link: w.link})
 	return w
@@ -128,8 +131,11 @@ func (w *world) apply(actions []role.Action) []role.Action {
 		case role.AddRoute:
 			w.addRoute(action.Route)
 		case role.RemoveRoute: // of a link that may be gone
-			if !w.routes[action.Route] {
+			if !w.routes[action.Route] && !w.unreachable[action.Route.Destination] {
 				w.t.Errorf("no route %+v to remove", action.Route)
+			}
+			if action.Route.Unreachable {
+				delete(w.unreachable, action.Route.Destination)
 			}
 			delete(w.routes, action.Route)
 		case role.DefendAddress:
@@ -146,6 +152,11 @@ func (w *world) apply(actions []role.Action) []role.Action {
 		case role.ProbeAddress:
 			w.onHomeLink(action.Link)
 			w.probes++
+		case role.ForgetNeighbor:
+			w.onHomeLink(action.Link)
+			if w.agent.homes[action.Addr] == nil && !w.homes[action.Addr] {
+				w.t.Errorf("%v is forgotten, which is nobody's home address", action.Addr)
+			}
 		case role.Send:
 			w.checkSend(action)
 		case role.SendICMP:
@@ -192,6 +203,13 @@ func (w *world) optimise(c overlay.Change) {
 // addRoute installs a route to a network of a mobile router at home.
 func (w *world) addRoute(r role.Route) {
 	w.t.Helper()
+	if r.Unreachable {
+		if r.Link != 0 || r.Via.IsValid() || w.unreachable[r.Destination] {
+			w.t.Errorf("route %+v", r)
+		}
+		w.unreachable[r.Destination] = true
+		return
+	}
 	w.onHomeLink(r.Link)
 	w.routes[r] = true
 }
@@ -409,7 +427,7 @@ func kinds(actions []role.Action) (list []string) {
 			list = append(list, fmt.Sprintf("join %v", action.Addr))
 		case role.LeaveAnycast:
 			list = append(list, fmt.Sprintf("leave %v", action.Addr))
-		case role.Acknowledged:
+		case role.Acknowledged, role.ForgetNeighbor:
 		case role.Dropped:
 			list = append(list, "drop "+action.Reason.String())
 		default:

@@ -115,7 +115,16 @@ func (n *Node) acknowledged(now time.Time, p mip6.Packet, a mip6.BindingAcknowle
 		n.deregistered(now, s, a)
 		return
 	}
-	if n.extension != nil && n.judged(now, s, a) {
+	t := n.target()
+	late := n.withdrawing() || t == nil || s.careOf != t.careOf
+	switch {
+	case late && !a.Status.Accepted():
+		// About a place that was left: what was sent from the present one is answered
+		// by itself.
+		n.stats.LateAcknowledgements++
+		n.reg.declined(s)
+		return
+	case !late && n.extension != nil && n.judged(now, s, a):
 		return
 	}
 	if !a.Status.Accepted() {
@@ -130,11 +139,16 @@ func (n *Node) acknowledged(now time.Time, p mip6.Packet, a mip6.BindingAcknowle
 func (n *Node) judged(now time.Time, s sent, a mip6.BindingAcknowledgement) bool {
 	verdict, actions := n.extension.Judge(now, a)
 	n.out = append(n.out, actions...)
+	if verdict != VerdictPlain && !a.Status.Accepted() {
+		n.reg.declined(s) // RFC 3963 §5.4: no binding was made
+	}
 	switch verdict {
 	case VerdictPlain:
 		return false
 	case VerdictRetry:
 		n.tryAgain(now, s)
+	case VerdictElsewhere:
+		n.elsewhere(now, s)
 	case VerdictWithdraw:
 		n.reg.accept(s, a.Lifetime, 0)
 		n.withdraw(now, withdrawRefused)

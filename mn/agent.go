@@ -64,13 +64,24 @@ func (n *Node) withdrawn(now time.Time, status mip6.Status) {
 	}
 }
 
+// elsewhere asks another home agent for what this one has refused in its answer to
+// s. When each has, they are asked for something else, this one first.
+func (n *Node) elsewhere(now time.Time, s sent) {
+	before := n.homeLink.Agent()
+	n.failed(now, homelink.Refused)
+	if n.homeLink.Agent() == before {
+		n.homeLink.Pardon()
+		n.tryAgain(now, s)
+	}
+}
+
 // reject gives a home agent up that will not serve this node until somebody
 // changes something. When there is no other one all updates end.
 func (n *Node) reject(now time.Time, status mip6.Status) {
 	rejected := n.reg
 	rejected.rejected = true
 	rejected.forget()
-	n.failed(now, homelink.Refused)
+	n.failed(now, homelink.Rejected)
 	if n.reg == rejected {
 		n.halt(status)
 	}
@@ -123,8 +134,8 @@ func (n *Node) switchAgent(now time.Time, want netip.Addr) {
 			n.requestUpdate(now)
 		}
 		return
-	case n.reg.rejected:
-		n.halt(mip6.StatusReasonUnspecified) // every one was tried
+	case n.reg.rejected: // and found anew
+		n.reject(now, mip6.StatusReasonUnspecified)
 		return
 	}
 	n.log(slog.LevelInfo, "turning to another home agent", slog.String("home_agent", want.String()))

@@ -81,6 +81,7 @@ func (n *Node) goAway(now time.Time, from *attachment) {
 	}
 	n.freshTimeout()
 	n.requestUpdate(now)
+	n.shedCareOfs(now)
 	if !begins {
 		// A swap: the update is more urgent, and leaves by the care-of address's
 		// own default route, as does what the tunnel carries.

@@ -51,7 +51,8 @@ func (n *Node) candidate(l *link, r *nd.Router) (candidate, bool) {
 // offers are the places at a router, the best first: home if it advertises the
 // home prefix (RFC 6275 §11.5.2), away if it is a default router with an address
 // for its link. A care-of address is used only with a router that advertises its
-// prefix (RFC 8028 §3.1), hence the pair; a given address may have none.
+// prefix (RFC 8028 §3.1), hence the pair; a given address may have none. One of the
+// network behind this node is none: its packets would go round in the tunnel.
 func (n *Node) offers(l *link, r *nd.Router) []candidate {
 	home := n.config.HomePrefix.Masked()
 	for _, p := range r.Prefixes {
@@ -72,6 +73,12 @@ func (n *Node) offers(l *link, r *nd.Router) []candidate {
 		all = n.givenBy(l, r, leased)
 	case AddressingForeign:
 		all = n.givenBy(l, r, foreign)
+	}
+	if n.extension != nil && len(all) > 0 {
+		own := n.extension.Inner()
+		all = slices.DeleteFunc(all, func(c candidate) bool {
+			return slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Overlaps(c.prefix) })
+		})
 	}
 	slices.SortStableFunc(all, func(c, d candidate) int {
 		switch {

@@ -20,8 +20,10 @@ const (
 	dormantAfter = 10 * time.Minute
 	maxDormant   = 6
 	// duplicateFor is how long a prefix is given up after duplicates, unless the
-	// link goes down before.
-	duplicateFor = 10 * time.Minute
+	// link goes down before, and maxDuplicates of how many that is remembered:
+	// anybody on a link can make more of them.
+	duplicateFor  = 10 * time.Minute
+	maxDuplicates = 32
 )
 
 // careOfTimers ends probings and removes what is retired or expired.
@@ -51,25 +53,26 @@ func (n *Node) careOfTimers(now time.Time) {
 		c.state, c.removeAt, c.stale = careOfDormant, now.Add(dormantAfter), false
 		return false
 	})
-	n.forgetDormant()
+	n.forget(careOfDormant, maxDormant)
+	n.forget(careOfDuplicate, maxDuplicates)
 	if again {
 		n.decide(now, role.TriggerExpiry)
 	}
 }
 
-// forgetDormant bounds the addresses that are only remembered.
-func (n *Node) forgetDormant() {
-	dormant := 0
+// forget bounds the addresses that are only remembered: the oldest go.
+func (n *Node) forget(s careOfState, most int) {
+	count := 0
 	for _, c := range n.careOfs {
-		if c.state == careOfDormant {
-			dormant++
+		if c.state == s {
+			count++
 		}
 	}
 	n.careOfs = slices.DeleteFunc(n.careOfs, func(c *careOf) bool {
-		if c.state != careOfDormant || dormant <= maxDormant {
+		if c.state != s || count <= most {
 			return false
 		}
-		dormant--
+		count--
 		return true
 	})
 }
@@ -88,6 +91,21 @@ func (n *Node) removeCareOf(c *careOf) {
 func (n *Node) retireCareOfs(now time.Time) {
 	for _, c := range n.careOfs {
 		if !c.standby && !slices.ContainsFunc(n.attachments(), c.serves) {
+			n.retire(now, c)
+		}
+	}
+}
+
+// shedCareOfs begins the end of the care-of addresses that were left before any home
+// agent knew them: none may answer for as long as the node moves on.
+func (n *Node) shedCareOfs(now time.Time) {
+	bound := func(c *careOf) bool {
+		return slices.ContainsFunc(append(n.former[:len(n.former):len(n.former)], n.reg), func(r *registration) bool {
+			return r.registered && r.careOf == c.addr
+		})
+	}
+	for _, c := range n.careOfs {
+		if !c.standby && !bound(c) && !slices.ContainsFunc(n.attachments(), c.serves) {
 			n.retire(now, c)
 		}
 	}

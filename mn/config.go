@@ -192,6 +192,9 @@ const (
 	// VerdictWithdraw asks to end the registration that the home agent accepted,
 	// and then as VerdictReject.
 	VerdictWithdraw
+	// VerdictElsewhere asks for another home agent, and if there is none that may be
+	// tried for the same as VerdictRetry.
+	VerdictElsewhere
 	// VerdictReject asks for another home agent, and if there is none for as much
 	// as VerdictStop.
 	VerdictReject

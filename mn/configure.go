@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/internal/role"
 	"roam6/mip6"
 	"roam6/nd"
@@ -46,10 +47,16 @@ func (n *Node) identifyLinks(now time.Time) {
 	}
 }
 
+// wishPatience is for how long what a router has wanted holds when none on the link
+// says so any more: it may be silent for a moment, or the flags of several routers
+// contradict each other, and a lease is not given up for that.
+const wishPatience = 30 * time.Second
+
 // configureLinks tells the DHCPv6 clients what the routers want of hosts
 // (RFC 4861 §4.2), once for each link event and when it changes.
-func (n *Node) configureLinks() {
+func (n *Node) configureLinks(now time.Time) {
 	for _, l := range n.sortedLinks() {
+		l.wishEnds = time.Time{}
 		if !l.Up {
 			continue
 		}
@@ -58,6 +65,10 @@ func (n *Node) configureLinks() {
 			want.Managed = want.Managed || r.RA.Managed
 			want.Other = want.Other || r.RA.OtherConfig
 		}
+		// What another link wanted does not count.
+		same := !l.untold && l.told.Identity == l.identity && l.addressing == AddressingAuto
+		want.Managed = l.wish(now, &l.unmanaged, want.Managed, same && l.told.Managed)
+		want.Other = l.wish(now, &l.uninformed, want.Other, same && l.told.Other)
 		switch l.addressing {
 		case AddressingDHCP:
 			want.Managed = true // with the carrier already
@@ -70,6 +81,24 @@ func (n *Node) configureLinks() {
 		}
 		n.configureLink(l, want)
 	}
+}
+
+// wish reports whether a flag counts that is set now, or was told before. since is
+// when it was found not to be set any more; zero: it is set, or was not told.
+func (l *link) wish(now time.Time, since *time.Time, set, told bool) bool {
+	if set || !told {
+		*since = time.Time{}
+		return set
+	}
+	if since.IsZero() {
+		*since = now
+	}
+	end := since.Add(wishPatience)
+	if !now.Before(end) {
+		return false
+	}
+	l.wishEnds = deadline.Earlier(l.wishEnds, end)
+	return true
 }
 
 // configureLink tells what a link wants if it has not been told. A client that

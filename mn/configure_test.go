@@ -9,7 +9,9 @@ import (
 
 	"roam6/internal/role"
 	"roam6/mip6"
+	"roam6/mn/ro"
 	"roam6/nd"
+	"roam6/overlay"
 )
 
 // What the DHCPv6 client of a link is told, and when: once for each link event and
@@ -47,8 +49,28 @@ func TestConfigureLink(t *testing.T) {
 			b.handle(advertisement(1, ar1, flags(true, true)))
 			b.handle(advertisement(1, ar1, flags(true, false))) // the same: M makes O redundant
 			b.handle(advertisement(1, ar1, flags(false, false)))
+			b.pass(wishPatience)
 			b.handle(advertisement(1, ar1, flags(false, false)))
 		}, []role.ConfigureLink{ask(here, false, true), ask(here, true, true), end}},
+		{"flags that change with each advertisement", AddressingAuto, func(b *bench) {
+			for i := range 1000 {
+				b.handle(advertisement(1, ar1, flags(i%2 == 0, i%3 == 0)))
+				b.pass(30 * time.Millisecond)
+			}
+		}, []role.ConfigureLink{ask(here, true, true)}},
+		{"the router that wants it is silent for a while", AddressingAuto, func(b *bench) {
+			b.hear(ar1)
+			often := func(ra *nd.RouterAdvertisement) { ra.Managed, ra.Interval = true, 100*time.Millisecond }
+			b.handle(advertisement(1, ar2, often))
+			b.answering(20 * time.Second)
+			b.handle(advertisement(1, ar2, often))
+			b.answering(20 * time.Second)
+		}, []role.ConfigureLink{ask(here, true, false)}},
+		{"the router that wants it is gone", AddressingAuto, func(b *bench) {
+			b.hear(ar1)
+			b.handle(advertisement(1, ar2, func(ra *nd.RouterAdvertisement) { ra.Managed, ra.Interval = true, 100*time.Millisecond }))
+			b.answering(time.Minute)
+		}, []role.ConfigureLink{ask(here, true, false), end}},
 		{"one router of two wants it", AddressingAuto, func(b *bench) {
 			b.hear(ar1)
 			b.handle(advertisement(1, ar2, flags(true, false)))
@@ -212,4 +234,55 @@ func TestLifetimesOfLease(t *testing.T) {
 	if c := b.node.careOfs.find(1, leased1); c.validUntil.Sub(b.now) != time.Hour {
 		t.Errorf("valid for %v", c.validUntil.Sub(b.now))
 	}
+}
+
+// Uplinks that leave the configuration go together: the node does not turn to one
+// that is about to go, nor to one as it was before the change.
+//
+// Covers: B9, B10.
+func TestUplinksLeaveTheConfiguration(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.Uplinks = []string{"up0", "up1", "up2"} })
+	b.away()
+	b.handle(upLink(2, "up1", true))
+	b.handle(upLink(3, "up2", true))
+	b.handle(advertisement(2, ar2, nil))
+	b.handle(advertisement(3, atHome, nil))
+	c := b.node.config
+	c.Uplinks, c.Addressing = []string{"up2"}, map[string]Addressing{"up2": AddressingForeign}
+	did := b.did(b.node.Reconfigure(b.now, c))
+	if a := b.node.current; a == nil || a.name != "up2" || len(b.node.links) != 1 {
+		t.Errorf("at %+v", a)
+	}
+	for _, s := range only[role.Send](did) {
+		if s.Link != 3 {
+			t.Errorf("turned to an uplink that goes: %+v", s)
+		}
+	}
+	for _, r := range only[role.AddRoute](did) {
+		if r.Route.Link == 3 && r.Route.Destination == homePrefix {
+			t.Errorf("an interface of somebody else's gets %v", r.Route)
+		}
+	}
+	c.Uplinks = []string{"up0", "up1", "up2"}
+	b.did(b.node.Reconfigure(b.now, c))
+	if len(b.node.links) != 3 || !b.node.links[1].Up {
+		t.Error("they do not come back")
+	}
+}
+
+// When the uplink in use leaves the configuration, and with it the policy for routes
+// or the way to find home agents changes, nothing is sent from the address that went
+// with it (see kernel.carryOut).
+func TestUplinkLeavesWithMore(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.RouteOptimisation.Mode = ro.On })
+	b.away()
+	b.correspondent(b.handle(role.TrafficSeen{Home: homeAddress, Peer: peer, Side: overlay.MobileSide}))
+	b.correspondent(b.actions)
+	if p := b.node.optimiser.Peers(b.now); len(p) != 1 || p[0].State != ro.StateOptimised {
+		t.Fatalf("peers %+v", p)
+	}
+	c := b.node.config
+	c.Uplinks, c.RouteOptimisation = []string{"up1"}, ro.Policy{}
+	c.HomeAgents, c.DiscoverHomeAgent = nil, true
+	b.did(b.node.Reconfigure(b.now, c))
 }

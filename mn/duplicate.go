@@ -41,6 +41,7 @@ func (n *Node) duplicate(now time.Time, c *careOf, by netip.Addr) {
 	n.act(role.UnassignAddress{Link: c.link, Prefix: netip.PrefixFrom(c.addr, c.prefix.Bits())})
 	n.notOurs(c)
 	if c.origin == leased || c.attempt+1 == maxIdentifiers {
+		n.forget(careOfDuplicate, maxDuplicates-1)
 		c.state, c.standby, c.removeAt = careOfDuplicate, false, now.Add(duplicateFor)
 		n.setRoutes(c, nil)
 		if c.origin == leased {

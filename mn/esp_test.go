@@ -14,7 +14,7 @@ import (
 // no prefix advertisement that did not come under it, and its updates always have
 // the Alternate Care-of Address option, which ESP protects (§4.3).
 //
-// Covers: M1.
+// Covers: M1, H1.
 func TestRegistrationUnderIPsec(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.SA, c.ESP, c.Timestamps = nil, true, false })
 	b.carrier(true)

@@ -2,10 +2,12 @@ package mn
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"roam6/internal/role"
 	"roam6/mn/homelink"
+	"roam6/nd"
 )
 
 // Here is what an extension may ask and tell its node between two calls of
@@ -46,6 +48,42 @@ func (n *Node) Place() Place {
 	return p
 }
 
+// AgentBy is the global address of the home agent with a link-local address on the
+// home link, where the node is, as its advertisements tell (RFC 6275 §7.2); invalid
+// where they do not, and away from home. there tells whether the home agent that the
+// node would register with is heard, too.
+func (n *Node) AgentBy(router netip.Addr) (agent netip.Addr, there bool) {
+	if !n.Place().AtHome {
+		return netip.Addr{}, false
+	}
+	for _, r := range n.routers.On(n.current.link) {
+		there = there || tells(r, n.reg.agent)
+		if r.Addr == router && r.RA.HomeAgent {
+			agent = told(r, n.reg.agent)
+		}
+	}
+	return agent, there
+}
+
+// told is the address that a router says to be its own: the given one if it has
+// several.
+func told(r *nd.Router, preferred netip.Addr) (addr netip.Addr) {
+	for _, p := range r.Prefixes {
+		if a, ok := p.RouterAddress(); ok && (!addr.IsValid() || a == preferred) {
+			addr = a
+		}
+	}
+	return addr
+}
+
+// tells reports whether a router says that an address is its own.
+func tells(r *nd.Router, addr netip.Addr) bool {
+	return slices.ContainsFunc(r.Prefixes, func(p nd.Prefix) bool {
+		a, ok := p.RouterAddress()
+		return ok && a == addr
+	})
+}
+
 // InnerChanged follows a change of what Extension.Inner returns; update tells
 // that the home agent is to learn it at once, where the node is away.
 func (n *Node) InnerChanged(now time.Time, update bool) []role.Action {
@@ -61,8 +99,7 @@ func (n *Node) InnerChanged(now time.Time, update bool) []role.Action {
 	return n.finishHandle(now)
 }
 
-// LeaveAgent gives up a home agent that does not do what the extension needs, as
-// one that refused. Where there is another one the node turns to it; otherwise it
+// LeaveAgent gives up a home agent that does not do what the extension needs. Where there is another one the node turns to it; otherwise it
 // stays, and other is false.
 func (n *Node) LeaveAgent(now time.Time) (actions []role.Action, other bool) {
 	n.out = nil
@@ -70,7 +107,7 @@ func (n *Node) LeaveAgent(now time.Time) (actions []role.Action, other bool) {
 		return nil, false
 	}
 	before := n.homeLink.Agent()
-	n.failed(now, homelink.Refused)
+	n.failed(now, homelink.Lacking)
 	other = n.homeLink.Agent() != before
 	return n.finishHandle(now), other
 }

@@ -97,6 +97,7 @@ func (n *Node) give(now time.Time, index int, o origin, list []role.LeasedPrefix
 		if c := n.careOfs.on(index, hostPrefix(a)); c != nil && c.origin == o {
 			c.validUntil = g.validUntil
 		}
+		n.declineAgain(index, g)
 		named = append(named, g)
 	}
 	for _, g := range n.given[index] {
@@ -153,6 +154,15 @@ func (n *Node) takeBack(index int, g *given) {
 		n.removeCareOf(c)
 		return true
 	})
+}
+
+// declineAgain declines an address that was leased again although somebody has it: by
+// a server that did not know the lease that was declined, or whose client did not have
+// it at that time. A client has no lease any more that it was told to decline.
+func (n *Node) declineAgain(index int, g *given) {
+	if c := n.careOfs.on(index, hostPrefix(g.addr)); g.origin == leased && c != nil && c.state == careOfDuplicate {
+		n.act(role.DeclineAddress{Link: index, Addr: g.addr})
+	}
 }
 
 // declined counts the leased addresses of a link that were found taken.

@@ -86,6 +86,10 @@ func (b *bench) did(actions []role.Action) []role.Action {
 	b.Helper()
 	b.actions = actions
 	b.all = append(b.all, actions...)
+	b.kernel.orphaned = 0
+	if !b.kernel.has(b.kernel.homeLink, homeAddress) {
+		b.kernel.orphaned = b.kernel.homeLink
+	}
 	b.kernel.homeLink = 0
 	if b.node.atHome() {
 		b.kernel.homeLink = b.node.current.link

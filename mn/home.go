@@ -61,6 +61,7 @@ func (n *Node) arriveHome(now time.Time) {
 	a := n.target()
 	a.homeState = homeReturning
 	a.bindingEnds = now.Add(n.config.Lifetime)
+	n.ending = staying // this ends the registration, whatever else was to
 	n.askHomeAgentLink(a)
 	n.freshTimeout()
 	n.requestUpdate(now)

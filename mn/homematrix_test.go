@@ -289,3 +289,82 @@ func TestLinkLocalAnnounced(t *testing.T) {
 		t.Errorf("announced %v", announced)
 	}
 }
+
+// The answer to an update of before the return home says nothing of it: not a
+// refusal, and not that the home agent is none for mobile routers (RFC 6275 §11.5.5,
+// RFC 3963 §5.3).
+//
+// Covers: B3.
+func TestLateAnswersAtHome(t *testing.T) {
+	for name, verdict := range map[string]Verdict{"plain": VerdictPlain, "withdraw": VerdictWithdraw, "reject": VerdictReject,
+		"elsewhere": VerdictElsewhere, "stop": VerdictStop} {
+		b := newRouterBenchWith(t, nil, func() Verdict { return verdict })
+		b.carrier(true)
+		b.hear(ar1)
+		status := mip6.StatusRouterNotPermitted
+		if verdict == VerdictWithdraw {
+			status = mip6.StatusAccepted
+		}
+		late := b.answer(status, nil)
+		b.goHome()
+		b.handle(late)
+		if u, _ := b.lastUpdate(); u.Lifetime != 0 {
+			t.Fatalf("%s: last update %+v", name, u)
+		}
+		b.answered(mip6.StatusAccepted)
+		b.pass(5 * time.Second)
+		if a := b.node.current; a.homeState != homeSettled || b.node.halted || b.node.withdrawing() {
+			t.Errorf("%s: home state %d, halted %t, withdrawing %t", name, a.homeState, b.node.halted, b.node.withdrawing())
+		}
+	}
+}
+
+// A registration that was being ended for another home agent is ended by the return
+// home: what leaves home next is a registration.
+//
+// Covers: B3.
+func TestWithdrawalEndsAtHome(t *testing.T) {
+	b := newBench(t, nil)
+	b.away()
+	c := b.node.config
+	c.HomeAgents = []netip.Addr{agentB}
+	b.pass(10 * time.Second)
+	b.did(b.node.Reconfigure(b.now, c))
+	if !b.node.withdrawing() {
+		t.Fatal("the registration is not ended first")
+	}
+	b.goHome()
+	b.answered(mip6.StatusAccepted)
+	b.pass(5 * time.Second)
+	b.carrier(false)
+	b.carrier(true)
+	b.hear(ar2)
+	if u, p := b.lastUpdate(); u.Lifetime == 0 || p.Destination != agentB {
+		t.Errorf("%+v to %v", u, p.Destination)
+	}
+}
+
+// A new configuration while the registration with a home agent that does not serve
+// routers is being ended: it is asked again, and not given up afterwards.
+func TestReconfigureWhileWithdrawing(t *testing.T) {
+	verdict := VerdictWithdraw
+	b := newRouterBenchWith(t, nil, func() Verdict { return verdict })
+	b.carrier(true)
+	b.hear(ar1)
+	b.acknowledge()
+	if !b.node.withdrawing() {
+		t.Fatal("not ended")
+	}
+	verdict = VerdictPlain
+	b.pass(10 * time.Millisecond)
+	b.did(b.node.Reconfigure(b.now, b.node.config))
+	b.acknowledge()
+	b.pass(time.Second) // the rate limit
+	if u, _ := b.lastUpdate(); b.node.halted || u.Lifetime == 0 {
+		t.Fatalf("halted %t, last update %+v", b.node.halted, u)
+	}
+	b.acknowledge()
+	if !b.node.reg.registered {
+		t.Error("not registered")
+	}
+}

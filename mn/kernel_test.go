@@ -19,6 +19,9 @@ type kernel struct {
 	tunnel    *overlay.Tunnel
 	router    bool // a mobile network is behind the node
 	homeLink  int  // where the node is at home when all is carried out; 0: it is not
+	// orphaned is the home link that the node is leaving, if the home address was
+	// somebody else's there: there is nothing to keep on it until the tunnel is there.
+	orphaned int
 }
 
 type placedAddress struct {
@@ -60,6 +63,10 @@ func (k *kernel) carryOut(t *testing.T, a role.Action) {
 	case role.Send:
 		if !k.has(a.Link, a.Packet.Source) && a.Link != 0 {
 			t.Errorf("sends from %v, which is not on link %d", a.Packet.Source, a.Link)
+		}
+	case role.SendICMP:
+		if !k.has(a.Link, a.Packet.Source) && a.Link != 0 {
+			t.Errorf("sends ICMPv6 from %v, which is not on link %d", a.Packet.Source, a.Link)
 		}
 	}
 	if k.router && k.tunnel == nil && k.leaks() {
@@ -104,7 +111,9 @@ func (k *kernel) has(link int, a netip.Addr) bool {
 
 // leaks tells that a default route leads elsewhere than to the home link.
 func (k *kernel) leaks() bool {
-	return slices.ContainsFunc(k.plainDefaults(), func(r role.Route) bool { return r.Link != k.homeLink && !k.has(r.Link, homeAddress) })
+	return slices.ContainsFunc(k.plainDefaults(), func(r role.Route) bool {
+		return r.Link != k.homeLink && r.Link != k.orphaned && !k.has(r.Link, homeAddress)
+	})
 }
 
 // plainDefaults are the default routes without a source prefix.

@@ -413,6 +413,14 @@ func TestLeasedDuplicate(t *testing.T) {
 		t.Errorf("used although it is taken: %v", did)
 	}
 	b.handle(lease(1))
+	// A server that has forgotten its lease, and so what was declined.
+	if d := only[role.DeclineAddress](b.handle(lease(1, leased1))); !slices.Equal(d, []role.DeclineAddress{{Link: 1, Addr: leased1}}) {
+		t.Errorf("leased again, declined %v", d)
+	}
+	if d := only[role.DeclineAddress](b.handle(lease(1, leased1b))); len(d) != 0 {
+		t.Errorf("another one, declined %v", d)
+	}
+	b.handle(lease(1))
 	b.handle(lease(1, leased1b))
 	b.source(leased1b)
 	b.acknowledge()

@@ -19,11 +19,17 @@ func (n *Node) Reconfigure(now time.Time, c Config) []role.Action {
 	n.config = c.complete()
 	n.timestamps = c.Timestamps
 	n.halted = false
+	if n.ending == withdrawRefused {
+		n.ending = withdrawRenew // it is asked again
+	}
 	n.reg.pardon()
 	for _, r := range n.former {
 		r.pardon()
 	}
 	n.adoptLinks(now)
+	// What the parts of the node send now may not come from an uplink that has gone.
+	n.tellHomeLink(now)
+	n.tellOptimiser(now)
 	n.out = append(n.out, n.homeLink.Reconfigure(now, n.homeLinkConfig())...)
 	n.out = append(n.out, n.optimiser.Reconfigure(now, n.optimiserConfig())...)
 	n.decide(now, role.TriggerStart)

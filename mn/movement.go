@@ -137,8 +137,5 @@ func (n *Node) learn(c candidate) {
 // tellsAgent reports whether a router is the home agent: at home it often is,
 // and says so by the R bit (RFC 6275 §11.5.5).
 func (n *Node) tellsAgent(r *nd.Router) bool {
-	return len(r.RA.SourceLinkAddr) == 6 && slices.ContainsFunc(r.Prefixes, func(p nd.Prefix) bool {
-		a, ok := p.RouterAddress()
-		return ok && a == n.reg.agent
-	})
+	return len(r.RA.SourceLinkAddr) == 6 && tells(r, n.reg.agent)
 }

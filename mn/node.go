@@ -196,7 +196,7 @@ func (n *Node) finishHandle(now time.Time) []role.Action {
 		n.tellOptimiser(now)
 		n.identifyLinks(now)
 		n.settleStandby(now)
-		n.configureLinks()
+		n.configureLinks(now)
 	}
 	n.out = append(n.out, n.probes...)
 	n.probes = nil
@@ -304,7 +304,7 @@ func (n *Node) Next() time.Time {
 		next = deadline.Earlier(next, n.query.ends)
 	}
 	for _, l := range n.links {
-		next = deadline.Earlier(next, l.solicit)
+		next = deadline.Earlier(next, deadline.Earlier(l.solicit, l.wishEnds))
 	}
 	next = deadline.Earlier(next, deadline.Earlier(n.careOfs.next(), n.givenNext()))
 	next = deadline.Earlier(next, n.standbyDue)

@@ -2,6 +2,7 @@ package mn
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"testing"
@@ -157,6 +158,66 @@ func TestNothingPilesUp(t *testing.T) {
 	b.handle(role.Stop{})
 	if as, rs := b.kernelState(); !b.node.Done() || len(as)+len(rs) != 0 {
 		t.Errorf("after stop: done %v, addresses %v, routes %v", b.node.Done(), as, rs)
+	}
+}
+
+// numbered is one of many access routers.
+func numbered(i int) cell {
+	return cell{netip.MustParseAddr(fmt.Sprintf("fe80::%x", 0x1000+i)), netip.MustParsePrefix(fmt.Sprintf("2001:db8:%x::/64", 0x1000+i))}
+}
+
+// A ride on which no home agent ever answers: what was left goes all the same, but for
+// the address that is registered.
+//
+// Covers: B2.
+func TestNothingPilesUpWithoutHomeAgent(t *testing.T) {
+	for _, registered := range []bool{false, true} {
+		b := newBench(t, nil)
+		b.carrier(true)
+		b.hear(ar1)
+		if registered {
+			b.acknowledge()
+		}
+		for i := range 50 {
+			b.carrier(false)
+			b.carrier(true)
+			b.hear(numbered(i))
+			b.pass(5 * time.Second)
+			most := 1
+			if b.node.reg.registered {
+				most++
+			}
+			as, rs := b.kernelState()
+			if uplink := len(as) - 1; uplink > most || len(rs) > 1+2*most || len(b.node.careOfs) > most+maxDormant {
+				t.Fatalf("registered %t, move %d: %v, %v, %d remembered", b.node.reg.registered, i, as, rs, len(b.node.careOfs))
+			}
+		}
+		b.handle(role.Stop{})
+		b.pass(3 * time.Second)
+		b.empty()
+	}
+}
+
+// Somebody who advertises ever new prefixes and has every address in them already
+// fills no memory.
+//
+// Covers: Attack: rogue router.
+func TestRogueDuplicates(t *testing.T) {
+	b := newBench(t, nil)
+	b.carrier(true)
+	for i := range 3 * maxDuplicates {
+		b.hear(numbered(i))
+		for range maxIdentifiers {
+			for _, c := range slices.Clone(b.node.careOfs) {
+				if c.state == careOfProbing {
+					b.handle(role.NeighborHeard{Link: 1, From: c.addr, Target: c.addr})
+				}
+			}
+		}
+		b.pass(time.Second)
+		if n := len(b.node.careOfs); n > maxDuplicates+maxDormant+2 {
+			t.Fatalf("%d addresses after %d prefixes", n, i+1)
+		}
 	}
 }
 

@@ -152,10 +152,18 @@ func rideAtRandom(t *testing.T, seed uint64, router bool) *bench {
 		c.Addressing = map[string]Addressing{"up2": Addressing(seed / 2 % 4)}
 	}
 	b := newBench(t, change)
+	r := rand.New(rand.NewPCG(seed, 99))
+	calm := false
 	if router {
-		b = newRouterBench(t, change)
+		b = newRouterBenchWith(t, change, func() Verdict {
+			if calm || r.IntN(4) > 0 {
+				return VerdictPlain
+			}
+			return pick(r, VerdictRetry, VerdictElsewhere, VerdictElsewhere, VerdictWithdraw, VerdictReject, VerdictStop)
+		})
 	}
-	c := chance{b, rand.New(rand.NewPCG(seed, 99))}
+	defer func() { calm = true }()
+	c := chance{b, r}
 	for range 300 {
 		c.event()
 		if len(b.all) > 100 {

@@ -12,22 +12,35 @@ import (
 )
 
 // network is an extension as a mobile router is one: a prefix behind the node.
-type network struct{ prefix netip.Prefix }
+type network struct {
+	prefix netip.Prefix
+	judge  func() Verdict // nil: plain
+}
 
 func (x network) Extend(u *mip6.BindingUpdate, _ bool) { u.Flags |= mip6.UpdateMobileRouter }
 func (x network) Inner() []netip.Prefix                { return []netip.Prefix{x.prefix} }
 func (x network) Judge(time.Time, mip6.BindingAcknowledgement) (Verdict, []role.Action) {
+	if x.judge != nil {
+		return x.judge(), nil
+	}
 	return VerdictPlain, nil
 }
 
-var behind = network{netip.MustParsePrefix("2001:db8:100::/64")}
+var behind = network{prefix: netip.MustParsePrefix("2001:db8:100::/64")}
 
 func newRouterBench(t *testing.T, change func(*Config)) *bench {
+	return newRouterBenchWith(t, change, nil)
+}
+
+// newRouterBenchWith is a router with an opinion of acknowledgements.
+func newRouterBenchWith(t *testing.T, change func(*Config), judge func() Verdict) *bench {
 	c := config()
 	if change != nil {
 		change(&c)
 	}
-	b := newBenchOf(t, New(c, behind))
+	x := behind
+	x.judge = judge
+	b := newBenchOf(t, New(c, x))
 	b.kernel.router = true
 	return b
 }
@@ -235,5 +248,33 @@ func TestPrefixOfTheLinkBefore(t *testing.T) {
 				t.Error("back on the link, its prefix is not on-link")
 			}
 		})
+	}
+}
+
+// A mobile router that hears its own network on an uplink, by a wrong cable or a
+// bridge, does not attach there, whatever the address comes from (RFC 6275 §15.1: no
+// loops), and stays where it is.
+//
+// Covers: Attack: loops.
+func TestOwnNetworkIsNoUplink(t *testing.T) {
+	own := cell{netip.MustParseAddr("fe80::bad"), behind.prefix}
+	b := newRouterBench(t, nil)
+	b.carrier(true)
+	b.hear(own)
+	b.handle(lease(1, behind.prefix.Addr().Next()))
+	if b.node.current != nil || len(updates(b.all)) != 0 {
+		t.Fatalf("attached to its own network: %+v", b.node.current)
+	}
+	b.hear(ar1)
+	b.acknowledge()
+	b.handle(upLink(2, "up1", true))
+	b.handle(advertisement(2, own, nil))
+	b.pass(10 * time.Second)
+	if c := b.node.careOfs.on(2, behind.prefix); c != nil {
+		t.Errorf("a care-of address stands by in its own network: %+v", c)
+	}
+	b.handle(upLink(1, "up0", false))
+	if a := b.node.current; a == nil || a.link != 1 {
+		t.Errorf("at %+v", a)
 	}
 }

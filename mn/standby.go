@@ -148,7 +148,7 @@ func (n *Node) dropStandby(now time.Time, c *careOf) {
 		return
 	}
 	c.state, c.removeAt = careOfDormant, now.Add(dormantAfter)
-	n.forgetDormant()
+	n.forget(careOfDormant, maxDormant)
 }
 
 // latest is the last of some moments.

@@ -43,6 +43,9 @@ type link struct {
 	believe  time.Time          // when given addresses are believed to be of this link; zero: they are
 	told     role.ConfigureLink // what the DHCPv6 client was told last
 	untold   bool               // the carrier came since
+	// unmanaged and uninformed are since when no router wants addresses, or
+	// information, by DHCPv6, where one did; wishEnds is when that is told.
+	unmanaged, uninformed, wishEnds time.Time
 }
 
 // avoidFrom begins a time in which the link is not preferred.
@@ -158,16 +161,32 @@ func (n *Node) linkDown(now time.Time, l *link) {
 	}
 }
 
-// adoptLinks follows a change of Config.Uplinks and Config.Addressing.
+// adoptLinks follows a change of Config.Uplinks and Config.Addressing. Those that go
+// do so together, and last: the node turns to one of the others, as it is to be.
 func (n *Node) adoptLinks(now time.Time) {
+	var gone []role.Link
+	var down []*link
 	for _, l := range n.sortedLinks() {
-		if l.preference = preferenceOf(l.Name, n.config.Uplinks); l.preference < 0 {
-			other := l.Link
-			n.linkGone(now, l.Index)
-			n.others[other.Index] = other
-		} else if a := n.config.Addressing[l.Name]; a != l.addressing {
+		preference := preferenceOf(l.Name, n.config.Uplinks)
+		if preference < 0 {
+			gone = append(gone, l.Link)
+			if l.Up {
+				l.Up = false
+				down = append(down, l)
+			}
+			continue
+		}
+		l.preference = preference
+		if a := n.config.Addressing[l.Name]; a != l.addressing {
 			n.readdress(now, l, a)
 		}
+	}
+	for _, l := range down {
+		n.linkDown(now, l)
+	}
+	for _, l := range gone {
+		n.linkGone(now, l.Index)
+		n.others[l.Index] = l
 	}
 	for _, index := range slices.Sorted(maps.Keys(n.others)) {
 		if l := n.others[index]; preferenceOf(l.Name, n.config.Uplinks) >= 0 {

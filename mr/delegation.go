@@ -39,8 +39,14 @@ type delegation struct {
 	saved    []byte // of the client, newest
 
 	leases   []lease
+	agent    netip.Addr // that delegated them
+	granter  netip.Addr // who sent them, at home its link-local address
+	speaking netip.Addr // whose message is being handled; invalid: nobody's
 	numbered []subnet
-	renumber bool // the home agent's opinion of the prefixes has changed
+	renumber bool // the home agent's opinion of a prefix has changed
+
+	doubted  bool           // a new client asks whether they are good
+	pardoned []netip.Prefix // confirmed, and not accepted since
 
 	barren []netip.Addr // home agents that have delegated nothing
 	retry  time.Time
@@ -61,8 +67,35 @@ type subnet struct {
 
 // doubt has another client ask whether the prefixes are still this router's.
 func (d *delegation) doubt() {
-	d.client, d.retry = nil, time.Time{}
+	d.client, d.retry, d.doubted = nil, time.Time{}, true
 }
+
+// confirmed are the prefixes of new leases that the home agent had refused and that
+// its delegating router says to be this router's all the same: it did not know them
+// any more, and does now. But only once, until they are accepted: a home agent that
+// refuses what it delegates is not to be asked in a circle.
+func (r *Router) confirmed(leases []lease) (list []netip.Prefix) {
+	d := r.delegation
+	if !d.doubted || len(leases) == 0 {
+		return nil
+	}
+	d.doubted = false
+	for _, l := range leases {
+		if !r.usable(l.prefix) && !slices.Contains(d.pardoned, l.prefix) {
+			list = append(list, l.prefix)
+		}
+	}
+	d.pardoned = append(d.pardoned, list...)
+	return list
+}
+
+// has reports whether a prefix is a delegated one.
+func (d *delegation) has(p netip.Prefix) bool {
+	return d != nil && slices.ContainsFunc(d.leases, func(l lease) bool { return l.prefix == p })
+}
+
+// leasedBy reports whether there are leases, and of this home agent.
+func (d *delegation) leasedBy(agent netip.Addr) bool { return len(d.leases) > 0 && d.agent == agent }
 
 func (d *delegation) next() time.Time {
 	next := d.retry
@@ -151,14 +184,20 @@ func (r *Router) delegationDue(now time.Time) []role.Action {
 	if d.client == nil {
 		return r.leasesDue(now)
 	}
-	if to := r.homeIdentity(); r.reachable() && d.identity != to {
+	to := r.homeIdentity()
+	if r.reachable() && !r.node.Place().AtHome && d.identity == to && len(d.leases) > 0 && d.agent != to.Router && !d.doubted {
+		// At home another one was there alone, and delegated.
+		d.doubt()
+		d.client, d.identity = r.newClient(), role.LinkIdentity{}
+	}
+	if r.reachable() && d.identity != to {
 		// Another home agent is another delegating router: for the client that is
 		// another link.
 		d.identity = to
-		out = r.drive(now, role.ConfigureLink{Identity: to})
+		out = r.drive(now, to.Router, role.ConfigureLink{Identity: to})
 	}
 	if d.client != nil && deadline.Due(now, d.client.Next()) {
-		out = append(out, r.drive(now, role.Timeout{})...)
+		out = append(out, r.drive(now, d.agent, role.Timeout{})...)
 	}
 	return append(out, r.leasesDue(now)...)
 }
@@ -170,7 +209,7 @@ func (r *Router) leasesDue(now time.Time) []role.Action {
 	if !slices.ContainsFunc(r.delegation.leases, ended) {
 		return nil
 	}
-	return r.setLeases(now, slices.DeleteFunc(slices.Clone(r.delegation.leases), ended))
+	return r.setLeases(now, r.delegation.agent, slices.DeleteFunc(slices.Clone(r.delegation.leases), ended))
 }
 
 // homeIdentity tells home agents apart.
@@ -178,8 +217,9 @@ func (r *Router) homeIdentity() role.LinkIdentity {
 	return role.LinkIdentity{Router: r.node.Place().Agent, Prefix: r.config.HomePrefix.Masked()}
 }
 
-// drive gives the client an event and carries out what it wants.
-func (r *Router) drive(now time.Time, e role.Event) []role.Action {
+// drive gives the client an event and carries out what it wants. agent is the home
+// agent whose leases the client may have after it.
+func (r *Router) drive(now time.Time, agent netip.Addr, e role.Event) []role.Action {
 	d := r.delegation
 	var out []role.Action
 	for _, a := range d.client.Handle(now, e) {
@@ -187,7 +227,7 @@ func (r *Router) drive(now time.Time, e role.Event) []role.Action {
 		case role.SendDHCP:
 			out = append(out, r.sendDHCP(a)...)
 		case role.LeaseChanged:
-			out = append(out, r.leaseChanged(now, a.Lease)...)
+			out = append(out, r.leaseChanged(now, agent, a.Lease)...)
 		case role.DelegationEnded:
 			out = append(out, r.delegationEnded(now)...)
 		case role.Save:
@@ -201,26 +241,30 @@ func (r *Router) drive(now time.Time, e role.Event) []role.Action {
 }
 
 // leaseChanged takes over what is delegated now.
-func (r *Router) leaseChanged(now time.Time, l role.Lease) []role.Action {
+func (r *Router) leaseChanged(now time.Time, agent netip.Addr, l role.Lease) []role.Action {
 	var out []role.Action
 	var leases []lease
 	for _, p := range l.Prefixes {
-		if reason := r.unusable(p.Prefix); reason != "" {
+		if reason := r.objection(p.Prefix); reason != "" {
 			out = append(out, r.log(slog.LevelWarn, "delegated prefix is not usable",
 				slog.String("prefix", p.Prefix.String()), slog.String("reason", reason)))
 			continue
 		}
 		leases = append(leases, lease{p.Prefix.Masked(), deadline.Of(now, min(p.Preferred, p.Valid)), deadline.Of(now, p.Valid)})
 	}
-	return append(out, r.setLeases(now, leases)...)
+	if d := r.delegation; d.speaking.IsValid() {
+		d.granter = d.speaking
+	}
+	return append(out, r.setLeases(now, agent, leases)...)
 }
 
-// setLeases makes prefixes those of the mobile network, and no others. The home
-// agent has heard of it from its delegating router; in explicit mode it is told, too.
-func (r *Router) setLeases(now time.Time, leases []lease) []role.Action {
+// setLeases makes the prefixes that a home agent delegates those of the mobile network,
+// and no others. The home agent has heard of it from its delegating router; in
+// explicit mode it is told, too.
+func (r *Router) setLeases(now time.Time, agent netip.Addr, leases []lease) []role.Action {
 	d := r.delegation
 	named, before := r.named(), d.leases
-	d.leases = leases
+	d.leases, d.agent = leases, agent
 	gained, lost := missing(leases, before), missing(before, leases)
 	var out []role.Action
 	for _, l := range gained {
@@ -231,18 +275,25 @@ func (r *Router) setLeases(now time.Time, leases []lease) []role.Action {
 				slog.String("prefix", l.prefix.String())))
 		}
 	}
+	var gone []netip.Prefix
 	for _, l := range lost {
+		gone = append(gone, l.prefix)
 		out = append(out, r.log(slog.LevelWarn, "delegated prefix is lost", slog.String("prefix", l.prefix.String())))
 	}
+	gone = without(gone, r.config.Prefixes)
+	r.sieve.forget(gone)
+	r.unusable = without(r.unusable, gone)
 	if len(leases) > 0 {
 		d.barren, d.pause = nil, 0
 	}
-	if len(gained) > 0 && r.refused {
-		// What was refused were others.
-		r.mode, r.fellBack, r.refused, r.again = r.config.Mode, false, false, time.Time{}
-		out = append(out, r.advertise(true)...)
+	confirmed := r.confirmed(leases)
+	r.sieve.forget(confirmed)
+	r.unusable = without(r.unusable, confirmed)
+	d.pardoned = without(d.pardoned, gone)
+	if len(gained)+len(confirmed) > 0 { // what was refused were others
+		r.denied = slices.DeleteFunc(r.denied, func(d denial) bool { return d.mode == Explicit })
 	}
-	if len(gained)+len(lost) > 0 {
+	if len(gained)+len(lost)+len(confirmed) > 0 {
 		// The tunnel before the addresses: nothing leaves beside it.
 		out = append(out, r.node.InnerChanged(now, !slices.Equal(named, r.named()))...)
 	}
@@ -256,16 +307,18 @@ func missing(a, b []lease) []lease {
 	})
 }
 
-// unusable tells why a prefix cannot be a mobile network of this router; empty: it
+// objection tells why a prefix cannot be a mobile network of this router; empty: it
 // can.
-func (r *Router) unusable(p netip.Prefix) string {
+func (r *Router) objection(p netip.Prefix) string {
 	switch agent := r.node.Agent(); {
 	case !p.IsValid() || p.Bits() == 0 || !mip6.Routable(p.Masked().Addr()):
 		return "not a prefix of routable addresses"
 	case p.Contains(agent):
 		return "it contains the home agent"
-	case p.Overlaps(r.config.HomePrefix):
-		return "it has addresses of the home link"
+	case p.Bits() <= r.config.HomePrefix.Bits() && p.Overlaps(r.config.HomePrefix):
+		return "it contains the home link"
+	case p.Contains(r.config.HomeAddress):
+		return "it contains the home address"
 	case p.Contains(r.node.Place().CareOf):
 		return "it contains the care-of address"
 	default:
@@ -283,8 +336,8 @@ func (r *Router) number(now time.Time) []role.Action {
 	d.numbered = nil
 	var out []role.Action
 	for _, l := range d.leases {
-		if r.refused {
-			break
+		if !r.usable(l.prefix) {
+			continue
 		}
 		for i, p := range dhcpv6.Subnets(l.prefix, len(d.config.Downstreams)) {
 			s := subnet{d.config.Downstreams[i], p}

@@ -484,6 +484,14 @@ func TestUnusableDelegation(t *testing.T) {
 		t.Errorf("inner %v", d.inner)
 	}
 	d.wantNumbered("a /64", first)
+
+	// A part of the home prefix, as in an aggregated home network (RFC 4887 §6).
+	d = newDelegating(t, func(c *Config) { c.HomePrefix = netip.PrefixFrom(home, 48).Masked() })
+	d.prefixes = []netip.Prefix{netip.PrefixFrom(home, 64).Masked(), netip.PrefixFrom(home, 48).Masked(), netip.MustParsePrefix("2001:db8:10:100::/56")}
+	d.away()
+	if want := []netip.Prefix{netip.PrefixFrom(home, 128), d.prefixes[2]}; !slices.Equal(d.inner, want) {
+		t.Errorf("inner %v", d.inner)
+	}
 }
 
 // The home agent refuses what was delegated: it is taken from the network, another

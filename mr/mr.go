@@ -8,7 +8,6 @@ package mr
 import (
 	"log/slog"
 	"net/netip"
-	"slices"
 	"time"
 
 	"roam6/internal/deadline"
@@ -31,7 +30,7 @@ type Router struct {
 
 // New returns a mobile router at no link. The configuration must be valid.
 func New(c Config) *Router {
-	r := &Router{config: c, registering: registering{mode: c.Mode}}
+	r := &Router{config: c}
 	r.node = mn.New(c.Config, extension{r})
 	r.delegate()
 	return r
@@ -67,6 +66,10 @@ func (r *Router) follow(now time.Time, out []role.Action) []role.Action {
 		return out
 	}
 	out = append(out, r.settleRoute()...)
+	if r.sieve.more {
+		r.sieve.more = false
+		out = append(out, r.node.InnerChanged(now, true)...)
+	}
 	if deadline.Due(now, r.again) {
 		out = append(out, r.tryAgain(now)...)
 	}
@@ -98,23 +101,22 @@ func (r *Router) Done() bool { return r.node.Done() }
 
 // Reconfigure applies a new configuration for the same home address. What changes
 // is registered, forwarded and advertised at once. Prefixes that the home agent
-// has refused stay out of use until it accepts them, unless others are configured.
+// has refused are asked for again, and stay out of use until it accepts them.
 func (r *Router) Reconfigure(now time.Time, c Config) []role.Action {
 	if r.stopping {
 		return nil
 	}
 	old := r.config
 	r.config = c
-	same := old.Mode == c.Mode && slices.Equal(old.Prefixes, c.Prefixes)
-	r.registering = registering{mode: c.Mode, refused: r.refused && same, sent: r.sent, agent: r.agent}
+	gone := without(old.Prefixes, c.Prefixes)
+	r.sieve.forget(gone)
+	r.registering = registering{agent: r.agent, sent: r.sent, sieve: sieve{good: r.sieve.good}, unusable: r.unusable}
 	var out []role.Action
-	for _, p := range old.Prefixes {
-		if !slices.Contains(c.Prefixes, p) {
-			out = append(out, role.AdvertisePrefix{Prefix: p})
-		}
+	for _, p := range gone {
+		out = append(out, role.AdvertisePrefix{Prefix: p})
 	}
-	out = append(out, r.advertise(!r.refused)...)
 	out = append(out, r.redelegate(now)...)
+	out = append(out, r.use(without(r.unusable, without(r.unusable, r.inner())))...)
 	return r.follow(now, append(out, r.node.Reconfigure(now, c.Config)...))
 }
 

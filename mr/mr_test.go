@@ -30,10 +30,15 @@ type bench struct {
 }
 
 func newBench(t *testing.T, mode Mode) *bench {
+	return newBenchOf(t, mode, []netip.Prefix{prefix, second}, agent)
+}
+
+// newBenchOf is a router with these networks and home agents.
+func newBenchOf(t *testing.T, mode Mode, networks []netip.Prefix, agents ...netip.Addr) *bench {
 	c := Config{
-		Config: mn.Config{Name: "train", HomeAddress: home, HomePrefix: netip.PrefixFrom(home, 64).Masked(), HomeAgents: []netip.Addr{agent},
+		Config: mn.Config{Name: "train", HomeAddress: home, HomePrefix: netip.PrefixFrom(home, 64).Masked(), HomeAgents: agents,
 			SA: &sa, Lifetime: 600 * time.Second, Uplinks: []string{"up0"}},
-		Mode: mode, Prefixes: []netip.Prefix{prefix, second},
+		Mode: mode, Prefixes: networks,
 	}
 	if err := c.Validate(); err != nil {
 		t.Fatal(err)
@@ -187,7 +192,7 @@ func TestRefusals(t *testing.T) {
 		{Implicit, []mip6.Status{mip6.StatusForwardingSetupFailed, mip6.StatusNotAuthorizedForPrefix}, 1, true},
 		{Implicit, []mip6.Status{mip6.StatusInvalidPrefix}, 0, true}, // fatal there
 	} {
-		b := newBench(t, c.mode)
+		b := newBenchOf(t, c.mode, []netip.Prefix{prefix}, agent)
 		var did []role.Action
 		for _, s := range c.statuses {
 			did = append(did, b.answer(s, 0)...)
@@ -228,16 +233,6 @@ func TestReconfigure(t *testing.T) {
 	}
 }
 
-// newBenchWith is a router with two home agents.
-func newBenchWith(t *testing.T, mode Mode, agents ...netip.Addr) *bench {
-	b := newBench(t, mode)
-	c := b.router.config
-	c.HomeAgents = agents
-	b.router, b.all = New(c), nil
-	b.attach()
-	return b
-}
-
 var another = netip.MustParseAddr("2001:db8:10::2")
 
 // A home agent without NEMO is de-registered from, and then the next one is asked
@@ -245,7 +240,7 @@ var another = netip.MustParseAddr("2001:db8:10::2")
 //
 // Covers: R4, M10.
 func TestNextHomeAgentWithNEMO(t *testing.T) {
-	b := newBenchWith(t, Explicit, agent, another)
+	b := newBenchOf(t, Explicit, []netip.Prefix{prefix}, agent, another)
 	b.answer(mip6.StatusAccepted, 0)
 	if u, p := b.last(); u.Lifetime != 0 || p.Destination != agent {
 		t.Fatalf("not de-registered: %+v to %v", u, p.Destination)
@@ -261,18 +256,16 @@ func TestNextHomeAgentWithNEMO(t *testing.T) {
 	}
 }
 
-// A home agent that refuses in every mode: the next one is asked, in the
-// configured mode and with the prefixes as if nothing had been; when it accepts
-// they are advertised again. When every one has refused all updates end
-// (RFC 3963 §5.4).
+// A home agent that refuses: the next one is asked for the same, and when it accepts
+// the prefixes are advertised again. When none does they are asked in the other mode,
+// and when every one has refused every mode all updates end (RFC 3963 §5.4).
 //
 // Covers: R5, M10.
 func TestNextHomeAgentAfterRefusal(t *testing.T) {
-	b := newBenchWith(t, Explicit, agent, another)
-	b.answer(mip6.StatusNotAuthorizedForPrefix, 0) // explicit
-	b.answer(mip6.StatusForwardingSetupFailed, 0)  // implicit
+	b := newBenchOf(t, Explicit, []netip.Prefix{prefix}, agent, another)
+	b.answer(mip6.StatusNotAuthorizedForPrefix, 0)
 	u, p := b.last()
-	if p.Destination != another || len(mip6.All[mip6.MobileNetworkPrefix](u)) != 2 {
+	if p.Destination != another || len(mip6.All[mip6.MobileNetworkPrefix](u)) != 1 {
 		t.Fatalf("%+v to %v", u, p.Destination)
 	}
 	if b.router.Networks(b.now).Prefixes[0].Usable {
@@ -283,17 +276,29 @@ func TestNextHomeAgentAfterRefusal(t *testing.T) {
 		t.Error("accepted prefixes are not advertised")
 	}
 
+	const no, none, never = mip6.StatusNotAuthorizedForPrefix, mip6.StatusForwardingSetupFailed, mip6.StatusRouterNotPermitted
+	type step struct {
+		to       netip.Addr
+		explicit bool
+		status   mip6.Status
+	}
 	for _, c := range []struct {
-		mode     Mode
-		statuses []mip6.Status
+		mode  Mode
+		steps []step
 	}{
-		{Explicit, []mip6.Status{mip6.StatusRouterNotPermitted, mip6.StatusRouterNotPermitted}},
-		{Implicit, []mip6.Status{mip6.StatusForwardingSetupFailed, mip6.StatusNotAuthorizedForPrefix,
-			mip6.StatusForwardingSetupFailed, mip6.StatusNotAuthorizedForPrefix}},
+		{Explicit, []step{{agent, true, never}, {another, true, never}}},
+		{Explicit, []step{{agent, true, no}, {another, true, no}, {another, false, none}, {agent, false, none}}},
+		{Explicit, []step{{agent, true, no}, {another, true, never}, {agent, false, none}}},
+		{Explicit, []step{{agent, true, never}, {another, true, no}, {another, false, none}}},
+		{Implicit, []step{{agent, false, none}, {another, false, none}, {another, true, no}, {agent, true, no}}},
 	} {
-		b = newBenchWith(t, c.mode, agent, another)
-		for _, s := range c.statuses {
-			b.answer(s, 0)
+		b := newBenchOf(t, c.mode, []netip.Prefix{prefix}, agent, another)
+		for i, s := range c.steps {
+			u, p := b.last()
+			if explicit := len(mip6.All[mip6.MobileNetworkPrefix](u)) > 0; p.Destination != s.to || explicit != s.explicit {
+				t.Errorf("%v %v: update %d is explicit %t to %v", c.mode, c.steps, i, explicit, p.Destination)
+			}
+			b.answer(s.status, 0)
 		}
 		before := len(b.all)
 		for range 100 {
@@ -301,7 +306,7 @@ func TestNextHomeAgentAfterRefusal(t *testing.T) {
 			b.handle(role.Timeout{})
 		}
 		if n, _, _ := count(b.all[before:]); n != 0 || !b.router.Snapshot(b.now).Update.Halted {
-			t.Errorf("%v %v: %d updates after every home agent has refused", c.mode, c.statuses, n)
+			t.Errorf("%v %v: %d updates after every home agent has refused", c.mode, c.steps, n)
 		}
 	}
 }
@@ -367,7 +372,7 @@ func TestDiscoveryAfterHomeAgentWithoutNEMO(t *testing.T) {
 //
 // Covers: R5.
 func TestRefusalsOverlap(t *testing.T) {
-	b := newBench(t, Explicit)
+	b := newBenchOf(t, Explicit, []netip.Prefix{prefix}, agent)
 	first, p := b.last()
 	b.now = b.now.Add(1500 * time.Millisecond)
 	b.handle(role.Timeout{}) // the retransmission
@@ -408,8 +413,7 @@ func TestRefusalsOverlap(t *testing.T) {
 // Covers: R5.
 func TestRefusedPrefixesComeBack(t *testing.T) {
 	b := newBench(t, Explicit)
-	b.answer(mip6.StatusNotAuthorizedForPrefix, 0)
-	b.answer(mip6.StatusAccepted, mip6.AckMobileRouter)
+	b.serve()
 	if b.router.Networks(b.now).Prefixes[0].Usable || b.router.Mode() != Implicit {
 		t.Fatalf("%+v", b.router.Networks(b.now))
 	}
@@ -427,6 +431,37 @@ func TestRefusedPrefixesComeBack(t *testing.T) {
 	}
 }
 
+// serve is a home agent that takes updates which name only certain prefixes, or
+// none, and refuses others. It answers until there is nothing more to answer, and
+// returns how many updates that were.
+func (b *bench) serve(authorized ...netip.Prefix) (updates int) {
+	b.Helper()
+	for before := -1; updates < 100; updates++ {
+		u, _ := b.last()
+		if int(u.Sequence) == before {
+			return updates
+		}
+		before = int(u.Sequence)
+		status, flags := mip6.StatusAccepted, mip6.AckMobileRouter
+		for _, o := range mip6.All[mip6.MobileNetworkPrefix](u) {
+			if !slices.Contains(authorized, o.Prefix) {
+				status, flags = mip6.StatusNotAuthorizedForPrefix, 0
+			}
+		}
+		did := b.answer(status, flags)
+		for end := b.now.Add(time.Second); ; { // the rate limit of updates
+			next := b.router.Next()
+			if n, _, _ := count(did); n > 0 || next.IsZero() || next.After(end) {
+				break
+			}
+			b.now = next
+			did = b.handle(role.Timeout{})
+		}
+	}
+	b.Error("updates without end")
+	return updates
+}
+
 func usable(actions []role.Action) (list []netip.Prefix) {
 	for _, a := range actions {
 		if p, ok := a.(role.AdvertisePrefix); ok && p.Usable {
@@ -441,11 +476,7 @@ func usable(actions []role.Action) (list []netip.Prefix) {
 //
 // Covers: R5, M10.
 func TestForwardingFailsWithoutPrefixes(t *testing.T) {
-	b := newBenchWith(t, Implicit, agent, another)
-	c := b.router.config
-	c.Prefixes = nil
-	b.router, b.all = New(c), nil
-	b.attach()
+	b := newBenchOf(t, Implicit, nil, agent, another)
 	b.answer(mip6.StatusForwardingSetupFailed, 0)
 	if u, p := b.last(); p.Destination != another || len(mip6.All[mip6.MobileNetworkPrefix](u)) != 0 {
 		t.Errorf("%+v to %v", u, p.Destination)
@@ -482,8 +513,7 @@ func TestPrefixesChangeAtRunTime(t *testing.T) {
 		t.Errorf("inner %v", got)
 	}
 	b.now = b.now.Add(10 * time.Millisecond)
-	b.answer(mip6.StatusNotAuthorizedForPrefix, 0)
-	b.answer(mip6.StatusAccepted, mip6.AckMobileRouter)
+	b.serve()
 	b.now = b.now.Add(time.Second)
 	c.Hysteresis = 2 * time.Second
 	did = b.router.Reconfigure(b.now, c)
@@ -493,5 +523,36 @@ func TestPrefixesChangeAtRunTime(t *testing.T) {
 	}
 	if got := usable(b.answer(mip6.StatusAccepted, mip6.AckMobileRouter)); !slices.Equal(got, []netip.Prefix{second, third}) {
 		t.Errorf("accepted, advertised %v", got)
+	}
+}
+
+// A home agent that has rejected the router is not turned to when another one, which
+// serves it, is silent for a while: that would be the end of all updates.
+//
+// Covers: R5, M10.
+func TestRejectionOutlivesSilence(t *testing.T) {
+	b := newBenchOf(t, Explicit, []netip.Prefix{prefix}, agent, another)
+	b.answer(mip6.StatusRouterNotPermitted, 0)
+	b.answer(mip6.StatusAccepted, mip6.AckMobileRouter)
+	b.now = b.now.Add(450 * time.Second) // the home agent that rejected would be tried again by now
+	before := len(b.all)
+	did := b.handle(role.Timeout{})
+	for range 60 {
+		for _, a := range did {
+			if p, ok := a.(role.ProbeNeighbor); ok { // the access router is there
+				b.handle(role.NeighborHeard{Link: 1, From: p.Target, Target: p.Target, Solicited: true})
+			}
+		}
+		b.now = b.router.Next()
+		did = b.handle(role.Timeout{})
+	}
+	for _, a := range b.all[before:] {
+		if s, ok := a.(role.Send); ok && s.Packet.Destination != another {
+			t.Fatalf("%+v to %v", s.Packet.Message, s.Packet.Destination)
+		}
+	}
+	b.answer(mip6.StatusAccepted, mip6.AckMobileRouter)
+	if s := b.router.Snapshot(b.now); !s.Update.Registered || s.Update.Halted || s.HomeAgent != another {
+		t.Errorf("%+v with %v", s.Update, s.HomeAgent)
 	}
 }

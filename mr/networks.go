@@ -73,7 +73,7 @@ type DelegationStatus struct {
 func (r *Router) Networks(now time.Time) Networks {
 	s := Networks{Mode: r.Mode()}
 	for _, p := range r.config.Prefixes {
-		s.Prefixes = append(s.Prefixes, Network{Prefix: p, Origin: Configured, Usable: !r.refused,
+		s.Prefixes = append(s.Prefixes, Network{Prefix: p, Origin: Configured, Usable: r.usable(p),
 			Preferred: mip6.InfiniteLifetime, Valid: mip6.InfiniteLifetime})
 	}
 	d := r.delegation
@@ -84,7 +84,7 @@ func (r *Router) Networks(now time.Time) Networks {
 		if slices.Contains(r.config.Prefixes, l.prefix) {
 			continue
 		}
-		n := Network{Prefix: l.prefix, Origin: Delegated, Usable: !r.refused,
+		n := Network{Prefix: l.prefix, Origin: Delegated, Usable: r.usable(l.prefix),
 			Preferred: deadline.Remaining(now, l.preferredUntil), Valid: deadline.Remaining(now, l.validUntil)}
 		for _, x := range d.numbered {
 			if l.prefix.Overlaps(x.prefix) {

@@ -77,8 +77,8 @@ func (d *delegating) checkRandom(seed uint64) {
 	d.Helper()
 	r := d.router
 	for s := range d.numbered {
-		if r.refused || !slices.ContainsFunc(r.delegation.leases, func(l lease) bool { return l.prefix.Overlaps(s.prefix) }) {
-			d.Errorf("seed %d: %v is numbered, leases %v, refused %t", seed, s, r.delegation.leases, r.refused)
+		if !slices.ContainsFunc(r.delegation.leases, func(l lease) bool { return l.prefix.Overlaps(s.prefix) && r.usable(l.prefix) }) {
+			d.Errorf("seed %d: %v is numbered, leases %v, refused %v", seed, s, r.delegation.leases, r.unusable)
 		}
 	}
 	place := r.node.Place()

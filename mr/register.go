@@ -12,7 +12,7 @@ import (
 )
 
 // Pauses between tries to have refused prefixes accepted after all, while the home
-// agent serves in the other mode.
+// agent serves without them.
 const (
 	leastAgain = 5 * time.Minute
 	mostAgain  = time.Hour
@@ -21,18 +21,30 @@ const (
 // maxSent is how many updates are remembered: as many as mn takes answers to.
 const maxSent = 8
 
+// maxDenied bounds the refusals that are remembered: two of each home agent.
+const maxDenied = 32
+
 // registering is how the router registers, and with what success.
 type registering struct {
-	mode     Mode // the configured one, or the other after a refusal
-	fellBack bool // the other mode was tried
-	refused  bool // the home agent does not take our prefixes
-	// agent is the home agent that the above is about: another one is asked as if
-	// nothing had been.
+	denied []denial
+	// agent is the home agent that registers the router; what follows is about it,
+	// but for unusable. Another one is asked as if nothing had been.
 	agent netip.Addr
 	sent  []sentUpdate // the oldest first
-	// again is when the configured mode is tried again; zero: not to be.
-	again time.Time
-	pause time.Duration
+	sieve sieve
+	// again is when what was refused is asked for again; zero: not to be. asking: the
+	// mode that was denied is, now.
+	again  time.Time
+	pause  time.Duration
+	asking bool
+	// unusable are the prefixes that were refused, and not accepted since.
+	unusable []netip.Prefix
+}
+
+// denial is a mode that a home agent has refused.
+type denial struct {
+	agent netip.Addr
+	mode  Mode
 }
 
 // sentUpdate is what an update said of the networks: its answer may come when they
@@ -45,18 +57,44 @@ type sentUpdate struct {
 
 // Mode is the registration mode in use.
 func (r *Router) Mode() Mode {
-	if r.delegation != nil && len(r.delegation.leases) == 0 && !r.fellBack {
-		return Implicit // RFC 6276 §3.1
+	mode := r.wanted()
+	if !r.asking && r.denies(mode) {
+		mode = mode.other()
 	}
-	return r.mode
+	if mode == Explicit && len(r.sieve.name(r.nameable())) == 0 {
+		return Implicit // on the wire it is
+	}
+	return mode
 }
+
+// wanted is the mode that the configuration wants: implicit, too, as long as
+// prefixes are asked for by delegation and there are none (RFC 6276 §3.1).
+func (r *Router) wanted() Mode {
+	if r.delegation != nil && !r.delegation.leasedBy(r.node.Agent()) {
+		return Implicit
+	}
+	return r.config.Mode
+}
+
+// denies reports whether the home agent has refused a mode.
+func (r *Router) denies(m Mode) bool { return slices.Contains(r.denied, denial{r.agent, m}) }
 
 // named are the prefixes that updates name now.
 func (r *Router) named() []netip.Prefix {
 	if r.Mode() != Explicit {
 		return nil
 	}
-	return r.inner()
+	return r.sieve.name(r.nameable())
+}
+
+// nameable are the prefixes that the home agent can know: those of the mobile network
+// but for what another home agent has delegated, which are in the tunnel until the
+// present one has taken their place.
+func (r *Router) nameable() []netip.Prefix {
+	if r.delegation == nil || r.delegation.leasedBy(r.node.Agent()) {
+		return r.inner()
+	}
+	return slices.Clone(r.config.Prefixes)
 }
 
 // inner are all prefixes of the mobile network.
@@ -73,18 +111,23 @@ func (r *Router) inner() []netip.Prefix {
 	return all
 }
 
-// advertise tells whether the configured prefixes may be advertised in the mobile
-// network; of delegated ones number does.
-func (r *Router) advertise(usable bool) []role.Action {
+// use makes prefixes those that may not be used in the mobile network. Of delegated
+// ones number tells the network.
+func (r *Router) use(unusable []netip.Prefix) []role.Action {
+	r.unusable = unusable
 	var out []role.Action
 	for _, p := range r.config.Prefixes {
-		out = append(out, role.AdvertisePrefix{Prefix: p, Usable: usable})
+		out = append(out, role.AdvertisePrefix{Prefix: p, Usable: r.usable(p)})
 	}
 	if r.delegation != nil {
 		r.delegation.renumber = true
 	}
 	return out
 }
+
+// usable reports whether a prefix may be used in the mobile network: the home agent
+// has not refused it.
+func (r *Router) usable(p netip.Prefix) bool { return !slices.Contains(r.unusable, p) }
 
 // extension is the router as its node calls it; the indirection keeps these
 // methods out of the router's own.
@@ -99,7 +142,7 @@ func (x extension) Extend(u *mip6.BindingUpdate, deregistration bool) {
 		return
 	}
 	if agent := r.node.Agent(); agent != r.agent {
-		r.agent, r.mode, r.fellBack, r.again, r.pause = agent, r.config.Mode, false, time.Time{}, 0
+		r.registering = registering{agent: agent, denied: r.denied, sent: r.sent, unusable: r.unusable}
 	}
 	s := sentUpdate{u.Sequence, r.Mode(), r.named()}
 	for _, p := range s.prefixes {
@@ -122,35 +165,30 @@ func (x extension) Judge(now time.Time, a mip6.BindingAcknowledgement) (mn.Verdi
 	s, current := r.update(a.Sequence)
 	switch {
 	case a.Status.Accepted() && a.Flags&mip6.AckMobileRouter == 0:
-		return r.reject(mn.VerdictWithdraw, r.refusal("home agent does not support mobile routers, ending the registration", a.Status))
+		return mn.VerdictWithdraw, []role.Action{r.refusal("home agent does not support mobile routers, ending the registration", a.Status)}
 	case a.Status.Accepted():
 		return mn.VerdictPlain, r.accepted(now, s, current)
 	}
 	switch a.Status {
 	case mip6.StatusRouterNotPermitted:
-		return r.reject(mn.VerdictReject, r.refusal("home agent does not permit mobile router operation", a.Status))
+		return mn.VerdictReject, []role.Action{r.refusal("home agent does not permit mobile router operation", a.Status)}
 	case mip6.StatusInvalidPrefix, mip6.StatusNotAuthorizedForPrefix:
-		if !current {
+		switch {
+		case !current:
 			return mn.VerdictRetry, nil
+		case s.mode == Implicit: // §5.4.1: must not happen, fatal
+			return mn.VerdictStop, append(r.use(r.inner()), r.refusal("home agent refuses the mobile networks, they are no longer advertised", a.Status))
 		}
-		r.refused = true
-		out := append(r.advertise(false), r.refusal("home agent refuses the mobile network prefixes, they are no longer advertised", a.Status))
-		if s.mode == Implicit { // §5.4.1: must not happen, fatal
-			return mn.VerdictStop, out
-		}
-		if r.delegation != nil {
-			r.delegation.doubt() // §5.4.2: obtain them anew
-		}
-		return r.fallBack(out, s.mode, a.Status)
+		return r.prefixesRefused(s, a.Status)
 	case mip6.StatusForwardingSetupFailed:
-		if !current {
-			return mn.VerdictRetry, nil
-		}
 		out := []role.Action{r.refusal("home agent cannot set up forwarding for the mobile network", a.Status)}
-		if s.mode == Explicit { // §5.4.2: must not happen, fatal
+		switch {
+		case !current:
+			return mn.VerdictRetry, nil
+		case s.mode == Explicit: // §5.4.2: must not happen, fatal
 			return mn.VerdictStop, out
 		}
-		return r.fallBack(out, s.mode, a.Status)
+		return r.deny(s.mode, a.Status, out)
 	default:
 		return mn.VerdictPlain, nil
 	}
@@ -167,52 +205,70 @@ func (r *Router) update(q mip6.Sequence) (s sentUpdate, current bool) {
 	return sentUpdate{}, false
 }
 
-// accepted notes that the home agent takes the prefixes, which it or another one
-// may have refused. In implicit mode after a refusal it has not taken ours, but
-// those it knows; ours are named again after a while.
-func (r *Router) accepted(now time.Time, s sentUpdate, current bool) []role.Action {
-	switch {
-	case !r.refused || !current:
-		return nil
-	case s.mode == Implicit && r.fellBack:
-		if r.again.IsZero() {
-			r.pause = min(max(2*r.pause, leastAgain), mostAgain)
-			r.again = now.Add(r.pause)
+// deny notes that the home agent refuses a mode. Another one is asked for the same
+// first; when none takes it they are asked in the other mode, and when that is in
+// vain, too, the router must stop, and says so (RFC 3963 §5.4).
+func (r *Router) deny(mode Mode, why mip6.Status, out []role.Action) (mn.Verdict, []role.Action) {
+	asked, next := r.asking, mode.other()
+	r.asking = false
+	if !r.denies(mode) {
+		if len(r.denied) == maxDenied {
+			r.denied = slices.Delete(r.denied, 0, 1)
 		}
-		return nil
+		r.denied = append(r.denied, denial{r.agent, mode})
 	}
-	r.refused, r.again, r.pause = false, time.Time{}, 0
-	return r.advertise(true)
+	switch {
+	case r.denies(next), next == Explicit && len(r.nameable()) == 0:
+		return mn.VerdictReject, append(out, r.refusal("every registration mode was refused", why))
+	case asked: // as before: no reason to leave a home agent that serves
+		return mn.VerdictRetry, out
+	}
+	return mn.VerdictElsewhere, append(out, r.refusal("trying another home agent, or "+next.String()+" registration", why))
 }
 
-// tryAgain asks in the configured mode again: somebody may have put the home agent
+// accepted notes what the home agent takes. In implicit mode after a refusal it has
+// not taken our prefixes, but those it knows.
+func (r *Router) accepted(now time.Time, s sentUpdate, current bool) []role.Action {
+	if !current {
+		return nil
+	}
+	left := r.unusable
+	switch {
+	case s.mode == Explicit:
+		r.sieve.pass(s.prefixes, r.nameable())
+		r.asking = false
+		r.denied = slices.DeleteFunc(r.denied, func(d denial) bool { return d == denial{r.agent, Explicit} })
+		left = without(left, s.prefixes)
+		if r.delegation != nil {
+			r.delegation.pardoned = without(r.delegation.pardoned, s.prefixes)
+		}
+	case !r.denies(Explicit):
+		left = nil
+	}
+	var out []role.Action
+	if len(left) < len(r.unusable) {
+		out = r.use(left)
+	}
+	switch {
+	case len(left) == 0:
+		r.again, r.pause = time.Time{}, 0
+	case r.again.IsZero() && !r.sieve.more:
+		r.pause = min(max(2*r.pause, leastAgain), mostAgain)
+		r.again = now.Add(r.pause)
+	}
+	return out
+}
+
+// tryAgain asks again for what was refused: somebody may have put the home agent
 // right.
 func (r *Router) tryAgain(now time.Time) []role.Action {
 	r.again = time.Time{}
-	r.mode, r.fellBack = r.config.Mode, false
+	r.asking = r.denies(r.wanted())
+	r.sieve.open()
 	return r.node.InnerChanged(now, true)
 }
 
-// reject asks for another home agent, which is asked in the configured mode
-// first.
-func (r *Router) reject(verdict mn.Verdict, out ...role.Action) (mn.Verdict, []role.Action) {
-	r.mode, r.fellBack, r.again, r.pause = r.config.Mode, false, time.Time{}, 0
-	return verdict, out
-}
-
-// fallBack tries the mode other than the refused one once; after that every mode
-// has failed with this home agent. If there is no other one the router must stop,
-// and says so (RFC 3963 §5.4).
-func (r *Router) fallBack(out []role.Action, refused Mode, why mip6.Status) (mn.Verdict, []role.Action) {
-	next := refused.other()
-	if r.fellBack || next == Explicit && len(r.inner()) == 0 {
-		return r.reject(mn.VerdictReject, append(out, r.refusal("every registration mode was refused", why))...)
-	}
-	r.mode, r.fellBack = next, true
-	return mn.VerdictRetry, append(out, r.refusal("trying "+next.String()+" registration", why))
-}
-
-func (r *Router) refusal(message string, why mip6.Status) role.Action {
-	return r.log(slog.LevelError, message, slog.String("home_agent", r.node.Agent().String()),
-		slog.Int("status", int(why)), slog.String("reason", why.String()))
+func (r *Router) refusal(message string, why mip6.Status, attrs ...slog.Attr) role.Action {
+	return r.log(slog.LevelError, message, append([]slog.Attr{slog.String("home_agent", r.node.Agent().String()),
+		slog.Int("status", int(why)), slog.String("reason", why.String())}, attrs...)...)
 }

@@ -7,6 +7,7 @@ import (
 
 	"roam6/dhcpv6"
 	"roam6/internal/role"
+	"roam6/mn"
 	"roam6/overlay"
 )
 
@@ -68,8 +69,35 @@ func (r *Router) dhcpReceived(now time.Time, e role.DHCPReceived) []role.Action 
 	if r.delegation.client == nil {
 		return nil
 	}
+	by, ok := r.delegator(place, e.From.Addr())
+	if !ok {
+		return []role.Action{role.Dropped{Reason: role.DropNotForUs, From: e.From.Addr()}}
+	}
 	e.Link = 0
-	return r.follow(now, r.drive(now, e))
+	r.delegation.speaking = e.From.Addr()
+	out := r.drive(now, by, e)
+	r.delegation.speaking = netip.Addr{}
+	return r.follow(now, out)
+}
+
+// delegator is the home agent whose delegating router sent a message, as far as it can
+// be known. At home that is to be the one that will forward for the router when it
+// leaves home: ok is false for another one, unless the former is not there, or the
+// leases are of the latter.
+func (r *Router) delegator(place mn.Place, from netip.Addr) (agent netip.Addr, ok bool) {
+	if !place.AtHome {
+		return place.Agent, true
+	}
+	d := r.delegation
+	by, there := r.node.AgentBy(from)
+	switch {
+	case by.IsValid():
+		return by, by == place.Agent || !there || len(d.leases) > 0 && d.granter == from
+	case len(d.leases) > 0:
+		return d.agent, true
+	default:
+		return place.Agent, true
+	}
 }
 
 // settleRoute gives the data plane the route to the home agent that it is to have:

@@ -282,7 +282,8 @@ func (s *Server) offer(m *mobile, iaid uint32, p netip.Prefix) *lease {
 	return l
 }
 
-// grant makes a lease hold, or go on.
+// grant makes a lease hold, or go on. A renewal need not be saved, as long as the
+// lifetimes are not longer than those that are.
 func (s *Server) grant(l *lease, preferred, valid time.Time) {
 	if l.bound {
 		s.counts.Renewals++
@@ -292,6 +293,9 @@ func (s *Server) grant(l *lease, preferred, valid time.Time) {
 		s.report(slog.LevelInfo, "prefix delegated", l)
 	}
 	s.table.bind(l, preferred, valid)
+	before := l.granted
+	l.granted.preferred, l.granted.valid = l.remaining(s.now)
+	s.unsaved = s.unsaved || l.granted.preferred > before.preferred || l.granted.valid > before.valid
 	s.change(l.mobile)
 }
 

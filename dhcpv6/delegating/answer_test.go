@@ -296,6 +296,32 @@ func TestAtHome(t *testing.T) {
 	})
 }
 
+// A mobile router whose home link is renumbered goes on with its prefix at the home
+// address that it has formed, and is answered there; what it forms is nobody's who is
+// configured with it.
+//
+// Covers: D3.
+func TestFormedHomeAddress(t *testing.T) {
+	config := testConfig()
+	formed := netip.MustParseAddr("2001:db8:9::a")
+	config.Mobiles[0].Formed = []netip.Addr{formed, homeB, agentAddr}
+	w := newWorld(t, config)
+	p := w.obtain(homeA, duidA, 1)
+	if got := w.obtain(formed, duidA, 1); got != p || len(w.told[homeA]) != 1 || w.told[formed] != nil {
+		t.Errorf("at the formed address %v, before %v, told %v", got, p, w.told)
+	}
+	if got := w.obtain(homeB, duidB, 1); got == p || len(w.told[homeB]) != 1 {
+		t.Errorf("the other mobile has %v, told %v", got, w.told)
+	}
+	if w.away(formed, w.client(codec.MessageTypeRenew, duidB, pd(1, p.String()))) != nil {
+		t.Error("another mobile's identifier is taken there")
+	}
+	w.reconfigure(testConfig())
+	if w.away(formed, w.client(codec.MessageTypeRenew, duidA, pd(1, p.String()))) != nil {
+		t.Error("answered at an address that is none any more")
+	}
+}
+
 // By unicast only what nobody answers otherwise (RFC 8415 §18.4, §16).
 func TestUnicast(t *testing.T) {
 	w := newWorld(t, testConfig())

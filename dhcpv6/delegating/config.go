@@ -40,6 +40,10 @@ type Config struct {
 type Mobile struct {
 	Name        string
 	HomeAddress netip.Addr
+	// Formed are further home addresses of it, such as it forms when its home link
+	// is renumbered: what comes from one of them is from it, too, as far as the
+	// address is nobody's HomeAddress.
+	Formed []netip.Addr
 	// DUID, when not empty, tells which client it is at home, where messages do not
 	// come from the home address. Otherwise that is learned while it is away, or
 	// told by the interface identifier of its link-local address.

@@ -29,7 +29,8 @@ func (s *Server) receive(e role.DHCPReceived) role.DropReason {
 // (RFC 6276 §3.1.2). Its source address tells who it is: nothing but the mobile's
 // tunnel, or an authenticated packet, brings one here.
 func (s *Server) fromAway(e role.DHCPReceived) role.DropReason {
-	m := s.mobiles[e.From.Addr()]
+	home := e.From.Addr()
+	m := s.homes[home]
 	switch {
 	case m == nil:
 		return role.DropUnknownMobile
@@ -42,7 +43,7 @@ func (s *Server) fromAway(e role.DHCPReceived) role.DropReason {
 	if err != nil {
 		return role.DropMalformed
 	}
-	if outer.link != m.HomeAddress || outer.peer != m.HomeAddress {
+	if outer.link != home || outer.peer != home {
 		return role.DropProhibited
 	}
 	// The relay agent is the client: nobody else's messages are relayed.
@@ -62,7 +63,7 @@ func (s *Server) fromAway(e role.DHCPReceived) role.DropReason {
 	reply, reason := s.answer(m, q, false)
 	if reply != nil {
 		outer.kind, outer.message = codec.MessageTypeRelayReply, reply.ToBytes()
-		s.send(s.toRelay(m, outer.encode()))
+		s.send(s.toRelay(home, outer.encode()))
 	}
 	return reason
 }
@@ -98,7 +99,7 @@ func (s *Server) identify(m *mobile, duid []byte) bool {
 
 // fromHome handles what a client on the home link sends.
 func (s *Server) fromHome(e role.DHCPReceived) role.DropReason {
-	if !e.From.Addr().IsLinkLocalUnicast() && s.mobiles[e.From.Addr()] == nil {
+	if !e.From.Addr().IsLinkLocalUnicast() && s.homes[e.From.Addr()] == nil {
 		return role.DropUnknownMobile
 	}
 	q, err := readMessage(e.Message)
@@ -127,14 +128,14 @@ func (s *Server) fromHome(e role.DHCPReceived) role.DropReason {
 
 // atHome tells which mobile a client on the home link is, if any.
 func (s *Server) atHome(from netip.Addr, duid []byte) *mobile {
-	byDUID, byAddress := s.identifiers[string(duid)], s.mobiles[from]
+	byDUID, byAddress := s.identifiers[string(duid)], s.homes[from]
 	if from.IsLinkLocalUnicast() {
 		byAddress = s.interfaces[interfaceIdentifier(from)]
 	}
 	switch {
 	case byDUID == nil:
 		return byAddress
-	case s.mobiles[from] != nil && byAddress != byDUID:
+	case s.homes[from] != nil && byAddress != byDUID:
 		return nil // one mobile's home address, and another one's DUID
 	default:
 		return byDUID
@@ -170,8 +171,8 @@ func (s *Server) address() netip.AddrPort {
 }
 
 // toRelay is a message to the relay agent in a mobile router that is away.
-func (s *Server) toRelay(m *mobile, b []byte) role.SendDHCP {
-	return role.SendDHCP{From: s.address(), To: netip.AddrPortFrom(m.HomeAddress, dhcpv6.ServerPort), Message: b}
+func (s *Server) toRelay(home netip.Addr, b []byte) role.SendDHCP {
+	return role.SendDHCP{From: s.address(), To: netip.AddrPortFrom(home, dhcpv6.ServerPort), Message: b}
 }
 
 // toClient is a message to a client on the home link (RFC 8415 §18.3.10).

@@ -146,7 +146,7 @@ func (s *Server) fromServer(e role.DHCPReceived) role.DropReason {
 	}
 	s.counts.Returned++
 	if outer.encapsulating {
-		s.send(s.toRelay(s.mobiles[outer.peer], outer.message))
+		s.send(s.toRelay(outer.peer, outer.message))
 	} else {
 		s.send(s.toClient(link, outer.peer, outer.message))
 	}
@@ -157,7 +157,7 @@ func (s *Server) fromServer(e role.DHCPReceived) role.DropReason {
 // away.
 func (s *Server) way(outer envelope) (link int, ok bool) {
 	if outer.encapsulating {
-		return 0, s.mobiles[outer.peer] != nil
+		return 0, s.homes[outer.peer] != nil
 	}
 	if outer.interfaceID == nil || !outer.peer.IsLinkLocalUnicast() {
 		return 0, false

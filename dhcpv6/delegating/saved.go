@@ -36,9 +36,11 @@ type savedMobile struct {
 	Leases []savedLease `json:"leases,omitempty"`
 }
 
-// savedLease has lifetimes in seconds that remained, rounded down, of which
-// 0xffffffff is for ever. Without Valid it is one that is kept; Ended is then how
-// long ago it ended.
+// savedLease has lifetimes in seconds, of which 0xffffffff is for ever: those that were
+// granted, which begin anew with a restart, since renewals are not saved, and the
+// client may have been told so much until the last moment; after an orderly stop what
+// remained then. Without Valid it is one that is kept; Ended is then how long ago it
+// ended.
 type savedLease struct {
 	IAID      uint32       `json:"iaid"`
 	Prefix    netip.Prefix `json:"prefix"`
@@ -76,8 +78,11 @@ func (s *Server) state() []byte {
 		for _, l := range m.leases {
 			sl := savedLease{IAID: l.iaid, Prefix: l.prefix}
 			if l.bound {
-				preferred, valid := l.remaining(s.now)
-				sl.Preferred, sl.Valid = seconds(preferred), seconds(valid)
+				told := l.granted
+				if s.stopped { // nobody will be told more
+					told.preferred, told.valid = l.remaining(s.now)
+				}
+				sl.Preferred, sl.Valid = seconds(told.preferred), seconds(told.valid)
 			} else {
 				sl.Ended = seconds(s.now.Sub(l.ended))
 			}
@@ -155,6 +160,7 @@ func (s *Server) restored(m *mobile, saved savedLease) *lease {
 	if l.bound {
 		l.preferred = deadline.Of(s.now, time.Duration(saved.Preferred)*time.Second)
 		l.valid = deadline.Of(s.now, time.Duration(saved.Valid)*time.Second)
+		l.granted.preferred, l.granted.valid = l.remaining(s.now)
 	} else {
 		l.ended = s.now.Add(-time.Duration(saved.Ended) * time.Second)
 	}

@@ -3,6 +3,7 @@ package delegating
 import (
 	"encoding/binary"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -36,9 +37,10 @@ var (
 // Server is the delegating router, or the relay to one, of a home agent: a
 // role.Machine.
 type Server struct {
-	config  Config // Mobiles are in mobiles
-	mobiles map[netip.Addr]*mobile
-	order   []*mobile // by home address
+	config  Config                 // Mobiles are in mobiles
+	mobiles map[netip.Addr]*mobile // by home address
+	homes   map[netip.Addr]*mobile // by any home address, Mobile.Formed included
+	order   []*mobile              // by home address
 	// identifiers are the mobiles by DUID. interfaces are those without a configured
 	// one by the interface identifier of their home address; nil where several have
 	// the same.
@@ -118,6 +120,14 @@ func (s *Server) configure(c Config) {
 		s.order = append(s.order, m)
 	}
 	slices.SortFunc(s.order, func(a, b *mobile) int { return a.HomeAddress.Compare(b.HomeAddress) })
+	s.homes = maps.Clone(s.mobiles)
+	for _, m := range s.order {
+		for _, a := range m.Formed {
+			if s.homes[a] == nil && a != c.Address {
+				s.homes[a] = m
+			}
+		}
+	}
 	for _, m := range s.order {
 		if len(m.DUID) > 0 {
 			s.identifiers[string(m.DUID)], m.learned = m, nil

@@ -21,8 +21,12 @@ type lease struct {
 	prefix           netip.Prefix
 	bound            bool
 	preferred, valid time.Time // ends of a bound one's lifetimes; zero is for ever
+	granted          lifetimes // of a bound one, as they were told last
 	ended            time.Time // when a kept one was last bound or offered
 }
+
+// lifetimes are those of a lease; mip6.InfiniteLifetime is for ever.
+type lifetimes struct{ preferred, valid time.Duration }
 
 // remaining are the lifetimes that are left of a bound lease.
 func (l *lease) remaining(now time.Time) (preferred, valid time.Duration) {

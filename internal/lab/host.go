@@ -23,6 +23,7 @@ type hostOptions struct {
 	dwell         time.Duration
 	tunnelled     bool // the mobile does not optimise
 	plain         bool // the correspondent does not know Mobile IPv6
+	ipsec         bool // protects the signalling of mobile and home agent
 }
 
 // host is the scenario of route optimisation.
@@ -41,6 +42,7 @@ func (o *hostOptions) declare(f *flag.FlagSet) {
 	f.DurationVar(&o.correspondent, "delay-cn", 10*time.Millisecond, "direct round `trip` from the mobile node to the correspondent while away (C)")
 	f.DurationVar(&o.dwell, "dwell", 2*time.Second, "`time` at each stop")
 	f.BoolVar(&o.tunnelled, "no-ro", false, "the mobile node does not optimise routes: everything goes through the home agent")
+	f.BoolVar(&o.ipsec, "ipsec", false, "mobile node and home agent protect their signalling by IPsec alone, without a key of RFC 4285")
 	f.BoolVar(&o.plain, "plain-cn", false, "the correspondent knows nothing of Mobile IPv6")
 }
 
@@ -129,7 +131,11 @@ func (r *hostRun) cast() []part {
 	if r.optimise() {
 		parts = append(parts, part{nodeCorrespondent, []*section{correspondent()}}, part{nodeAnother, []*section{correspondent()}})
 	}
-	return append(parts, part{nodeMobile, m.sections()})
+	parts = append(parts, part{nodeMobile, m.sections()})
+	if r.ipsec {
+		protect(parts, m)
+	}
+	return parts
 }
 
 func (r *hostRun) act(ctx context.Context, s *stage) error {

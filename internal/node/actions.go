@@ -90,10 +90,13 @@ func (s *Shell) perform(by role.Machine, a role.Action) error {
 		}
 	case role.LearnNeighbor:
 		return s.state.LearnNeighbor(a)
+	case role.ForgetNeighbor:
+		return s.state.ForgetNeighbor(a)
 	case role.Forward:
+		s.discardsDue = true // the networks may be others
 		return s.plane.Apply(s.ipsec.mark(s.inner.change(a.Changes)))
 	case role.AdvertisePrefix:
-		s.advertisePrefix(a)
+		s.advertisePrefix(by, a)
 	case role.ConfigureLink:
 		later(func(now time.Time) { s.configureLink(now, by, a) })
 	case role.DeclineAddress:

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"roam6/internal/config"
@@ -18,13 +19,19 @@ import (
 // advertiser drives an nd.Advertiser on a link in a goroutine of its own: an
 // interval of 30 ms must not wait for somebody else's netlink call.
 type advertiser struct {
-	conn     *ndconn.Conn
-	machine  *nd.Advertiser
-	commands chan func(now time.Time) []nd.Transmission
-	quit     chan struct{} // closed by abandon
-	done     chan struct{} // closed when the loop has ended
-	sent     func()
-	log      *slog.Logger
+	conn          *ndconn.Conn
+	machine       *nd.Advertiser
+	solicitations chan netip.Addr // of hosts; what does not fit is lost, as on the link
+	wake          chan struct{}   // there is an order
+	quit          chan struct{}   // closed by abandon
+	abandoned     sync.Once
+	done          chan struct{} // closed when the loop has ended
+	sent          func()
+	log           *slog.Logger
+
+	mu     sync.Mutex // of the orders
+	wanted *nd.AdvertiserConfig
+	ending bool
 }
 
 // finalTime bounds the final advertisements when the daemon stops.
@@ -37,8 +44,8 @@ func newAdvertiser(conn *ndconn.Conn, c nd.AdvertiserConfig, sent func(), log *s
 	}
 	a := &advertiser{
 		conn: conn, machine: m, sent: sent, log: log,
-		commands: make(chan func(time.Time) []nd.Transmission, 64),
-		quit:     make(chan struct{}), done: make(chan struct{}),
+		solicitations: make(chan netip.Addr, 64), wake: make(chan struct{}, 1),
+		quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	go a.sendRunLoop()
 	return a, nil
@@ -58,8 +65,10 @@ func (a *advertiser) sendRunLoop() {
 		select {
 		case <-a.quit:
 			return
-		case command := <-a.commands:
-			out = command(time.Now())
+		case <-a.wake:
+			out = a.obey(time.Now())
+		case from := <-a.solicitations:
+			out = a.machine.Solicited(time.Now(), from)
 		case <-timer.C:
 			out = a.machine.Expire(time.Now())
 		}
@@ -82,38 +91,64 @@ func (a *advertiser) sendRunLoop() {
 	}
 }
 
-// command runs in the loop; it is dropped when the loop is that far behind.
-func (a *advertiser) command(do func(now time.Time) []nd.Transmission) {
+// solicited takes a router solicitation; it never blocks.
+func (a *advertiser) solicited(from netip.Addr) {
 	select {
-	case a.commands <- do:
+	case a.solicitations <- from:
 	default:
 	}
 }
 
-func (a *advertiser) solicited(from netip.Addr) {
-	a.command(func(now time.Time) []nd.Transmission { return a.machine.Solicited(now, from) })
+// order notes what the loop is to do, and wakes it. However many solicitations
+// there are, no order is lost: of two configurations the later one counts.
+func (a *advertiser) order(note func()) {
+	a.mu.Lock()
+	note()
+	a.mu.Unlock()
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
 }
 
-func (a *advertiser) reconfigure(c nd.AdvertiserConfig) {
-	a.command(func(now time.Time) []nd.Transmission {
-		out, err := a.machine.Reconfigure(now, c)
-		if err != nil {
+func (a *advertiser) reconfigure(c nd.AdvertiserConfig) { a.order(func() { a.wanted = &c }) }
+
+// stop begins the final advertisements; done tells when they are sent.
+func (a *advertiser) stop() { a.order(func() { a.ending = true }) }
+
+// obey carries out what was ordered. It runs in the loop.
+func (a *advertiser) obey(now time.Time) (out []nd.Transmission) {
+	a.mu.Lock()
+	c, ending := a.wanted, a.ending
+	a.wanted = nil
+	a.mu.Unlock()
+	if c != nil {
+		var err error
+		if out, err = a.machine.Reconfigure(now, *c); err != nil {
 			a.log.LogAttrs(context.Background(), slog.LevelError, "router advertisements not changed",
 				slog.String("link", a.conn.Link().Name), slog.String("reason", err.Error()))
 		}
-		return out
-	})
-}
-
-// stop begins the final advertisements; done tells when they are sent.
-func (a *advertiser) stop() {
-	a.command(a.machine.Stop)
+	}
+	if ending {
+		out = append(out, a.machine.Stop(now)...)
+	}
+	return out
 }
 
 // abandon ends the loop at once and waits for it.
 func (a *advertiser) abandon() {
-	close(a.quit)
+	a.abandoned.Do(func() { close(a.quit) })
 	<-a.done
+}
+
+// ended reports whether the final advertisements are sent.
+func (a *advertiser) ended() bool {
+	select {
+	case <-a.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // advertisement says what is to be advertised on a link: its section of the
@@ -169,55 +204,67 @@ const (
 // machineConfig is the advertiser's configuration for a link; usable tells
 // which mobile network prefixes the home agent takes.
 func (a advertisement) machineConfig(l role.Link, usable func(netip.Prefix) bool) nd.AdvertiserConfig {
-	c := nd.AdvertiserConfig{
-		MinInterval: downstreamMin, MaxInterval: downstreamMax, MinDelay: 3 * time.Second,
-		SolicitedUnicast: true,
-		Advertisement:    nd.RouterAdvertisement{RouterLifetime: downstreamLifetime},
-	}
-	linkAddr := true
-	if in := a.section; in != nil {
-		c.MinInterval, c.MaxInterval, c.MinDelay = in.MinInterval, in.MaxInterval, in.MinDelay
-		c.SolicitedUnicast, c.TellInterval = in.UnicastReplies, in.IntervalOption
-		if in.MinDelay >= 3*time.Second { // not configured for mobility: RFC 4861 §6.2.6
-			c.SolicitedDelay = nd.MaxRADelay
-		}
-		linkAddr = in.SourceLinkAddr
-		c.Advertisement = nd.RouterAdvertisement{
-			CurHopLimit: in.CurHopLimit, Managed: in.Managed, OtherConfig: in.OtherConfig, HomeAgent: in.HomeAgent,
-			Preference: in.Preference, RouterLifetime: in.RouterLifetime, ReachableTime: in.ReachableTime,
-			RetransTimer: in.RetransTimer, MTU: in.MTU, HomeAgentInfo: in.HomeAgentInfo,
-			Prefixes: slices.Clone(in.Prefixes),
-		}
-	}
+	c, linkAddr := a.sectionConfig()
+	ra := &c.Advertisement
 	if linkAddr && l.Ethernet != ([6]byte{}) {
-		c.Advertisement.SourceLinkAddr = l.Ethernet[:]
+		ra.SourceLinkAddr = l.Ethernet[:]
+	}
+	is := func(p netip.Prefix) func(mip6.PrefixInformation) bool {
+		return func(q mip6.PrefixInformation) bool { return q.Prefix.Masked() == p }
+	}
+	add := func(p netip.Prefix, preferred, valid time.Duration) {
+		if !slices.ContainsFunc(ra.Prefixes, is(p)) { // the section may say other things of it
+			ra.Prefixes = append(ra.Prefixes, mip6.PrefixInformation{
+				Prefix: p, OnLink: true, Autonomous: p.Bits() == 64, ValidLifetime: valid, PreferredLifetime: preferred,
+			})
+		}
 	}
 	for _, p := range a.networks {
-		stated := slices.ContainsFunc(c.Advertisement.Prefixes, func(q mip6.PrefixInformation) bool { return q.Prefix.Masked() == p })
-		switch {
-		case usable(p) && !stated:
-			c.Advertisement.Prefixes = append(c.Advertisement.Prefixes, mip6.PrefixInformation{
-				Prefix: p, OnLink: true, Autonomous: p.Bits() == 64, ValidLifetime: networkValid, PreferredLifetime: networkPreferred,
-			})
-		case !usable(p): // RFC 3963 §5.4.2
-			c.Advertisement.Prefixes = slices.DeleteFunc(c.Advertisement.Prefixes, func(q mip6.PrefixInformation) bool { return q.Prefix.Masked() == p })
+		if usable(p) {
+			add(p, networkPreferred, networkValid)
+		} else { // RFC 3963 §5.4.2
+			ra.Prefixes = slices.DeleteFunc(ra.Prefixes, is(p))
 		}
 	}
 	reachable := a.section != nil || len(a.networks) > 0
 	for _, n := range a.numbered {
 		reachable = reachable || n.given
-		stated := slices.ContainsFunc(c.Advertisement.Prefixes, func(q mip6.PrefixInformation) bool { return q.Prefix.Masked() == n.prefix })
-		if usable(n.prefix) && !stated {
-			c.Advertisement.Prefixes = append(c.Advertisement.Prefixes, mip6.PrefixInformation{
-				Prefix: n.prefix, OnLink: true, Autonomous: true, ValidLifetime: advertisedValid, PreferredLifetime: advertisedPreferred,
-			})
+		if usable(n.prefix) {
+			add(n.prefix, advertisedPreferred, advertisedValid)
 		}
 	}
 	c.Expiring = expiries(a.numbered)
 	if !reachable { // RFC 7084 §4.3 L-4, L-13: with nothing but deprecated prefixes it leads nowhere
-		c.Advertisement.RouterLifetime = 0
+		ra.RouterLifetime = 0
 	}
 	return c
+}
+
+// sectionConfig is what a link's section says, or the defaults of a downstream
+// without one; linkAddr tells whether the link-layer address belongs to it.
+func (a advertisement) sectionConfig() (c nd.AdvertiserConfig, linkAddr bool) {
+	in := a.section
+	if in == nil {
+		return nd.AdvertiserConfig{
+			MinInterval: downstreamMin, MaxInterval: downstreamMax, MinDelay: 3 * time.Second,
+			SolicitedUnicast: true,
+			Advertisement:    nd.RouterAdvertisement{RouterLifetime: downstreamLifetime},
+		}, true
+	}
+	c = nd.AdvertiserConfig{
+		MinInterval: in.MinInterval, MaxInterval: in.MaxInterval, MinDelay: in.MinDelay,
+		SolicitedUnicast: in.UnicastReplies, TellInterval: in.IntervalOption,
+		Advertisement: nd.RouterAdvertisement{
+			CurHopLimit: in.CurHopLimit, Managed: in.Managed, OtherConfig: in.OtherConfig, HomeAgent: in.HomeAgent,
+			Preference: in.Preference, RouterLifetime: in.RouterLifetime, ReachableTime: in.ReachableTime,
+			RetransTimer: in.RetransTimer, MTU: in.MTU, HomeAgentInfo: in.HomeAgentInfo,
+			Prefixes: slices.Clone(in.Prefixes),
+		},
+	}
+	if in.MinDelay >= 3*time.Second { // not configured for mobility: RFC 4861 §6.2.6
+		c.SolicitedDelay = nd.MaxRADelay
+	}
+	return c, in.SourceLinkAddr
 }
 
 // startAdvertiser starts the advertiser of a link that is up, or gives a
@@ -226,9 +273,7 @@ func (s *Shell) startAdvertiser(c *linkConn) {
 	want, ok := s.advertisementOn(c.link.Name)
 	switch {
 	case !ok && c.advertiser != nil:
-		c.advertiser.stop()
-		s.leaving = append(s.leaving, c.advertiser)
-		s.setAdvertiser(c, nil)
+		s.retireAdvertiser(c)
 	case !ok || !c.link.Up && c.advertiser == nil:
 	case c.advertiser == nil:
 		a, err := newAdvertiser(c.Conn, want.machineConfig(c.link, s.networkUsable), s.metrics.AdvertisementSent, s.log)
@@ -242,6 +287,20 @@ func (s *Shell) startAdvertiser(c *linkConn) {
 	default:
 		c.advertiser.reconfigure(want.machineConfig(c.link, s.networkUsable))
 	}
+}
+
+// retireAdvertiser ends the advertiser of a link on which nothing is advertised any
+// more, while the daemon goes on: hosts learn that its prefixes are deprecated.
+func (s *Shell) retireAdvertiser(c *linkConn) {
+	c.advertiser.reconfigure(advertisement{}.machineConfig(c.link, s.networkUsable))
+	s.endAdvertiser(c)
+}
+
+// endAdvertiser lets the advertiser of a link send its final advertisements.
+func (s *Shell) endAdvertiser(c *linkConn) {
+	c.advertiser.stop()
+	s.leaving = append(slices.DeleteFunc(s.leaving, (*advertiser).ended), c.advertiser)
+	s.setAdvertiser(c, nil)
 }
 
 // setAdvertiser publishes a link's advertiser to the goroutine that hears
@@ -263,12 +322,21 @@ func (s *Shell) advertiserOf(link int) *advertiser {
 	return s.advertisers[link]
 }
 
-// advertisePrefix starts or ends the advertising of a mobile network prefix.
-func (s *Shell) advertisePrefix(a role.AdvertisePrefix) {
+// advertisePrefix starts or ends the advertising of a mobile network prefix, as a
+// mobile wants it, or nil the shell itself. That a mobile does not have a prefix any
+// more is nothing to the one that the configuration gave it to.
+func (s *Shell) advertisePrefix(by role.Machine, a role.AdvertisePrefix) {
+	if h := s.mobileOf(by); !a.Usable && h != nil && !slices.Contains(h.config.Prefixes, a.Prefix) {
+		return
+	}
 	if s.refused[a.Prefix] == !a.Usable {
 		return
 	}
-	s.refused[a.Prefix] = !a.Usable
+	if a.Usable {
+		delete(s.refused, a.Prefix)
+	} else {
+		s.refused[a.Prefix] = true
+	}
 	for _, c := range s.conns {
 		w, _ := s.advertisementOn(c.link.Name)
 		if slices.Contains(w.networks, a.Prefix) || slices.ContainsFunc(w.numbered, func(n numbered) bool { return a.Prefix.Overlaps(n.prefix) }) {
@@ -280,8 +348,8 @@ func (s *Shell) advertisePrefix(a role.AdvertisePrefix) {
 // networkUsable reports whether the home agent takes a mobile network prefix: a
 // delegated one is refused as a whole, and advertised by its parts.
 func (s *Shell) networkUsable(p netip.Prefix) bool {
-	for r, refused := range s.refused {
-		if refused && r.Bits() <= p.Bits() && r.Contains(p.Addr()) {
+	for r := range s.refused {
+		if r.Bits() <= p.Bits() && r.Contains(p.Addr()) {
 			return false
 		}
 	}
@@ -293,9 +361,7 @@ func (s *Shell) networkUsable(p netip.Prefix) bool {
 func (s *Shell) stopAdvertisers() {
 	for _, c := range s.conns {
 		if c.advertiser != nil {
-			c.advertiser.stop()
-			s.leaving = append(s.leaving, c.advertiser)
-			s.setAdvertiser(c, nil)
+			s.endAdvertiser(c)
 		}
 	}
 	limit := time.After(finalTime)

@@ -131,8 +131,8 @@ func agentConfig(c config.HomeAgent, mobiles []config.Mobile, since func(netip.P
 }
 
 // delegatingConfig is the view that the delegating router of a configured home
-// agent has; c.Delegation is there.
-func delegatingConfig(c config.HomeAgent, mobiles []config.Mobile, duid []byte) delegating.Config {
+// agent has; c.Delegation is there. formed tells further home addresses of a mobile.
+func delegatingConfig(c config.HomeAgent, mobiles []config.Mobile, duid []byte, formed func(netip.Addr) []netip.Addr) delegating.Config {
 	d := delegating.Config{
 		Name: c.Name, Address: c.Address, DUID: duid,
 		Pools: c.Delegation.Pools, Length: c.Delegation.Length,
@@ -141,7 +141,7 @@ func delegatingConfig(c config.HomeAgent, mobiles []config.Mobile, duid []byte) 
 	}
 	for _, m := range mobiles {
 		if m.HomeAgent == c.Name && m.Delegate {
-			d.Mobiles = append(d.Mobiles, delegating.Mobile{Name: m.Name, HomeAddress: m.HomeAddress, DUID: m.DUID})
+			d.Mobiles = append(d.Mobiles, delegating.Mobile{Name: m.Name, HomeAddress: m.HomeAddress, Formed: formed(m.HomeAddress), DUID: m.DUID})
 		}
 	}
 	return d

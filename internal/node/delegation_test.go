@@ -270,6 +270,53 @@ func TestDelegatedAtHome(t *testing.T) {
 	agent.end()
 }
 
+// The home link of a mobile router with a delegated prefix is renumbered: the home
+// address that it forms takes over the delegation, with the same prefix, and the
+// network behind it stays reachable (RFC 6275 §11.4.1, RFC 6276 §3.1).
+//
+// Covers: D3, M11.
+func TestDelegationOfRenumbered(t *testing.T) {
+	router, host := nstest.New(t), nstest.New(t)
+	router.Sysctl("net/ipv6/conf/default/accept_ra", "0")
+	host.Sysctl("net/ipv6/conf/default/accept_ra", "1")
+	file := strings.Replace(delegatingFile(stateDir(t)), "	option dad '0'\n", "	option dad '0'\n	option prefix_min_interval '1'\n	option prefix_max_interval '1'\n", 1)
+	agent := start(t, file, func(here *nstest.Space) {
+		nstest.Veth(here, "wan0", router, "up0")
+		nstest.Veth(router, "lan0", host, "h0")
+		assign(t, here, "home0", "2001:db8:10::1/64")
+		assign(t, here, "wan0", "2001:db8:a1::1/64")
+	})
+	r := startIn(t, router, nil, delegatedFile(stateDir(t)))
+	agent.until("a prefix is delegated", func() bool { return agent.delegated().IsValid() })
+	prefix := agent.delegated()
+	reachable := func() bool { return reaches(host, netip.MustParseAddr("2001:db8:10::1")) }
+	agent.until("the host behind the router reaches the home agent", reachable)
+
+	agent.reload(strings.Replace(file, "	list prefix '2001:db8:10::/64'\n	option dad", "	list prefix '2001:db8:10::/64'\n	list prefix '2001:db8:11::/64'\n	option dad", 1))
+	formed := netip.MustParseAddr("2001:db8:11::100")
+	agent.until("the formed home address is registered, with the prefix", func() bool {
+		b, err := agent.client.Bindings(context.Background())
+		return err == nil && slices.ContainsFunc(b.Bindings, func(b control.Binding) bool {
+			return b.HomeAddress == formed && b.State == "active" && slices.Contains(b.Prefixes, prefix)
+		})
+	})
+	r.until("the delegation is the new home address's, alone", func() bool {
+		l := r.leases()
+		return len(l.Clients) == 1 && l.Clients[0].State == "bound" && len(l.Clients[0].Prefixes) == 1
+	})
+	lan := netip.PrefixFrom(prefix.Addr(), 64)
+	r.until("the network has its prefix", func() bool { a, _ := hostAddress(t, router, "lan0", lan); return a.IsValid() })
+	agent.until("the host reaches the home agent", reachable)
+	if p := agent.delegated(); p != prefix {
+		t.Errorf("delegated %v, before %v", p, prefix)
+	}
+	if n := len(agent.delegations().Delegations); n != 1 {
+		t.Errorf("%d delegations", n)
+	}
+	r.end()
+	agent.end()
+}
+
 // keepDUID gives a node that has not run yet its identifier.
 func keepDUID(t *testing.T, state, duid string) {
 	t.Helper()

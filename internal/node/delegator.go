@@ -1,6 +1,7 @@
 package node
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -18,6 +19,7 @@ type delegatorHost struct {
 // applyDelegators begins, changes and ends delegating routers as the home agents
 // want it; their section's name tells which is which.
 func (s *Shell) applyDelegators(now time.Time) {
+	s.discardsDue = true
 	kept := s.delegators[:0]
 	for _, h := range s.delegators {
 		i := slices.IndexFunc(s.config.HomeAgents, func(a config.HomeAgent) bool { return a.Name == h.config.Name && a.Delegation != nil })
@@ -26,7 +28,7 @@ func (s *Shell) applyDelegators(now time.Time) {
 			continue
 		}
 		h.config = s.config.HomeAgents[i]
-		s.carryOut(h.machine, h.machine.Reconfigure(now, delegatingConfig(h.config, s.config.Mobiles, s.identifier())))
+		s.carryOut(h.machine, h.machine.Reconfigure(now, s.delegatingConfig(h.config)))
 		kept = append(kept, h)
 	}
 	clear(s.delegators[len(kept):])
@@ -39,10 +41,25 @@ func (s *Shell) applyDelegators(now time.Time) {
 			continue
 		}
 		saved := s.kept.load(keptName(keptDelegating + a.Name))
-		h := &delegatorHost{machine: delegating.New(delegatingConfig(a, s.config.Mobiles, s.identifier()), saved), config: a}
+		h := &delegatorHost{machine: delegating.New(s.delegatingConfig(a), saved), config: a}
 		s.delegators = append(s.delegators, h)
 		s.carryOut(h.machine, h.machine.Handle(now, role.Timeout{})) // it tells the home agent what it has
 	}
+}
+
+// delegatingConfig is what a delegating router is to do now.
+func (s *Shell) delegatingConfig(c config.HomeAgent) delegating.Config {
+	return delegatingConfig(c, s.config.Mobiles, s.identifier(), s.formedHomes(c.Name))
+}
+
+// formedHomes tells the further home addresses that the mobiles of a home agent may
+// have formed.
+func (s *Shell) formedHomes(agent string) func(netip.Addr) []netip.Addr {
+	i := slices.IndexFunc(s.agents, func(h *agentHost) bool { return h.config.Name == agent })
+	if i < 0 {
+		return func(netip.Addr) []netip.Addr { return nil }
+	}
+	return s.agents[i].machine.Formed
 }
 
 // prefixesDelegated takes what a delegating router has given to its home agent.

@@ -41,6 +41,9 @@ func (u *uplinkClient) want() role.ConfigureLink {
 	return c
 }
 
+// holds reports whether there is something to give back.
+func (u *uplinkClient) holds() bool { return len(u.lease.Addresses)+len(u.lease.Prefixes) > 0 }
+
 // leaseAt is the lease with the lifetimes that remain.
 func (u *uplinkClient) leaseAt(now time.Time) role.Lease {
 	l := u.lease
@@ -55,7 +58,7 @@ func (s *Shell) configureLink(now time.Time, by role.Machine, c role.ConfigureLi
 	if !known || s.addressing(link.Name) == config.AddressingForeign {
 		return
 	}
-	if h := s.mobileOf(by); h == nil || h.ending || !slices.Contains(h.config.Uplinks, link.Name) {
+	if h := s.mobileOf(by); h == nil || h.ending || !h.attaches(link.Name) {
 		s.forgetWant(now, c.Link, by) // for good: if nobody else wants it, the client gives its leases back
 		return
 	}
@@ -89,17 +92,37 @@ func newUplinkClient(l role.Link) *uplinkClient {
 	return &uplinkClient{link: l, round: 1, wants: make(map[role.Machine]role.ConfigureLink), heard: make(map[role.Machine]int)}
 }
 
+// wanted reports whether an uplink is to have a client. A mobile that has once
+// wanted one may want it again, on another link, as long as the configuration allows.
+func (s *Shell) wanted(u *uplinkClient) bool {
+	if s.stopping {
+		return false
+	}
+	_, requested := s.requestOn(u.link.Name)
+	switch s.addressing(u.link.Name) {
+	case config.AddressingForeign:
+		return false
+	case config.AddressingSLAAC:
+		return requested
+	case config.AddressingAuto, config.AddressingDHCP:
+	}
+	return requested || len(u.wants) > 0
+}
+
 // serveUplink begins, tells or ends the client of an uplink, as it is wanted now.
 func (s *Shell) serveUplink(now time.Time, u *uplinkClient) {
-	request, requested := s.requestOn(u.link.Name)
-	wanted := !s.stopping && (requested || len(u.wants) > 0) && s.addressing(u.link.Name) != config.AddressingForeign
+	wanted := s.wanted(u)
 	switch {
 	case u.machine == nil && !wanted, u.ending:
 	case !wanted:
 		u.ending = true
+		if u.holds() { // what is released is not used any more (RFC 8415 §18.2.7)
+			s.leaseChanged(now, u.machine, role.LeaseChanged{Link: u.link.Index})
+			s.renumberDue()
+		}
 		s.carryOut(u.machine, u.machine.Handle(now, role.Stop{}))
 	case u.machine == nil:
-		c := s.clientConfig(u.link, request)
+		c := s.clientConfig(u.link)
 		u.machine = dhcpv6.NewClient(c, s.kept.load(c.Store))
 		s.carryOut(u.machine, u.machine.Handle(now, role.LinkChanged{Link: u.link}))
 		u.again = true
@@ -112,11 +135,12 @@ func (s *Shell) serveUplink(now time.Time, u *uplinkClient) {
 }
 
 // clientConfig is the client's view of an uplink.
-func (s *Shell) clientConfig(l role.Link, request config.PrefixRequest) dhcpv6.Config {
+func (s *Shell) clientConfig(l role.Link) dhcpv6.Config {
+	request, requested := s.requestOn(l.Name)
 	c := dhcpv6.Config{
 		Name: l.Name, Store: keptName(keptUplink + l.Name), Link: l.Index,
 		DUID: s.identifier(), IAID: dhcpv6.IAIDOf(l.Name),
-		Prefixes: request.Uplink != "", NoRapidCommit: s.uplinkOptions(l.Name).NoRapidCommit, Random: randomOctets,
+		Prefixes: requested, NoRapidCommit: s.uplinkOptions(l.Name).NoRapidCommit, Random: randomOctets,
 	}
 	if request.Length > 0 {
 		c.Hints = []netip.Prefix{netip.PrefixFrom(netip.IPv6Unspecified(), request.Length)}
@@ -127,7 +151,7 @@ func (s *Shell) clientConfig(l role.Link, request config.PrefixRequest) dhcpv6.C
 // identifier is the node's DHCPv6 identifier.
 func (s *Shell) identifier() []byte {
 	if s.duid == nil {
-		s.duid = s.kept.duid()
+		s.duid = s.kept.duid(hardwareAddresses)
 	}
 	return s.duid
 }
@@ -211,11 +235,9 @@ func (s *Shell) leaseChanged(now time.Time, by role.Machine, e role.LeaseChanged
 		return // its interface is gone
 	}
 	u.lease, u.leased = e.Lease, now
-	s.toMobiles(now, e, func(h *mobileHost) bool { return slices.Contains(h.config.Uplinks, u.link.Name) })
-	if r, ok := s.requestOn(u.link.Name); ok {
-		s.numberRequest(now, r, e.Lease.Prefixes)
-	}
-	s.resolverDue = true
+	s.toMobiles(now, e, func(h *mobileHost) bool { return h.attaches(u.link.Name) })
+	s.numberRequest(now, u.link.Name, e.Lease.Prefixes)
+	s.resolverDue, s.discardsDue = true, true
 }
 
 // declineAddress tells the client of a link that somebody else has an address.
@@ -258,20 +280,22 @@ func (s *Shell) reapClients(now time.Time) {
 		s.resolverDue = true
 		if s.serveUplink(now, u); u.machine == nil {
 			delete(s.clients, index)
+			s.syncSockets() // the port may be wanted by another client now
 		}
 	}
 }
 
-// introduceLeases tells a mobile that has just begun what there is already.
-func (s *Shell) introduceLeases(now time.Time, m role.Machine) {
+// introduceLeases tells a mobile that has just begun, or has other uplinks, what
+// addresses there are on them already. To be told again harms nothing.
+func (s *Shell) introduceLeases(now time.Time, h *mobileHost) {
 	for _, index := range slices.Sorted(maps.Keys(s.clients)) {
-		if u := s.clients[index]; !u.leased.IsZero() {
-			s.carryOut(m, m.Handle(now, role.LeaseChanged{Link: index, Lease: u.leaseAt(now)}))
+		if u := s.clients[index]; !u.leased.IsZero() && h.attaches(u.link.Name) {
+			s.carryOut(h.machine, h.machine.Handle(now, role.LeaseChanged{Link: index, Lease: u.leaseAt(now)}))
 		}
 	}
 	for _, index := range slices.Sorted(maps.Keys(s.foreigns)) {
-		if e, ok := s.foreignAt(now, index); ok {
-			s.carryOut(m, m.Handle(now, e))
+		if e, ok := s.foreignAt(now, index); ok && h.attaches(s.links[index].Name) {
+			s.carryOut(h.machine, h.machine.Handle(now, e))
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"roam6/dhcpv6"
+	"roam6/internal/config"
 	"roam6/internal/role"
 )
 
@@ -103,7 +104,7 @@ func TestLeasesForLater(t *testing.T) {
 		t.Fatalf("%d events for a mobile that is there", n)
 	}
 	late := new(recorder)
-	s.introduceLeases(testNow.Add(10*time.Minute), late)
+	s.introduceLeases(testNow.Add(10*time.Minute), &mobileHost{machine: late, config: s.config.MobileNodes[0]})
 	e, ok := late.events[0].(role.LeaseChanged)
 	if !ok || len(e.Lease.Addresses) != 1 || e.Lease.Addresses[0].Valid != 50*time.Minute || e.Lease.Addresses[0].Preferred != 0 {
 		t.Errorf("%+v", late.events)
@@ -120,7 +121,7 @@ func TestLeasesForLater(t *testing.T) {
 		t.Errorf("%d events", len(a.events))
 	}
 	late = new(recorder)
-	s.introduceLeases(testNow.Add(30*time.Minute), late)
+	s.introduceLeases(testNow.Add(30*time.Minute), &mobileHost{machine: late, config: s.config.MobileNodes[0]})
 	if e, ok := late.events[0].(role.ForeignAddresses); !ok || len(e.Addresses) != 1 || e.Addresses[0].Valid != 30*time.Minute {
 		t.Errorf("%+v", late.events)
 	}
@@ -147,12 +148,13 @@ config mobile 'train'
 	s.links[2], s.links[3] = role.Link{Index: 2, Name: "home0"}, role.Link{Index: 3, Name: "wan0"}
 	h := &delegatorHost{config: s.config.HomeAgents[0]}
 	s.delegators = []*delegatorHost{h}
-	home, other := netip.MustParseAddr("2001:db8:10::100"), netip.MustParseAddr("2001:db8:77::1")
+	home, other, server := netip.MustParseAddr("2001:db8:10::100"), netip.MustParseAddr("2001:db8:77::1"), netip.MustParseAddr("2001:db8:77::2")
+	h.config.Delegation = &config.Delegation{Server: server}
 	for _, c := range []struct {
 		from netip.Addr
 		link int
 		want bool
-	}{{home, 9, true}, {home, 2, true}, {home, 3, false}, {other, 3, true}} {
+	}{{home, 9, true}, {home, 2, true}, {home, 3, false}, {other, 3, false}, {server, 3, true}, {netip.MustParseAddr("fe80::1"), 3, false}} {
 		e := role.DHCPReceived{Link: c.link, From: netip.AddrPortFrom(c.from, dhcpv6.ServerPort), To: netip.AddrPortFrom(h.config.Address, dhcpv6.ServerPort)}
 		if got := s.vouched(h, e); got != c.want {
 			t.Errorf("from %v on %d: %v", c.from, c.link, got)

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"net/netip"
 	"slices"
 	"time"
 
@@ -45,13 +44,10 @@ func (s *Shell) dhcpReceived(now time.Time, e role.DHCPReceived) {
 
 // vouched reports whether a message to a delegating router can be from whom it says.
 // A home address proves something only where the data plane has checked it against
-// the binding, or on the home link, where neighbours look after it themselves.
+// the binding, or on the home link, where neighbours look after it themselves. Of
+// the server elsewhere nothing is believed but answers to what it was asked.
 func (s *Shell) vouched(h *delegatorHost, e role.DHCPReceived) bool {
-	atHome := func(p netip.Prefix) bool { return p.Contains(e.From.Addr()) }
-	if !slices.ContainsFunc(h.config.Prefixes, atHome) && !slices.ContainsFunc(h.config.Deprecated, atHome) {
-		return true // it proves nothing
-	}
-	return e.Link == s.tunnel || s.links[e.Link].Name == h.config.Interface
+	return e.Link == s.tunnel || s.links[e.Link].Name == h.config.Interface || e.From.Addr() == h.config.Delegation.Server
 }
 
 // offerDHCP is offer for DHCPv6: what one takes is not dropped.

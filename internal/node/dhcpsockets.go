@@ -20,7 +20,7 @@ type dhcpSockets struct {
 	clients map[int]*dhcpconn.Conn        // by interface
 	groups  map[int]*dhcpconn.Conn        // by interface
 	servers map[netip.Addr]*dhcpconn.Conn // by own address
-	failed  map[string]bool               // by what Open calls them
+	failed  map[string]bool               // what was said, until it is over
 }
 
 func newDHCPSockets() dhcpSockets {
@@ -50,16 +50,16 @@ func (s *Shell) syncSockets() {
 		}
 	}
 	for _, h := range s.delegators {
-		_, _ = s.serverSocket(h.config.Address)
+		s.serverSocket(h.config.Address)
 	}
 	for _, h := range s.mobiles {
 		if h.config.Delegation {
-			_, _ = s.serverSocket(homeOf(h.config))
+			s.serverSocket(homeOf(h.config))
 		}
 	}
 	for _, l := range s.links {
 		if s.delegatesOn(l.Name) {
-			_, _ = s.groupSocket(l.Index)
+			s.groupSocket(l.Index)
 		}
 	}
 }
@@ -77,34 +77,46 @@ func (s *Shell) delegatesOn(name string) bool {
 	return slices.ContainsFunc(s.delegators, func(h *delegatorHost) bool { return h.config.Interface == name })
 }
 
-func (s *Shell) clientSocket(link int) (*dhcpconn.Conn, error) {
-	return openSocket(s, s.sockets.clients, link, fmt.Sprintf("client %d", link), dhcpconn.OpenClient)
+// Names of sockets for sayOnce.
+func clientName(link int) string { return fmt.Sprintf("client %d", link) }
+func groupName(link int) string  { return fmt.Sprintf("group %d", link) }
+
+func (s *Shell) clientSocket(link int) *dhcpconn.Conn {
+	return openSocket(s, s.sockets.clients, link, clientName(link), dhcpconn.OpenClient)
 }
 
-func (s *Shell) groupSocket(link int) (*dhcpconn.Conn, error) {
-	return openSocket(s, s.sockets.groups, link, fmt.Sprintf("group %d", link), dhcpconn.OpenGroup)
+func (s *Shell) groupSocket(link int) *dhcpconn.Conn {
+	return openSocket(s, s.sockets.groups, link, groupName(link), dhcpconn.OpenGroup)
 }
 
-func (s *Shell) serverSocket(a netip.Addr) (*dhcpconn.Conn, error) {
+func (s *Shell) serverSocket(a netip.Addr) *dhcpconn.Conn {
 	return openSocket(s, s.sockets.servers, a, a.String(), dhcpconn.OpenServer)
 }
 
-// openSocket finds a socket or opens it.
-func openSocket[K comparable](s *Shell, place map[K]*dhcpconn.Conn, key K, what string, open func(K, func(role.DHCPReceived)) (*dhcpconn.Conn, error)) (*dhcpconn.Conn, error) {
+// openSocket finds a socket or opens it; nil, and said, when it cannot be.
+func openSocket[K comparable](s *Shell, place map[K]*dhcpconn.Conn, key K, what string, open func(K, func(role.DHCPReceived)) (*dhcpconn.Conn, error)) *dhcpconn.Conn {
 	if c := place[key]; c != nil {
-		return c, nil
+		return c
 	}
 	c, err := open(key, s.deliverDHCP)
-	if err != nil {
-		if !s.sockets.failed[what] {
-			s.log.LogAttrs(context.Background(), slog.LevelWarn, "a DHCPv6 socket cannot be opened", slog.String("reason", err.Error()))
-		}
-		s.sockets.failed[what] = true
-		return nil, err
+	if s.sayOnce(what, "a DHCPv6 socket cannot be opened", err); err != nil {
+		return nil
 	}
-	delete(s.sockets.failed, what)
 	place[key] = c
-	return c, nil
+	return c
+}
+
+// sayOnce tells the operator of trouble with a socket, once until it is over. What
+// strangers send must not fill the log.
+func (s *Shell) sayOnce(what, text string, err error) {
+	if err == nil {
+		delete(s.sockets.failed, what)
+		return
+	}
+	if !s.sockets.failed[what] {
+		s.sockets.failed[what] = true
+		s.log.LogAttrs(context.Background(), slog.LevelWarn, text, slog.String("reason", err.Error()))
+	}
 }
 
 func closeSocket[K comparable](s *Shell, place map[K]*dhcpconn.Conn, key K, c *dhcpconn.Conn) {
@@ -117,6 +129,8 @@ func closeSocket[K comparable](s *Shell, place map[K]*dhcpconn.Conn, key K, c *d
 // closeSocketsOf closes the sockets of an interface that is gone: another one will
 // not have its index.
 func (s *Shell) closeSocketsOf(link int) {
+	delete(s.sockets.failed, clientName(link))
+	delete(s.sockets.failed, groupName(link))
 	if c := s.sockets.clients[link]; c != nil {
 		closeSocket(s, s.sockets.clients, link, c)
 	}
@@ -127,8 +141,11 @@ func (s *Shell) closeSocketsOf(link int) {
 
 // closeSockets closes all.
 func (s *Shell) closeSockets() {
-	for index := range s.links {
-		s.closeSocketsOf(index)
+	for index, c := range s.sockets.clients {
+		closeSocket(s, s.sockets.clients, index, c)
+	}
+	for index, c := range s.sockets.groups {
+		closeSocket(s, s.sockets.groups, index, c)
 	}
 	for a, c := range s.sockets.servers {
 		closeSocket(s, s.sockets.servers, a, c)
@@ -146,20 +163,23 @@ func (s *Shell) deliverDHCP(m role.DHCPReceived) {
 func (s *Shell) sendDHCP(m role.SendDHCP) error {
 	from := m.From.Addr()
 	var c *dhcpconn.Conn
-	var err error
 	switch {
 	case m.From.Port() == dhcpv6.ClientPort:
-		c, err = s.clientSocket(m.Link)
+		c = s.clientSocket(m.Link)
 	case from.IsValid() && !from.IsLinkLocalUnicast():
+		var err error
 		if !s.local.Contains(from) { // a mobile router's home address may be nowhere for a moment
-			return fmt.Errorf("DHCPv6 message from %v: the address is not assigned", from)
+			err = fmt.Errorf("the address %v is not assigned", from)
 		}
-		c, err = s.serverSocket(from)
+		if s.sayOnce("from "+from.String(), "DHCPv6 messages are not sent", err); err != nil {
+			return nil
+		}
+		c = s.serverSocket(from)
 	default:
-		c, err = s.groupSocket(m.Link)
+		c = s.groupSocket(m.Link)
 	}
-	if err != nil {
-		return err
+	if c == nil {
+		return nil // said already
 	}
 	if !from.IsValid() {
 		m.From = netip.AddrPortFrom(s.links[m.Link].LinkLocal, m.From.Port())

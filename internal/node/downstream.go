@@ -46,8 +46,11 @@ const (
 	// patienceForOld is how long a prefix of before a restart may take to come
 	// back until its hosts are told that it does not.
 	patienceForOld = time.Minute
-	// maxNumbered bounds what is remembered: prefixes come from the network.
-	maxNumbered = 64
+	// maxNumbered and maxNumberedOn bound what is remembered, and of one interface:
+	// prefixes come from the network, and those of an interface have to fit into an
+	// advertisement beside those of the configuration.
+	maxNumbered   = 64
+	maxNumberedOn = 16
 )
 
 func (x *numbering) find(link string, prefix netip.Prefix) *numbered {
@@ -64,18 +67,14 @@ func (x *numbering) give(now time.Time, by role.Machine, a role.NumberDownstream
 	prefix := a.Prefix.Masked()
 	n := x.find(a.Interface, prefix)
 	if a.Valid <= 0 {
-		if n == nil || !n.given {
+		if n == nil || !n.given || n.by != by { // who has it now may be another
 			return false
 		}
 		n.deprecate(now)
 		return true
 	}
 	if n == nil {
-		if len(x.list) == maxNumbered {
-			x.forgetOne()
-		}
-		x.list = append(x.list, numbered{link: a.Interface, prefix: prefix})
-		n = &x.list[len(x.list)-1]
+		n = x.add(numbered{link: a.Interface, prefix: prefix})
 	}
 	n.by, n.given, n.after = by, true, time.Time{}
 	n.preferredUntil, n.validUntil = deadline.Of(now, min(a.Preferred, a.Valid)), deadline.Of(now, a.Valid)
@@ -103,9 +102,32 @@ func (n *numbered) endWait(now time.Time) {
 	n.after, n.preferredUntil, n.validUntil = time.Time{}, now, now.Add(advertisedValid)
 }
 
-// forgetOne makes room: what is deprecated goes first.
-func (x *numbering) forgetOne() {
-	i := max(slices.IndexFunc(x.list, func(n numbered) bool { return !n.given }), 0)
+// add enters a prefix. Where there are too many already another one is forgotten:
+// the oldest that is deprecated, if there is any.
+func (x *numbering) add(n numbered) *numbered {
+	if len(x.list) >= maxNumbered {
+		x.forgetOne(func(numbered) bool { return true })
+	}
+	beside := func(o numbered) bool { return o.link == n.link }
+	count := 0
+	for _, o := range x.list {
+		if beside(o) {
+			count++
+		}
+	}
+	if count >= maxNumberedOn {
+		x.forgetOne(beside)
+	}
+	x.list = append(x.list, n)
+	return &x.list[len(x.list)-1]
+}
+
+// forgetOne makes room among some of the prefixes.
+func (x *numbering) forgetOne(among func(numbered) bool) {
+	i := slices.IndexFunc(x.list, func(n numbered) bool { return !n.given && among(n) })
+	if i < 0 {
+		i = slices.IndexFunc(x.list, among)
+	}
 	x.list = slices.Delete(x.list, i, i+1)
 }
 
@@ -192,8 +214,8 @@ func (x *numbering) save() []byte {
 	return b
 }
 
-// restore takes what an earlier life saved.
-func (x *numbering) restore(now time.Time, saved []byte) error {
+// restore takes what an earlier life saved, of the interfaces that it may be about.
+func (x *numbering) restore(now time.Time, saved []byte, about func(link string) bool) error {
 	if len(saved) == 0 {
 		return nil
 	}
@@ -202,10 +224,10 @@ func (x *numbering) restore(now time.Time, saved []byte) error {
 		return err
 	}
 	for _, k := range list[:min(len(list), maxNumbered)] {
-		if k.Interface == "" || !k.Prefix.IsValid() || !k.Prefix.Addr().Is6() || x.find(k.Interface, k.Prefix.Masked()) != nil {
+		if k.Interface == "" || !about(k.Interface) || !k.Prefix.IsValid() || !k.Prefix.Addr().Is6() || x.find(k.Interface, k.Prefix.Masked()) != nil {
 			continue
 		}
-		x.list = append(x.list, numbered{link: k.Interface, prefix: k.Prefix.Masked(), after: now.Add(patienceForOld)})
+		x.add(numbered{link: k.Interface, prefix: k.Prefix.Masked(), after: now.Add(patienceForOld)})
 	}
 	return nil
 }

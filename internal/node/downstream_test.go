@@ -36,6 +36,9 @@ func (x *numbering) describe(now time.Time) string {
 	return strings.Join(lines, "; ")
 }
 
+// anywhere takes every interface.
+func anywhere(string) bool { return true }
+
 // A prefix is advertised as long as it is given, and as deprecated when it is taken
 // back, for no longer than two hours (RFC 4862 §5.5.3 e); what an earlier life had
 // waits to be given again, and is deprecated when another one is given or nobody
@@ -68,7 +71,7 @@ func TestNumbering(t *testing.T) {
 		{"the router ends", 2 * time.Hour, func(now time.Time) bool { return x.takeBack(now, router) }, true, "lan0 2001:db8:1::/64 deprecated 2h0m0s"},
 		{"and again", 2 * time.Hour, func(now time.Time) bool { return x.takeBack(now, router) }, false, "lan0 2001:db8:1::/64 deprecated 2h0m0s"},
 		{"nobody has it any more", 4 * time.Hour, x.expire, true, ""},
-		{"another life", 5 * time.Hour, func(now time.Time) bool { return x.restore(now, saved) == nil }, true,
+		{"another life", 5 * time.Hour, func(now time.Time) bool { return x.restore(now, saved, anywhere) == nil }, true,
 			"lan0 2001:db8:1::/64 waiting; lan1 2001:db8:2::/64 waiting"},
 		{"one comes back", 5 * time.Hour, give("lan0", one, time.Hour), true, "lan0 2001:db8:1::/64 given 1h0m0s; lan1 2001:db8:2::/64 waiting"},
 		{"the other does not", 5*time.Hour + time.Minute, x.expire, true, "lan0 2001:db8:1::/64 given 59m0s; lan1 2001:db8:2::/64 deprecated 1h30m0s"},
@@ -89,7 +92,7 @@ func TestNumberingAfterRestart(t *testing.T) {
 	one, two := netip.MustParsePrefix("2001:db8:1::/64"), netip.MustParsePrefix("2001:db8:2::/64")
 	var first, x numbering
 	first.give(testNow, nil, role.NumberDownstream{Interface: "lan0", Prefix: one, Preferred: time.Hour, Valid: time.Hour})
-	if err := x.restore(testNow, first.save()); err != nil {
+	if err := x.restore(testNow, first.save(), anywhere); err != nil {
 		t.Fatal(err)
 	}
 	if list := x.of("lan0"); len(list) != 0 {
@@ -102,7 +105,7 @@ func TestNumberingAfterRestart(t *testing.T) {
 	if got, want := x.describe(testNow), "lan0 2001:db8:1::/64 deprecated 1h30m0s; lan0 2001:db8:2::/64 given 1h0m0s"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
-	if err := x.restore(testNow, []byte("{")); err == nil {
+	if err := x.restore(testNow, []byte("{"), anywhere); err == nil {
 		t.Error("what is torn is taken")
 	}
 	if len(new(numbering).save()) != 0 {
@@ -125,6 +128,83 @@ func TestNumberingBounded(t *testing.T) {
 	}
 	if len(x.list) > maxNumbered || x.find("lan0", keep) == nil {
 		t.Errorf("%d are remembered", len(x.list))
+	}
+}
+
+// What one router takes back is not another's that has it by now, as when the home
+// link is renumbered.
+func TestNumberingChangesHands(t *testing.T) {
+	var x numbering
+	p := netip.MustParsePrefix("2001:db8:1::/64")
+	before, after := new(recorder), &recorder{drops: true}
+	n := role.NumberDownstream{Interface: "lan0", Prefix: p, Preferred: time.Hour, Valid: time.Hour}
+	x.give(testNow, before, n)
+	x.give(testNow, after, n)
+	n.Valid = 0
+	if x.give(testNow, before, n) || x.takeBack(testNow, before) || !x.find("lan0", p).given {
+		t.Errorf("taken back: %s", x.describe(testNow))
+	}
+	if !x.give(testNow, after, n) || x.find("lan0", p).given {
+		t.Errorf("not taken back: %s", x.describe(testNow))
+	}
+}
+
+// However often the access network changes its mind, what there is to advertise on
+// an interface fits into an advertisement, with the newest prefix in it.
+func TestNumberingFits(t *testing.T) {
+	s, _ := bareShell(t, "")
+	p := netip.MustParseAddr("2001:db8::").As16()
+	var newest netip.Prefix
+	for i := range 3 * maxNumbered {
+		p[6], p[7] = byte(i>>8), byte(i)
+		newest = netip.PrefixFrom(netip.AddrFrom16(p), 64)
+		n := role.NumberDownstream{Interface: "lan0", Prefix: newest, Preferred: time.Hour, Valid: time.Hour}
+		s.numbering.give(testNow, nil, n)
+		a, _ := s.advertisementOn("lan0")
+		if err := a.machineConfig(role.Link{Name: "lan0", Ethernet: [6]byte{2}}, s.networkUsable).Validate(); err != nil {
+			t.Fatalf("after %d prefixes: %v", i, err)
+		}
+		if i%2 == 0 { // some are taken back, some forgotten by the server
+			n.Valid = 0
+			s.numbering.give(testNow, nil, n)
+		}
+	}
+	if x := s.numbering.find("lan0", newest); x == nil || !x.given {
+		t.Error("the newest is not there")
+	}
+	s.numbering.give(testNow, nil, role.NumberDownstream{Interface: "lan1", Prefix: newest, Preferred: time.Hour, Valid: time.Hour})
+	if len(s.numbering.of("lan1")) != 1 {
+		t.Error("another interface has no room")
+	}
+}
+
+// A restart without the section that numbered an interface: its hosts are told where
+// this node still advertises, and somebody else's advertisements are left alone.
+func TestNumberingOfFormerSection(t *testing.T) {
+	for _, advertises := range []bool{true, false} {
+		text := ""
+		if advertises {
+			text = "config interface\n\toption interface 'lan0'\n\toption AdvSendAdvert '1'\n"
+		}
+		s, _ := bareShell(t, text)
+		s.advertised = advertisements(s.config)
+		s.kept.save(keptDownstreams, []byte(`[{"interface":"lan0","prefix":"2001:db8:1::/64"},{"interface":"lan1","prefix":"2001:db8:2::/64"}]`))
+		for !s.kept.has(keptDownstreams) {
+			time.Sleep(time.Millisecond)
+		}
+		if err := s.restoreKept(); err != nil {
+			t.Fatal(err)
+		}
+		want := ""
+		if advertises {
+			want = "lan0 2001:db8:1::/64 waiting"
+		}
+		if got := s.numbering.describe(testNow); got != want {
+			t.Errorf("advertises %v: %q, want %q", advertises, got, want)
+		}
+		if s.renumberDue(); !advertises && s.kept.load(keptDownstreams) != nil {
+			t.Error("what is nobody's concern any more is kept")
+		}
 	}
 }
 
@@ -173,10 +253,10 @@ func FuzzNumberingRestore(f *testing.F) {
 	f.Add([]byte(`{`))
 	f.Fuzz(func(t *testing.T, saved []byte) {
 		var x, y numbering
-		if x.restore(testNow, saved) != nil {
+		if x.restore(testNow, saved, anywhere) != nil {
 			return
 		}
-		if err := y.restore(testNow, x.save()); err != nil || len(x.list) > maxNumbered || len(y.list) != len(x.list) {
+		if err := y.restore(testNow, x.save(), anywhere); err != nil || len(x.list) > maxNumbered || len(y.list) != len(x.list) {
 			t.Errorf("%d, then %d prefixes, %v", len(x.list), len(y.list), err)
 		}
 		x.expire(testNow.Add(patienceForOld))

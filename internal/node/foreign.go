@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"time"
 
 	"roam6/internal/config"
@@ -58,24 +57,29 @@ func remaining(list []role.LeasedPrefix, age time.Duration) []role.LeasedPrefix 
 	return out
 }
 
-// applyForeign follows a change of the configuration: what this node has set on an
-// interface that is now left to somebody else is put back, and the mobiles learn
-// of the addresses there are.
-func (s *Shell) applyForeign(now time.Time, old *config.Config) {
+// applyUplinks follows a change of the configuration: of which interfaces are
+// uplinks, and of who looks after them. The mobiles learn of the addresses there
+// are on those that are new to them.
+func (s *Shell) applyUplinks(now time.Time) {
+	s.noteManaged()
+	s.settleLinks()
+	for _, h := range s.mobiles {
+		s.introduceLeases(now, h)
+	}
+}
+
+// settleLinks keeps the kernel from configuring our uplinks, and puts back what was
+// set on interfaces that are not ours any more.
+func (s *Shell) settleLinks() {
 	for _, l := range s.links {
-		before := slices.ContainsFunc(old.Uplinks, func(u config.UplinkOptions) bool {
-			return u.Name == l.Name && u.Addressing == config.AddressingForeign
-		})
-		if before || !s.isForeign(l.Name) {
+		if s.isUplink(l.Name) && !s.isForeign(l.Name) {
+			s.prepareLink(l)
 			continue
 		}
 		if err := s.sysctls.RestoreLink(l.Index); err != nil {
 			s.log.LogAttrs(context.Background(), slog.LevelWarn, "settings of an uplink that is left to others could not be put back",
 				slog.String("link", l.Name), slog.String("reason", err.Error()))
 		}
-		s.spareForeign(l.Name)
-		if e, ok := s.foreignAt(now, l.Index); ok {
-			s.toMobiles(now, e, func(*mobileHost) bool { return true })
-		}
+		s.spareForeign(l)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"slices"
 
 	"roam6/internal/config"
+	"roam6/internal/role"
+	"roam6/nd/ndconn"
 )
 
 // forwarding switches IPv6 forwarding on where a role forwards.
@@ -25,7 +27,7 @@ func (s *Shell) forwarding() {
 		return
 	}
 	if err == nil {
-		err = s.sysctls.Set("conf/all/forwarding", "1")
+		err = s.forward()
 	}
 	if err != nil {
 		s.log.Warn("IPv6 forwarding is off and cannot be switched on: set net.ipv6.conf.all.forwarding=1", "reason", err)
@@ -33,9 +35,27 @@ func (s *Shell) forwarding() {
 	}
 	s.log.Info("IPv6 forwarding switched on while roam6 runs")
 	s.forwards = true
-	for name := range s.hostLinks() {
-		s.spareForeign(name)
+}
+
+// forward switches forwarding on for the whole node, and leaves the kernel a host
+// on hostLinks. It drops its default routes by routers at that moment, except on
+// interfaces with accept_ra 2, and routers may not be heard for minutes.
+func (s *Shell) forward() error {
+	hosts := s.hostLinks()
+	for name := range hosts {
+		setting := "conf/" + name + "/accept_ra"
+		if was, err := s.sysctls.Get(setting); err == nil && was == "1" {
+			s.putBack(name, "accept_ra", "2")
+			defer s.putBack(name, "accept_ra", "1")
+		}
 	}
+	if err := s.sysctls.Set("conf/all/forwarding", "1"); err != nil {
+		return err
+	}
+	for name := range hosts {
+		s.putBack(name, "forwarding", "0")
+	}
+	return nil
 }
 
 // hostLinks are the uplinks of others on which the kernel is a host: it configures
@@ -47,7 +67,7 @@ func (s *Shell) hostLinks() map[string]bool {
 		names[u.Name] = u.Addressing == config.AddressingForeign
 	}
 	for _, r := range s.config.PrefixRequests {
-		names[r.Uplink] = !slices.ContainsFunc(s.config.MobileNodes, func(m config.MobileNode) bool { return slices.Contains(m.Uplinks, r.Uplink) })
+		names[r.Uplink] = names[r.Uplink] || !slices.ContainsFunc(s.config.MobileNodes, func(m config.MobileNode) bool { return slices.Contains(m.Uplinks, r.Uplink) })
 	}
 	maps.DeleteFunc(names, func(name string, others bool) bool {
 		was, err := s.sysctls.Original("conf/" + name + "/forwarding")
@@ -59,15 +79,40 @@ func (s *Shell) hostLinks() map[string]bool {
 	return names
 }
 
-// spareForeign keeps the kernel a host on such an uplink, where forwarding was
-// switched on for the whole node: a router hears no other routers. Packets are
-// forwarded all the same, as the setting of the whole node alone decides that.
-func (s *Shell) spareForeign(name string) {
-	if !s.forwards || !s.hostLinks()[name] {
+// spareForeign keeps the kernel a host on such an uplink that is new, where
+// forwarding was switched on for the whole node: a router hears no other routers.
+// Packets are forwarded all the same, as the setting of the whole node alone decides
+// that. The kernel solicits routers by itself only when the link comes up.
+func (s *Shell) spareForeign(l role.Link) {
+	if !s.forwards || !s.hostLinks()[l.Name] {
 		return
 	}
-	if err := s.sysctls.PutBack("conf/"+name+"/forwarding", "0"); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.log.LogAttrs(context.Background(), slog.LevelWarn, "the kernel may stop to configure an uplink that is left to it",
-			slog.String("link", name), slog.String("reason", err.Error()))
+	if now, err := s.sysctls.Get("conf/" + l.Name + "/forwarding"); err == nil && now == "0" {
+		return
 	}
+	s.putBack(l.Name, "forwarding", "0")
+	if l.Up {
+		s.solicit(l)
+	}
+}
+
+// putBack sets a setting of an uplink that is left to the kernel to what it was.
+func (s *Shell) putBack(name, setting, value string) {
+	if err := s.sysctls.PutBack("conf/"+name+"/"+setting, value); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		s.log.LogAttrs(context.Background(), slog.LevelWarn, "the kernel may stop to configure an uplink that is left to it",
+			slog.String("link", name), slog.String("setting", setting), slog.String("reason", err.Error()))
+	}
+}
+
+// solicit asks the routers of a link to advertise, for the kernel to hear them.
+func (s *Shell) solicit(l role.Link) {
+	if c := s.conns[l.Index]; c != nil {
+		s.tell(c.SendRS())
+		return
+	}
+	c, err := ndconn.Open(ndconn.LinkRef{Index: l.Index, Name: l.Name, MTU: l.MTU}, func(ndconn.Received) {})
+	if err == nil {
+		err = errors.Join(c.SendRS(), c.Close())
+	}
+	s.tell(err)
 }

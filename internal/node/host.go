@@ -72,6 +72,9 @@ func (s *Shell) surroundings(c config.MobileNode) surroundings {
 	return around
 }
 
+// attaches reports whether an interface is an uplink of the mobile.
+func (h *mobileHost) attaches(name string) bool { return slices.Contains(h.config.Uplinks, name) }
+
 // keepsAgent reports whether the home agent in use may stay in use: it is
 // configured, or it was found and finding is still allowed.
 func (h *mobileHost) keepsAgent(now time.Time, c config.MobileNode) bool {

@@ -101,6 +101,7 @@ func (s *Shell) applyPolicies(c *config.Config) {
 	if len(wanted) == 0 && s.ipsec.policies.Empty() {
 		return
 	}
+	s.warnReadable(c)
 	if err := s.ipsec.conn.SetPolicies(wanted); err != nil {
 		s.log.Error("signalling cannot be protected", "reason", err)
 		return
@@ -115,6 +116,30 @@ func (s *Shell) applyPolicies(c *config.Config) {
 	if len(changes) > 0 {
 		s.tell(s.plane.Apply(changes))
 	}
+}
+
+// warnReadable warns of what the administrator should protect, too.
+func (s *Shell) warnReadable(c *config.Config) {
+	for _, m := range c.MobileNodes {
+		if m.HomeTestsReadable() {
+			s.log.Warn("route optimisation without IPsec for home tests: who reads them on the mobile's link can redirect its traffic",
+				"section", m.Name, "change", "spi_tunnel_to_agent and the three options like it in the ipsec section")
+		}
+	}
+}
+
+// tellWithoutKeys reports whether the signalling of a section is protected, so that
+// it can have no home address that it forms itself: no home agent would take a
+// message about it, since the keys are the configured one's (RFC 3776 §4.2). The
+// administrator is told what to do.
+func (s *Shell) tellWithoutKeys(c config.MobileNode, formed netip.Prefix) bool {
+	if len(c.ESP) == 0 {
+		return false
+	}
+	s.log.LogAttrs(context.Background(), slog.LevelError, "the home link was renumbered, and IPsec has no keys for a new home address: the old one is used as long as it lasts; change the configuration here and at the home agent",
+		slog.String("section", c.Name), slog.String("home", homeOf(c).String()), slog.String("new_home", formed.String()),
+		slog.String("change", "option home_address in section '"+c.Name+"' and in its ipsec section"))
+	return true
 }
 
 // mark says of the tunnels among changes whether home tests need ESP in them. The

@@ -97,6 +97,62 @@ func TestProtectedTunnels(t *testing.T) {
 	}
 }
 
+// A home address that a mobile forms itself has no keys (RFC 3776 §4.2): none is
+// used, the old one goes on, and the administrator learns why. A reload with keys
+// ends the ones that there are.
+func TestNoKeysForFormedHomeAddress(t *testing.T) {
+	s, log := bareShell(t, renumberedFile)
+	s.config.MobileNodes[0].ESP = []esp.Policy{securedPolicy(overlay.MobileSide, true)}
+	s.mobiles = []*mobileHost{newMobileHost(s.config.MobileNodes[0], s.surroundings(s.config.MobileNodes[0]), 1)}
+	formed := netip.MustParsePrefix("2001:db8:11::100/64")
+	s.homeAddressFormed(role.HomeAddressFormed{From: homeOf(s.config.MobileNodes[0]), To: formed})
+	s.reap(testNow)
+	if len(s.mobiles) != 1 || len(s.formed) != 0 {
+		t.Errorf("%d mobiles, formed %+v", len(s.mobiles), s.formed)
+	}
+	if text := log.String(); !strings.Contains(text, "IPsec has no keys for a new home address") || !strings.Contains(text, "new_home=2001:db8:11::100/64") {
+		t.Errorf("the administrator is not told:\n%s", text)
+	}
+
+	s.config.MobileNodes[0].ESP = nil
+	reparse(t, s, testNow, renumberedFile)
+	s.homeAddressFormed(role.HomeAddressFormed{From: homeOf(s.config.MobileNodes[0]), To: formed})
+	s.reap(testNow)
+	if len(s.formed) != 1 {
+		t.Errorf("without IPsec formed %+v", s.formed)
+	}
+	c := *s.config
+	c.MobileNodes = slices.Clone(c.MobileNodes)
+	c.MobileNodes[0].ESP = []esp.Policy{securedPolicy(overlay.MobileSide, true)}
+	if got := s.wantedMobiles(&c); len(got) != 1 || len(s.formed) != 0 {
+		t.Errorf("with IPsec there are %d mobiles", len(got))
+	}
+}
+
+// Home tests that can be read are worth a warning, and only with route
+// optimisation.
+func TestWarnReadable(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		routes config.RouteOptimisation
+		tunnel bool
+		want   bool
+	}{
+		{"all in ESP", config.OptimisedRoutes, true, false},
+		{"updates only", config.OptimisedRoutes, false, true},
+		{"updates only, for some", config.ListedRoutes, false, true},
+		{"no home tests", config.TunnelledRoutes, false, false},
+	} {
+		s, log := bareShell(t, "")
+		s.warnReadable(&config.Config{MobileNodes: []config.MobileNode{{
+			Name: "train", RouteOptimisation: test.routes, ESP: []esp.Policy{securedPolicy(overlay.MobileSide, test.tunnel)},
+		}}})
+		if got := strings.Contains(log.String(), "without IPsec for home tests"); got != test.want {
+			t.Errorf("%s: %q", test.name, log)
+		}
+	}
+}
+
 func ptr[T any](v T) *T { return &v }
 
 // What came in ESP is delivered as such, and damaged messages are not answered.

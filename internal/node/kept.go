@@ -1,12 +1,18 @@
 package node
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"roam6/dhcpv6"
 	"roam6/internal/store"
@@ -40,29 +46,35 @@ func keptName(name string) string {
 }
 
 // keeper saves what has to survive a restart in a goroutine of its own: the roles
-// must not wait for flash memory. Only the latest of each name is written. The
-// directory is opened when it is needed for the first time, and a node goes on
-// without one. It may be used by several goroutines.
+// must not wait for flash memory. Only the latest of each name is written; what
+// could not be is tried again. The directory is opened when it is needed for the
+// first time, and a node goes on without one. It may be used by several goroutines.
 type keeper struct {
 	directory string
 	log       *slog.Logger
 	wake      chan struct{}
 	done      chan struct{}
 
-	mu      sync.Mutex
-	opened  bool
-	store   *store.Store // nil: there is none
-	pending map[string][]byte
-	writing string // the name that is being written
+	mu       sync.Mutex
+	opened   bool
+	store    *store.Store // nil: there is none
+	writable bool
+	// unsaved is what is not in the store, by name: it waits, is being written, or
+	// there is no way to write it. No data forgets a name.
+	unsaved map[string][]byte
 	closed  bool
-	idle    *sync.Cond
 	failing bool
 }
 
+const (
+	// saveAgain is the pause after which what could not be saved is tried again.
+	saveAgain = time.Minute
+	// lastSaves bounds the saving at the end.
+	lastSaves = time.Second
+)
+
 func newKeeper(directory string, log *slog.Logger) *keeper {
-	k := &keeper{directory: directory, log: log, wake: make(chan struct{}, 1), done: make(chan struct{}), pending: make(map[string][]byte)}
-	k.idle = sync.NewCond(&k.mu)
-	return k
+	return &keeper{directory: directory, log: log, wake: make(chan struct{}, 1), done: make(chan struct{}), unsaved: make(map[string][]byte)}
 }
 
 // open opens the directory, once, and begins to save. It is called with the lock.
@@ -74,24 +86,35 @@ func (k *keeper) open() {
 	s, err := store.Open(k.directory)
 	if err != nil {
 		k.log.Warn("identifiers and leases will not survive a restart", "reason", err)
+		k.store, _ = store.OpenReadOnly(k.directory) // what is there still counts
 		close(k.done)
 		return
 	}
-	k.store = s
+	k.store, k.writable = s, true
 	go k.saveRunLoop(s)
+}
+
+// lasts reports whether what is saved survives a restart, as far as is known.
+func (k *keeper) lasts() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.open()
+	return k.writable
+}
+
+// has reports whether something is kept under a name in the directory, which is
+// not opened for that.
+func (k *keeper) has(name string) bool {
+	_, err := os.Stat(filepath.Join(k.directory, name))
+	return k.directory != "" && err == nil
 }
 
 // load returns what is kept under a name, nil if nothing.
 func (k *keeper) load(name string) []byte {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.open(); k.store == nil {
-		return nil
-	}
-	for k.writing == name {
-		k.idle.Wait()
-	}
-	if data, ok := k.pending[name]; ok {
+	k.open()
+	if data, ok := k.unsaved[name]; ok || k.store == nil {
 		return data
 	}
 	data, err := k.store.Load(name)
@@ -105,25 +128,31 @@ func (k *keeper) load(name string) []byte {
 func (k *keeper) save(name string, data []byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.open(); k.store == nil || k.closed {
+	if k.open(); k.closed {
 		return
 	}
-	k.pending[name] = slices.Clone(data)
+	k.unsaved[name] = slices.Clone(data)
 	select {
 	case k.wake <- struct{}{}:
 	default:
 	}
 }
 
-// close saves what is pending and ends the goroutine.
+// close saves what is not saved yet and ends the goroutine. It does not wait for
+// ever: a broken medium must not keep the daemon from stopping.
 func (k *keeper) close() {
 	k.mu.Lock()
-	begun := k.store != nil && !k.closed
+	begun := k.writable && !k.closed
 	k.closed = true
 	k.mu.Unlock()
-	if begun {
-		close(k.wake)
-		<-k.done
+	if !begun {
+		return
+	}
+	close(k.wake)
+	select {
+	case <-k.done:
+	case <-time.After(lastSaves):
+		k.log.Warn("stopping although not everything that should survive a restart is saved")
 	}
 }
 
@@ -131,37 +160,57 @@ func (k *keeper) close() {
 func (k *keeper) saveRunLoop(s *store.Store) {
 	defer close(k.done)
 	for open := true; open; {
-		_, open = <-k.wake
-		for {
-			name, data, ok := k.next()
-			if !ok {
-				break
-			}
-			k.wrote(s.Save(name, data))
+		var again <-chan time.Time
+		if k.isFailing() {
+			again = time.After(saveAgain)
 		}
+		select {
+		case _, open = <-k.wake:
+		case <-again:
+		}
+		var failure error
+		for name, data, ok := k.next(""); ok; name, data, ok = k.next(name) {
+			err := s.Save(name, data)
+			if err == nil {
+				k.wrote(name, data)
+			}
+			failure = cmp.Or(failure, err)
+		}
+		k.went(failure)
 	}
 }
 
-// next takes something that is to be written.
-func (k *keeper) next() (name string, data []byte, ok bool) {
+func (k *keeper) isFailing() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	names := slices.Sorted(maps.Keys(k.pending))
-	if len(names) == 0 {
-		return "", nil, false
-	}
-	name, data = names[0], k.pending[names[0]]
-	delete(k.pending, name)
-	k.writing = name
-	return name, data, true
+	return k.failing
 }
 
-// wrote notes how writing went, and says once that it fails, and once that it does
-// not any more.
-func (k *keeper) wrote(err error) {
+// next is what is to be written after the name before, in the order of names.
+func (k *keeper) next(before string) (name string, data []byte, ok bool) {
 	k.mu.Lock()
-	k.writing = ""
-	k.idle.Broadcast()
+	defer k.mu.Unlock()
+	for _, name := range slices.Sorted(maps.Keys(k.unsaved)) {
+		if name > before {
+			return name, k.unsaved[name], true
+		}
+	}
+	return "", nil, false
+}
+
+// wrote notes that data is in the store.
+func (k *keeper) wrote(name string, data []byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if bytes.Equal(k.unsaved[name], data) { // nothing newer came meanwhile
+		delete(k.unsaved, name)
+	}
+}
+
+// went notes how saving went, and says once that it fails, and once that it does
+// not any more.
+func (k *keeper) went(err error) {
+	k.mu.Lock()
 	changed := k.failing != (err != nil)
 	k.failing = err != nil
 	k.mu.Unlock()
@@ -173,13 +222,52 @@ func (k *keeper) wrote(err error) {
 	}
 }
 
-// duid is the node's DHCPv6 identifier, made once and kept.
-func (k *keeper) duid() []byte {
+// duid is the node's DHCPv6 identifier, made once and kept. Where nothing can be
+// kept it is made of the hardware, of which addresses gives what is known, so that
+// it is mostly the same after a restart (RFC 8415 §11.4).
+func (k *keeper) duid(addresses func() [][6]byte) []byte {
 	const longest = 130 // RFC 8415 §11.1
 	if d := k.load(keptDUID); len(d) > 2 && len(d) <= longest {
 		return d
 	}
 	d := dhcpv6.NewDUID(randomOctets)
+	if !k.lasts() {
+		if a, ok := lastingAddress(addresses()); ok {
+			d = dhcpv6.LinkLayerDUID(a)
+		}
+	}
 	k.save(keptDUID, d)
 	return d
+}
+
+// lastingAddress picks the link-layer address that is likeliest to stay: the first
+// that a manufacturer gave, otherwise the first of all.
+func lastingAddress(list [][6]byte) (a [6]byte, ok bool) {
+	const local, group = 2, 1 // bits of the first octet
+	for _, x := range list {
+		switch {
+		case x == ([6]byte{}) || x[0]&group != 0:
+		case x[0]&local == 0:
+			return x, true
+		case !ok:
+			a, ok = x, true
+		}
+	}
+	return a, ok
+}
+
+// hardwareAddresses are those of the interfaces there are, in the order of their
+// indices.
+func hardwareAddresses() (list [][6]byte) {
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil
+	}
+	slices.SortFunc(all, func(a, b net.Interface) int { return cmp.Compare(a.Index, b.Index) })
+	for _, i := range all {
+		if len(i.HardwareAddr) == 6 {
+			list = append(list, [6]byte(i.HardwareAddr))
+		}
+	}
+	return list
 }

@@ -2,12 +2,17 @@ package node
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // What is saved is there for who asks at once, and for the next life; without a
@@ -27,7 +32,7 @@ func TestKeeper(t *testing.T) {
 			t.Fatalf("saved %d, loaded %q", i, got)
 		}
 	}
-	duid := k.duid()
+	duid := k.duid(nil)
 	k.save("other-2", nil)
 	k.close()
 	k.close()
@@ -40,7 +45,7 @@ func TestKeeper(t *testing.T) {
 	if got := next.load("other-2"); got != nil {
 		t.Errorf("what is forgotten is %q", got)
 	}
-	if got := next.duid(); !bytes.Equal(got, duid) || len(duid) < 3 {
+	if got := next.duid(nil); !bytes.Equal(got, duid) || len(duid) < 3 {
 		t.Errorf("identifier %x, before %x", got, duid)
 	}
 	if out.Len() > 0 {
@@ -48,8 +53,8 @@ func TestKeeper(t *testing.T) {
 	}
 	without := newKeeper("", log)
 	without.save("lease", []byte("x"))
-	if without.load("lease") != nil || len(without.duid()) == 0 {
-		t.Error("without a directory")
+	if got := string(without.load("lease")); got != "x" { // until the end of this life
+		t.Errorf("without a directory %q", got)
 	}
 	without.close()
 	if strings.Count(out.String(), "will not survive a restart") != 1 {
@@ -73,5 +78,100 @@ func TestKeptName(t *testing.T) {
 	}
 	if keptName("uplink-eth0.2") == keptName("uplink-eth0_2") {
 		t.Error("two names are one")
+	}
+}
+
+// A directory on a medium that has become read-only is read all the same: the node
+// keeps its identifier. What is saved then lasts until the end.
+func TestKeeperReadOnly(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	out := new(bytes.Buffer)
+	log := slog.New(slog.NewTextHandler(out, nil))
+	k := newKeeper(dir, log)
+	duid := k.duid(nil)
+	k.close()
+	failure := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for ever: the thread has its own mounts
+		err := unix.Unshare(unix.CLONE_NEWNS)
+		if err == nil {
+			err = errors.Join(unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""), unix.Mount(dir, dir, "", unix.MS_BIND, ""),
+				unix.Mount("", dir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+		}
+		if err == nil {
+			k := newKeeper(dir, log)
+			if got := k.duid(func() [][6]byte { return [][6]byte{{2, 0, 0, 0, 0, 1}} }); !bytes.Equal(got, duid) {
+				t.Errorf("identifier %x, before %x", got, duid)
+			}
+			k.save("lease", []byte("x"))
+			if got := string(k.load("lease")); got != "x" {
+				t.Errorf("saved x, loaded %q", got)
+			}
+			k.close()
+		}
+		failure <- err
+	}()
+	if err := <-failure; err != nil {
+		t.Skipf("needs mounts of its own: %v", err)
+	}
+	if n := strings.Count(out.String(), "will not survive a restart"); n != 1 {
+		t.Errorf("said %d times: %s", n, out)
+	}
+}
+
+// What cannot be saved now is saved later, without anybody asking again, and the
+// operator hears of the beginning and the end of that, once.
+func TestKeeperTriesAgain(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	out := new(buffer)
+	k := newKeeper(dir, slog.New(slog.NewTextHandler(out, nil)))
+	until := func(what string, holds func() bool) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("waited in vain until %s: %s", what, out)
+			}
+		}
+	}
+	k.save("first", []byte("1"))
+	until("it is saved", func() bool { return !gone(filepath.Join(dir, "first")) })
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	k.save("lease", []byte("2"))
+	until("it fails", func() bool { return strings.Contains(out.String(), "cannot be saved") })
+	k.save("other", []byte("3"))
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	k.save("third", []byte("4"))
+	until("all is saved", func() bool { return !gone(filepath.Join(dir, "lease")) && !gone(filepath.Join(dir, "third")) })
+	k.close()
+	if text := out.String(); strings.Count(text, "cannot be saved") != 1 || strings.Count(text, "is saved again") != 1 {
+		t.Errorf("logged %s", text)
+	}
+	next := newKeeper(dir, slog.New(slog.DiscardHandler))
+	defer next.close()
+	if got := string(next.load("lease")) + string(next.load("other")); got != "23" {
+		t.Errorf("the next life has %q", got)
+	}
+}
+
+// The address that makes an identifier is one that stays, if there is any.
+func TestLastingAddress(t *testing.T) {
+	local, other, made, group := [6]byte{2, 1}, [6]byte{6, 2}, [6]byte{0, 3}, [6]byte{1, 4}
+	for _, c := range []struct {
+		list [][6]byte
+		want [6]byte
+		ok   bool
+	}{
+		{nil, [6]byte{}, false},
+		{[][6]byte{{}, group}, [6]byte{}, false},
+		{[][6]byte{{}, local, other}, local, true},
+		{[][6]byte{local, group, made, {0, 9}}, made, true},
+	} {
+		if got, ok := lastingAddress(c.list); got != c.want || ok != c.ok {
+			t.Errorf("of %v: %v, %v", c.list, got, ok)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"time"
 
 	"roam6/internal/role"
 	"roam6/nd"
@@ -33,7 +34,7 @@ func (s *Shell) linkChanged(l role.Link) {
 	before, known := s.links[l.Index]
 	s.links[l.Index] = l
 	if !known || before.Name != l.Name {
-		s.spareForeign(l.Name)
+		s.spareForeign(l)
 		s.assignNumbered()
 	}
 	s.serveLink(before, l)
@@ -43,7 +44,7 @@ func (s *Shell) linkChanged(l role.Link) {
 // before, and starts or changes its advertiser.
 func (s *Shell) serveLink(before, l role.Link) {
 	if !s.needed(l.Name) {
-		s.closeLink(l.Index)
+		s.retireLink(l.Index)
 		return
 	}
 	if before.Index != 0 && before.Name != l.Name {
@@ -89,6 +90,35 @@ func (s *Shell) linkGone(index int) {
 	s.closeLink(index)
 }
 
+// finalTimeLive bounds the final advertisements on a link while the daemon goes on.
+const finalTimeLive = 10 * time.Second
+
+// retireLink ends neighbour discovery on a link that is not needed any more, behind
+// the final advertisements there.
+func (s *Shell) retireLink(index int) {
+	c := s.conns[index]
+	if c == nil {
+		return
+	}
+	if c.advertiser != nil {
+		s.retireAdvertiser(c)
+	}
+	i := slices.IndexFunc(s.leaving, func(a *advertiser) bool { return a.conn == c.Conn && !a.ended() })
+	if i < 0 {
+		s.closeLink(index)
+		return
+	}
+	delete(s.conns, index)
+	go func(a *advertiser) {
+		select {
+		case <-a.done:
+		case <-time.After(finalTimeLive):
+			a.abandon()
+		}
+		_ = c.Close() // it was of use until here
+	}(s.leaving[i])
+}
+
 // closeLink ends neighbour discovery on a link.
 func (s *Shell) closeLink(index int) {
 	c := s.conns[index]
@@ -115,7 +145,7 @@ func (s *Shell) needed(name string) bool {
 
 // isUplink reports whether a mobile attaches by a link of this name.
 func (s *Shell) isUplink(name string) bool {
-	return slices.ContainsFunc(s.mobiles, func(h *mobileHost) bool { return slices.Contains(h.config.Uplinks, name) })
+	return slices.ContainsFunc(s.mobiles, func(h *mobileHost) bool { return h.attaches(name) })
 }
 
 // prepareLink keeps the kernel from configuring an uplink by itself: addresses
@@ -124,7 +154,10 @@ func (s *Shell) prepareLink(l role.Link) {
 	if !s.isUplink(l.Name) || s.isForeign(l.Name) {
 		return
 	}
-	for _, setting := range []string{"accept_ra", "autoconf"} {
+	// Duplicate address detection of the link-local address would cost a second or
+	// two whenever the link comes up; where the uplink was one at the start, the
+	// watcher has switched it off before the first time.
+	for _, setting := range []string{"accept_ra", "autoconf", "accept_dad"} {
 		if err := s.sysctls.SetLink(l.Index, setting, "0"); err != nil {
 			s.log.LogAttrs(context.Background(), slog.LevelWarn, "the kernel may configure an uplink beside us",
 				slog.String("link", l.Name), slog.String("setting", setting), slog.String("reason", err.Error()))

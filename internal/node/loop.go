@@ -153,6 +153,7 @@ func (s *Shell) timeouts(now time.Time) {
 
 // stopRoles asks every mobile to de-register, and the others to end.
 func (s *Shell) stopRoles(now time.Time) {
+	s.ended.Store(true)
 	s.successors, s.formed = nil, nil
 	for _, h := range s.mobiles {
 		h.ending = true
@@ -169,16 +170,7 @@ func (s *Shell) stopRoles(now time.Time) {
 func (s *Shell) reap(now time.Time) {
 	s.follow(now)
 	s.handOverHomes(now)
-	kept := s.mobiles[:0]
-	for _, h := range s.mobiles {
-		if !h.ending || !h.machine.Done() {
-			kept = append(kept, h)
-		} else {
-			s.mobileEnded(now, h.machine)
-		}
-	}
-	clear(s.mobiles[len(kept):])
-	s.mobiles = kept
+	s.forgetEnded(now)
 	for _, c := range s.successors {
 		if !s.hosts(homeOf(c)) {
 			s.begin(now, c)
@@ -188,17 +180,35 @@ func (s *Shell) reap(now time.Time) {
 	s.follow(now)
 	s.reapClients(now)
 	s.follow(now)
+	s.renumberDue()
+	s.settleDiscards(now)
 	s.resolve()
 	s.steer(now)
 }
 
-// mobileEnded forgets what a mobile wanted of others.
-func (s *Shell) mobileEnded(now time.Time, m role.Machine) {
-	s.forgetWants(now, m)
-	if s.numbering.takeBack(now, m) {
-		s.renumber()
+// forgetEnded forgets the mobiles that have ended, and what they wanted of others.
+func (s *Shell) forgetEnded(now time.Time) {
+	var ended []*mobileHost
+	s.mobiles = slices.DeleteFunc(s.mobiles, func(h *mobileHost) bool {
+		if !h.ending || !h.machine.Done() {
+			return false
+		}
+		ended = append(ended, h)
+		return true
+	})
+	if len(ended) == 0 {
+		return
+	}
+	for _, h := range ended {
+		s.forgetWants(now, h.machine)
+		s.numbersDue = s.numbering.takeBack(now, h.machine) || s.numbersDue
+		for _, p := range h.config.Prefixes {
+			s.advertisePrefix(nil, role.AdvertisePrefix{Prefix: p, Usable: true}) // its home agent says nothing any more
+		}
 	}
 	s.syncSockets()
+	s.settleLinks()
+	s.discardsDue = true
 }
 
 // hosts reports whether a mobile with a home address is here, ending or not.

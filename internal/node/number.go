@@ -13,7 +13,15 @@ import (
 // numberDownstream gives a downstream interface a prefix, or takes it back. by is
 // the role that wants it, nil the shell itself.
 func (s *Shell) numberDownstream(now time.Time, by role.Machine, a role.NumberDownstream) {
-	if s.numbering.give(now, by, a) {
+	s.numbersDue = s.numbering.give(now, by, a) || s.numbersDue
+}
+
+// renumberDue follows what numberDownstream has noted, all at once: hosts are told
+// of a new prefix and of the end of the one before in the same advertisement, since
+// the next one must wait for some seconds (RFC 4861 §6.2.6).
+func (s *Shell) renumberDue() {
+	if s.numbersDue {
+		s.numbersDue = false
 		s.renumber()
 	}
 }

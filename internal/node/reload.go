@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -40,6 +42,10 @@ func logErrors(log *slog.Logger, err error) {
 
 // apply makes c the running configuration. It runs in the loop.
 func (s *Shell) apply(now time.Time, c *config.Config) {
+	if s.ended.Load() {
+		s.log.Warn("the configuration is not reloaded: roam6 stops")
+		return
+	}
 	old := s.config
 	s.config = c
 	s.level.Set(c.Globals.LogLevel)
@@ -54,7 +60,7 @@ func (s *Shell) apply(now time.Time, c *config.Config) {
 	s.steerDue = true
 	s.applyAdvertisements(c)
 	s.forwarding()
-	s.applyForeign(now, old)
+	s.applyUplinks(now)
 	s.applyRequests(now)
 	s.syncSockets()
 	s.log.Info("configuration reloaded", "mobiles", len(s.mobiles), "home_agents", len(s.agents), "advertised", len(s.advertised))
@@ -64,9 +70,18 @@ func (s *Shell) apply(now time.Time, c *config.Config) {
 func (s *Shell) tellRestarts(old, c *config.Config) {
 	a, b := old.Globals, c.Globals
 	a.LogLevel, b.LogLevel = 0, 0
-	needsPlane := mobility(c) && s.plane == nil
-	if a != b || old.Metrics != c.Metrics || needsPlane || needsPort(c) && s.portless {
-		s.log.Warn("a change of the configuration takes effect when roam6 is restarted", "section", "globals or metrics")
+	for _, change := range []struct {
+		what  string
+		needs bool
+	}{
+		{"section globals", a != b},
+		{"section metrics", old.Metrics != c.Metrics},
+		{"the first mobile node, mobile router or home agent", mobility(c) && s.plane == nil},
+		{"the first section that needs DHCPv6", needsPort(c) && s.portless},
+	} {
+		if change.needs {
+			s.log.Warn("a change of the configuration takes effect when roam6 is restarted", "change", change.what)
+		}
 	}
 }
 
@@ -78,6 +93,7 @@ func (s *Shell) applyMobiles(now time.Time, c *config.Config) {
 		i := slices.IndexFunc(mobiles, func(m config.MobileNode) bool { return homeOf(m) == homeOf(h.config) })
 		if i >= 0 {
 			if actions, ok := h.reconfigure(now, mobiles[i], s.surroundings(mobiles[i])); ok {
+				s.openLinks() // it may have uplinks that were none
 				s.carryOut(h.machine, actions)
 				continue
 			}
@@ -104,6 +120,8 @@ func (s *Shell) begin(now time.Time, c config.MobileNode) {
 	h := newMobileHost(c, s.surroundings(c), rand.Uint64())
 	s.mobiles = append(s.mobiles, h)
 	s.introduce(now, h.machine)
+	s.introduceLeases(now, h)
+	s.settleLinks() // its uplinks may have been none before
 }
 
 // applyAgents does the same for home agents, which their section's name tells
@@ -141,23 +159,30 @@ func (s *Shell) applyAgents(now time.Time, c *config.Config) {
 // neighbour discovery on links that have become needed or useless.
 func (s *Shell) applyAdvertisements(c *config.Config) {
 	s.advertised = advertisements(c)
-	clear(s.refused)
+	maps.DeleteFunc(s.refused, func(p netip.Prefix, _ bool) bool {
+		return !slices.ContainsFunc(c.MobileNodes, func(m config.MobileNode) bool { return slices.Contains(m.Prefixes, p) })
+	})
 	for _, conn := range s.conns {
 		s.startAdvertiser(conn)
 	}
 	for _, l := range s.links {
 		s.linkChanged(l)
-		s.prepareLink(l) // it may have become an uplink
+	}
+}
+
+// openLinks opens neighbour discovery on links that have become needed.
+func (s *Shell) openLinks() {
+	for _, l := range s.links {
+		if s.conns[l.Index] == nil && s.needed(l.Name) {
+			s.serveLink(l, l)
+		}
 	}
 }
 
 // introduce tells a new role of the links there are.
 func (s *Shell) introduce(now time.Time, m role.Machine) {
+	s.openLinks()
 	for _, l := range s.links {
-		if s.needed(l.Name) {
-			s.linkChanged(l)
-		}
 		s.carryOut(m, m.Handle(now, role.LinkChanged{Link: l}))
 	}
-	s.introduceLeases(now, m)
 }

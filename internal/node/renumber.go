@@ -38,6 +38,9 @@ func (s *Shell) homeAddressFormed(a role.HomeAddressFormed) {
 		return
 	}
 	section := parent.config.Name
+	if s.tellWithoutKeys(parent.config, a.To) {
+		return
+	}
 	siblings := 0
 	for _, f := range s.formed {
 		if f.section == section {
@@ -101,12 +104,12 @@ func (s *Shell) handOverHomes(now time.Time) {
 }
 
 // wantedMobiles are the mobile nodes that are to run: the configured ones, and
-// those of formed home addresses, whose sections the configuration still has and
-// which it does not itself know by now.
+// those of formed home addresses, whose sections the configuration still has,
+// without IPsec (see tellWithoutKeys), and which it does not itself know by now.
 func (s *Shell) wantedMobiles(c *config.Config) []config.MobileNode {
 	list := slices.Clone(c.MobileNodes)
 	s.formed = slices.DeleteFunc(s.formed, func(f formed) bool {
-		return !slices.ContainsFunc(c.MobileNodes, func(m config.MobileNode) bool { return m.Name == f.section }) ||
+		return !slices.ContainsFunc(c.MobileNodes, func(m config.MobileNode) bool { return m.Name == f.section && len(m.ESP) == 0 }) ||
 			slices.ContainsFunc(c.MobileNodes, func(m config.MobileNode) bool { return homeOf(m) == f.home.Addr() })
 	})
 	for i, m := range c.MobileNodes {

@@ -23,7 +23,8 @@ const (
 // servers told.
 type resolver struct {
 	path    string // empty: there is none
-	written []byte
+	tried   []byte // what was to be written last
+	written bool   // there is a file of ours
 }
 
 // resolve writes the resolver file, if what it has to hold may have changed.
@@ -89,12 +90,12 @@ func usableDomain(d string) bool {
 // write replaces the file where its content is not what it should be. Nothing is
 // written where there is nothing to tell and no file of ours.
 func (r *resolver) write(text []byte) error {
-	if r.path == "" || bytes.Equal(text, r.written) {
+	if r.path == "" || bytes.Equal(text, r.tried) {
 		return nil
 	}
-	r.written = text
+	r.tried = text
 	if text == nil {
-		return r.remove()
+		return r.close()
 	}
 	half := r.path + ".roam6"
 	f, err := os.OpenFile(half, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
@@ -107,22 +108,20 @@ func (r *resolver) write(text []byte) error {
 	}
 	if err != nil {
 		os.Remove(half) // what counts is why it could not be written
-	}
-	return err
-}
-
-func (r *resolver) remove() error {
-	if err := os.Remove(r.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	r.written = true
 	return nil
 }
 
 // close removes the file, if there is one of ours.
 func (r *resolver) close() error {
-	if r.written == nil {
+	if !r.written {
 		return nil
 	}
-	r.written = nil
-	return r.remove()
+	r.written = false
+	if err := os.Remove(r.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }

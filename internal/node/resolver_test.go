@@ -66,6 +66,24 @@ func TestResolverFile(t *testing.T) {
 	}
 }
 
+// A file that cannot be written is not ours: what somebody else has there stays.
+func TestResolverFileOfOthers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "resolv.conf")
+	if err := os.WriteFile(path, []byte("somebody's"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(path+".roam6", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	r := resolver{path: path}
+	if err := r.write([]byte("nameserver ::1\n")); err == nil {
+		t.Fatal("written")
+	}
+	if err := r.close(); err != nil || gone(path) {
+		t.Errorf("removed, %v", err)
+	}
+}
+
 func gone(path string) bool {
 	_, err := os.Stat(path)
 	return os.IsNotExist(err)

@@ -63,8 +63,10 @@ type Shell struct {
 	events     chan role.Event
 	requests   chan request
 	lostEvents atomic.Uint64
-	listed     atomic.Bool   // the roles know the links: they may get messages
-	done       chan struct{} // closed when the loop has ended
+	listed     atomic.Bool                     // the roles know the links: they may get messages
+	ended      atomic.Bool                     // the roles were stopped: nothing begins any more
+	managed    atomic.Pointer[map[string]bool] // see noteManaged
+	done       chan struct{}                   // closed when the loop has ended
 
 	// Owned by the loop.
 	mobiles    []*mobileHost
@@ -85,7 +87,7 @@ type Shell struct {
 	refused           map[netip.Prefix]bool        // mobile network prefixes that the home agent does not take
 	leaving           []*advertiser                // sending their final advertisements
 	clients           map[int]*uplinkClient        // of DHCPv6, by interface
-	requested         map[string][]requestedPrefix // by section of the prefix request
+	requested         map[string][]requestedPrefix // by uplink
 	delegators        []*delegatorHost
 	sockets           dhcpSockets
 	foreigns          map[int]foreignLink
@@ -93,6 +95,9 @@ type Shell struct {
 	assigned          map[numberedLink]bool // addresses of numbering in the kernel
 	advertisedNumbers map[string][]numbered // by name of the interface
 	savedNumbers      []byte
+	numbersDue        bool // numbering has changed: see renumberDue
+	discarded         map[netip.Prefix]bool
+	discardsDue       bool // discarded may not be right any more
 	resolver          resolver
 	resolverDue       bool                  // what it has to hold may have changed
 	duid              []byte                // empty until it is needed
@@ -220,18 +225,22 @@ func (s *Shell) restoreKept() error {
 	if numbers || delegates || leases {
 		s.identifier()
 	}
-	if !numbers {
+	if !numbers && !s.kept.has(keptDownstreams) {
 		return nil
 	}
-	s.savedNumbers = s.kept.load(keptDownstreams)
-	return s.numbering.restore(s.started, s.savedNumbers)
+	s.savedNumbers, s.numbersDue = s.kept.load(keptDownstreams), true
+	return s.numbering.restore(s.started, s.savedNumbers, func(link string) bool {
+		// Where nothing is numbered any more, somebody else may be the router now.
+		_, advertised := s.advertised[link]
+		return numbers || advertised
+	})
 }
 
 // openMobility opens what only the roles of Mobile IPv6 need.
 func (s *Shell) openMobility() error {
 	s.ipsec.policies = esp.NewPolicies(randomOctets)
 	plane, err := tun.Open(tun.Config{
-		Device: s.config.Globals.TunnelDevice, Log: s.log, Refuse: len(s.config.HomeAgents) > 0,
+		Device: s.config.Globals.TunnelDevice, Log: s.log, Refuse: len(s.config.HomeAgents) > 0, Ready: s.serves,
 		Local: s.local.Contains, Signalling: s.ipsec.policies.Has, HomeTest: s.homeTest,
 		Refused: func(home netip.Addr) { s.post(role.TunnelRefused{Home: home}) },
 		Silent:  func(home netip.Addr) { s.post(role.TunnelSilent{Home: home}) },
@@ -266,12 +275,16 @@ func (s *Shell) openMobility() error {
 	return nil
 }
 
+// serves reports whether an update that comes now is answered.
+func (s *Shell) serves() bool { return s.listed.Load() && !s.ended.Load() }
+
 // run starts the goroutines around the loop and runs it.
 func (s *Shell) run(ctx context.Context) error {
+	s.noteManaged()
 	var err error
 	s.watcher, err = rtnl.Watch(rtnl.WatchOptions{
 		Log: s.log, Local: s.local, State: s.state, Sysctls: s.sysctls,
-		OptimisticLinkLocal: s.managedUplink(), ForeignAddresses: true,
+		OptimisticLinkLocal: s.isManaged, ForeignAddresses: true,
 		Notify: func(e role.Event) {
 			select { // links must not be lost: wait for the loop
 			case s.events <- e:
@@ -334,18 +347,21 @@ func (s *Shell) run(ctx context.Context) error {
 	return nil
 }
 
-// managedUplink names the uplinks whose link-local address must not wait for
-// the kernel's duplicate address detection. It is asked from the watcher's
-// goroutine and so has its own copy.
-func (s *Shell) managedUplink() func(string) bool {
+// noteManaged notes the uplinks whose link-local address must not wait for the
+// kernel's duplicate address detection.
+func (s *Shell) noteManaged() {
 	names := make(map[string]bool)
 	for _, m := range s.config.MobileNodes {
 		for _, u := range m.Uplinks {
 			names[u] = s.addressing(u) != config.AddressingForeign
 		}
 	}
-	return func(name string) bool { return names[name] }
+	s.managed.Store(&names)
 }
+
+// isManaged is what noteManaged has noted. It is asked from the watcher's
+// goroutine.
+func (s *Shell) isManaged(name string) bool { return (*s.managed.Load())[name] }
 
 // close takes everything back, in the reverse order of open. It serves a Shell
 // that was opened only in part, too.

@@ -17,12 +17,19 @@ import (
 
 func linkNumber(i int) string { return fmt.Sprintf("if%d", i) }
 
+// loopback is the interface on which the kernel has routes that lead nowhere: the
+// first of every network namespace.
+const loopback = 1
+
 func normalRoute(r role.Route) role.Route {
 	r.Destination = r.Destination.Masked()
 	if r.From = r.From.Masked(); r.From.Bits() == 0 {
 		r.From = netip.Prefix{} // from anywhere
 	}
 	r.Via = r.Via.WithZone("")
+	if r.Unreachable {
+		r.Link, r.Via, r.Source = loopback, netip.Addr{}, netip.Addr{}
+	}
 	if r.Metric == 0 {
 		r.Metric = DefaultMetric
 	}

@@ -26,6 +26,25 @@ func (s *State) linkAdmin(index int, up bool) (reconcile bool) {
 	return was && up
 }
 
+// wants reports whether anything is wanted on an interface. It is applied when the
+// interface gets its link-local address: IPv6 may have been switched off there and on
+// again, which the interface being up does not tell.
+func (s *State) wants(index int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k := range s.wantedAddresses {
+		if s.resolve(k).link == index {
+			return true
+		}
+	}
+	for k := range s.wantedRoutes {
+		if k.link == index {
+			return true
+		}
+	}
+	return false
+}
+
 // linkGone forgets what was wanted on an interface that was removed: its index
 // does not come back.
 func (s *State) linkGone(index int) {

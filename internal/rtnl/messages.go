@@ -211,7 +211,11 @@ func addressKeyBody(a Address) []byte {
 // removal: the tag in it keeps other people's routes from being removed.
 func routeBody(r role.Route) []byte {
 	scope := byte(unix.RT_SCOPE_UNIVERSE)
-	b := []byte{unix.AF_INET6, byte(r.Destination.Bits()), byte(max(r.From.Bits(), 0)), 0, unix.RT_TABLE_MAIN, Protocol, scope, unix.RTN_UNICAST, 0, 0, 0, 0}
+	kind := byte(unix.RTN_UNICAST)
+	if r.Unreachable {
+		kind = unix.RTN_UNREACHABLE
+	}
+	b := []byte{unix.AF_INET6, byte(r.Destination.Bits()), byte(max(r.From.Bits(), 0)), 0, unix.RT_TABLE_MAIN, Protocol, scope, kind, 0, 0, 0, 0}
 	v := r.Destination.Addr().As16()
 	b = appendAttribute(b, unix.RTA_DST, v[:])
 	if r.From.IsValid() {
@@ -241,7 +245,11 @@ func parseRoutes(data []byte) []role.Route {
 
 // parseTaggedRoutes is parseRoutes for every table.
 func parseTaggedRoutes(data []byte) (table uint32, routes []role.Route) {
-	if len(data) < unix.SizeofRtMsg || data[0] != unix.AF_INET6 || data[5] != Protocol || data[7] != unix.RTN_UNICAST {
+	if len(data) < unix.SizeofRtMsg || data[0] != unix.AF_INET6 || data[5] != Protocol {
+		return 0, nil
+	}
+	unreachable := data[7] == unix.RTN_UNREACHABLE
+	if !unreachable && data[7] != unix.RTN_UNICAST {
 		return 0, nil
 	}
 	bits, fromBits := int(data[1]), int(data[2])
@@ -250,7 +258,7 @@ func parseTaggedRoutes(data []byte) (table uint32, routes []role.Route) {
 	}
 	table = uint32(data[4])
 	destination, from := netip.IPv6Unspecified(), netip.IPv6Unspecified()
-	r := role.Route{}
+	r := role.Route{Unreachable: unreachable}
 	var multipath []byte
 	for kind, v := range attributes(data[unix.SizeofRtMsg:]) {
 		switch kind {

@@ -113,7 +113,7 @@ func (q *requests) addresses() (all []kernelAddress, err error) {
 // routes returns those of the main table that carry our tag.
 func (q *requests) routes() (all []role.Route, err error) {
 	body := make([]byte, unix.SizeofRtMsg)
-	body[0], body[4], body[5], body[7] = unix.AF_INET6, unix.RT_TABLE_MAIN, Protocol, unix.RTN_UNICAST
+	body[0], body[4], body[5] = unix.AF_INET6, unix.RT_TABLE_MAIN, Protocol
 	err = q.dump(unix.RTM_GETROUTE, body, unix.RTM_NEWROUTE, func() { all = nil }, func(m []byte) {
 		all = append(all, parseRoutes(m)...)
 	})

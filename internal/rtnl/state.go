@@ -225,6 +225,22 @@ func (s *State) LearnNeighbor(n role.LearnNeighbor) error {
 	return nil
 }
 
+// ForgetNeighbor removes a neighbour from the kernel's cache, so that its address is
+// resolved anew for the next packet to it. What waited for it is lost.
+func (s *State) ForgetNeighbor(n role.ForgetNeighbor) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
+	}
+	n.Addr = n.Addr.WithZone("")
+	delete(s.neighbors, linkAddress{n.Link, n.Addr})
+	if err := s.requests.forget(n.Link, n.Addr); err != nil && !errorIs(err, unix.ENOENT) {
+		return fmt.Errorf("forget neighbour %v on interface %d: %w", n.Addr, n.Link, err)
+	}
+	return nil
+}
+
 // SetHomeLink says which interface link 0 stands for: the data plane's device.
 // What waited for it is applied.
 func (s *State) SetHomeLink(index int) error {

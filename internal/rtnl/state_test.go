@@ -291,6 +291,17 @@ func TestStateRestores(t *testing.T) {
 		f.expect("up", func(l role.Link) bool { return l.Index == f.link && l.Up })
 		f.check("\n" + want)
 	})
+	t.Run("IPv6 off and on", func(t *testing.T) {
+		f.mr.Sysctl("net/ipv6/conf/u0/disable_ipv6", "1")
+		f.expect("off", func(l role.Link) bool { return l.Index == f.link && !l.Up })
+		// Whatever the Watcher has tried until now, the kernel refuses.
+		if err := f.state.Reconcile(); err == nil {
+			t.Error("addresses on an interface without IPv6")
+		}
+		f.check("")
+		f.mr.Sysctl("net/ipv6/conf/u0/disable_ipv6", "0")
+		eventually(t, "all is back", restored)
+	})
 	t.Run("expired", func(t *testing.T) {
 		short := f.assign("2001:db8:1::5/64")
 		short.Valid, short.Preferred = time.Second, time.Second

@@ -107,6 +107,9 @@ func formatRoute(r role.Route, name func(int) string) string {
 	if r.Via.IsValid() {
 		s += " via " + r.Via.String()
 	}
+	if r.Unreachable {
+		return s + " unreachable metric " + strconv.Itoa(r.Metric)
+	}
 	s += " dev " + name(r.Link)
 	if r.Source.IsValid() {
 		s += " src " + r.Source.String()

@@ -396,7 +396,8 @@ func (w *Watcher) handle(m syscall.NetlinkMessage) (events []role.Event, reconci
 		if w.foreigns != nil {
 			events = append(events, w.foreigns.set(time.Now(), a, w.o.State.owns(a.key()))...)
 		}
-		return events, false
+		reconcile = w.o.State != nil && !a.tentative && a.Prefix.Addr().IsLinkLocalUnicast() && w.o.State.wants(a.Link)
+		return events, reconcile
 	case unix.RTM_DELADDR:
 		a, ok := parseAddress(m.Data)
 		if !ok {

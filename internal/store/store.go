@@ -52,12 +52,8 @@ func Open(dir string) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("directory for state: %w: create %s, or configure another one", err, dir)
 	}
-	info, err := os.Stat(dir)
-	if err != nil {
-		return nil, fmt.Errorf("directory for state: %w", err)
-	}
-	if info.Mode().Perm()&0o022 != 0 {
-		return nil, fmt.Errorf("directory for state: others may write to %s: chmod go-w %s", dir, dir)
+	if err := trusted(dir); err != nil {
+		return nil, err
 	}
 	if err := unix.Access(dir, unix.R_OK|unix.W_OK|unix.X_OK); err != nil {
 		return nil, fmt.Errorf("directory for state: cannot write to %s: %w: check its owner and mount it writable, or configure another one", dir, err)
@@ -76,6 +72,30 @@ func Open(dir string) (*Store, error) {
 		}
 	}
 	return &Store{dir: dir}, nil
+}
+
+// OpenReadOnly returns the store in a directory that Open refused because it cannot
+// be written to now, for what was saved there before. Save fails.
+func OpenReadOnly(dir string) (*Store, error) {
+	if dir == "" {
+		return nil, ErrNoDirectory
+	}
+	if err := trusted(dir); err != nil {
+		return nil, err
+	}
+	return &Store{dir: dir}, nil
+}
+
+// trusted reports an error unless nobody else can have written what is there.
+func trusted(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return fmt.Errorf("directory for state: %w", err)
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("directory for state: others may write to %s: chmod go-w %s", dir, dir)
+	}
+	return nil
 }
 
 // Load returns what was saved under a name; nil when there is nothing. A file

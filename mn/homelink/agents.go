@@ -23,6 +23,12 @@ const (
 	// Defended: it found that another home agent still defends the home address. It
 	// will serve when that one has let go.
 	Defended
+	// Rejected: it will not serve this mobile until somebody changes something, and
+	// is not to be asked before the configuration does.
+	Rejected
+	// Lacking: it serves, but does not do all that is wanted of it. One that does not
+	// answer is left for it at once.
+	Lacking
 )
 
 func (f Failure) String() string {
@@ -33,6 +39,10 @@ func (f Failure) String() string {
 		return "refused"
 	case Defended:
 		return "defended"
+	case Rejected:
+		return "rejected"
+	case Lacking:
+		return "lacking"
 	default:
 		return "unknown"
 	}
@@ -67,9 +77,10 @@ type agent struct {
 	origin Origin
 	rank   int // within its origin, the first is preferred
 
-	failure Failure   // the last one
-	strikes uint      // failures in a row
-	retry   time.Time // not before; zero: any time
+	failure  Failure   // the last one
+	rejected bool      // not to be tried until reconfigured
+	strikes  uint      // failures in a row
+	retry    time.Time // not before; zero: any time
 
 	// Of those heard on the home link (RFC 6275 §10.5.1).
 	router     netip.Addr // link-local
@@ -77,7 +88,7 @@ type agent struct {
 	until      time.Time // the home agent lifetime ends
 }
 
-func (a *agent) eligible(now time.Time) bool { return !now.Before(a.retry) }
+func (a *agent) eligible(now time.Time) bool { return !a.rejected && !now.Before(a.retry) }
 
 // Failed tells that Agent does not serve, and makes another one the Agent if
 // there is one to try; if there is none, discovery begins where it is permitted.
@@ -91,7 +102,7 @@ func (h *HomeLink) Failed(now time.Time, f Failure) []role.Action {
 	}
 	if a.eligible(now) {
 		pause := unansweredPause
-		if f == Refused {
+		if f == Refused || f == Rejected || f == Lacking {
 			pause = refusedPause
 		}
 		if f == Defended {
@@ -100,7 +111,7 @@ func (h *HomeLink) Failed(now time.Time, f Failure) []role.Action {
 		a.retry = now.Add(min(pause<<min(a.strikes, 10), mostAgentPause))
 		a.strikes++
 	}
-	a.failure = f
+	a.failure, a.rejected = f, a.rejected || f == Rejected
 	if a.addr == h.reg.agent {
 		h.reg.expires = time.Time{}
 	}
@@ -111,19 +122,30 @@ func (h *HomeLink) Failed(now time.Time, f Failure) []role.Action {
 	return h.finish(now)
 }
 
+// Pardon has the agents that have refused tried again in their order, the present
+// one before them: what they refused is not asked for any more.
+func (h *HomeLink) Pardon() {
+	for _, a := range h.agents {
+		if a.failure == Refused {
+			a.retry = time.Time{}
+		}
+	}
+}
+
 // forgive ends long pauses of the other agents when one has answered: they did not
 // answer at a time when the way to the home link was bad, perhaps.
 func (h *HomeLink) forgive(now time.Time) {
 	soon := now.Add(unansweredPause)
 	for _, a := range h.agents {
-		if a != h.current && a.failure != Refused && a.retry.After(soon) {
+		if a != h.current && a.failure != Refused && a.failure != Lacking && a.retry.After(soon) {
 			a.strikes, a.retry = 1, soon
 		}
 	}
 }
 
 // choose makes another candidate the agent if the present one has failed: the
-// first that may be tried. Where there is none, the present one stays.
+// first that may be tried. Where there is none, the present one stays, unless it has
+// rejected the mobile and another one has not.
 func (h *HomeLink) choose(now time.Time) {
 	old := h.current
 	if !slices.Contains(h.agents, old) {
@@ -132,9 +154,20 @@ func (h *HomeLink) choose(now time.Time) {
 	if old != nil && old.eligible(now) {
 		return
 	}
-	if i := slices.IndexFunc(h.agents, func(a *agent) bool { return a.eligible(now) }); i >= 0 {
+	i := slices.IndexFunc(h.agents, func(a *agent) bool { return a.eligible(now) })
+	if i < 0 && (old == nil || old.rejected) {
+		i = slices.IndexFunc(h.agents, func(a *agent) bool { return !a.rejected })
+	}
+	if i < 0 && old != nil && old.failure == Unanswered {
+		i = slices.IndexFunc(h.agents, func(a *agent) bool { return a.failure == Lacking && !a.rejected })
+		if i >= 0 {
+			h.agents[i].retry = time.Time{}
+		}
+	}
+	switch {
+	case i >= 0:
 		h.current = h.agents[i]
-	} else if old == nil && len(h.agents) > 0 {
+	case old == nil && len(h.agents) > 0:
 		h.current = h.agents[0]
 	}
 	switch {

@@ -324,3 +324,67 @@ func TestSnapshotStates(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// An agent that has rejected the mobile is not tried again, however long another one
+// is silent; only when each has rejected it is there nobody better. A new
+// configuration forgives.
+//
+// Covers: M10.
+func TestRejected(t *testing.T) {
+	b := newBench(t, nil)
+	b.attach(careOf1)
+	b.failed(Rejected)
+	b.agent(agentB)
+	for range 60 {
+		b.failed(Unanswered)
+		b.agent(agentB)
+		b.pass(time.Minute)
+		b.agent(agentB)
+	}
+	b.failed(Rejected)
+	b.agent(agentB)
+	c := b.link.config
+	b.did = b.link.Reconfigure(b.now, c)
+	b.failed(Unanswered)
+	b.agent(agentA)
+}
+
+// Agents that have refused are tried again at once when they are asked for something
+// else; those that do not answer, or have rejected the mobile, are not.
+func TestPardon(t *testing.T) {
+	for failure, want := range map[Failure]netip.Addr{Refused: agentA, Unanswered: agentB, Rejected: agentB} {
+		b := newBench(t, nil)
+		b.attach(careOf1)
+		b.failed(failure)
+		b.failed(Refused)
+		b.agent(agentB)
+		b.link.Pardon()
+		b.pass(time.Second)
+		b.agent(agentB)
+		b.failed(Refused)
+		b.agent(want)
+	}
+}
+
+// An agent that serves, but lacks something, is left alone for as long as one that
+// refused, unless the other one does not answer: then it is better than none.
+//
+// Covers: M10.
+func TestLacking(t *testing.T) {
+	b := newBench(t, nil)
+	b.attach(careOf1)
+	b.failed(Lacking)
+	b.agent(agentB)
+	b.pass(time.Minute)
+	b.agent(agentB)
+	b.failed(Unanswered)
+	b.agent(agentA)
+	b.pass(10 * time.Second)
+	b.agent(agentA)
+	b.failed(Lacking)
+	b.agent(agentA) // the other one is not to be tried yet
+	b.pass(time.Minute)
+	b.agent(agentB)
+	b.failed(Refused)
+	b.agent(agentB)
+}

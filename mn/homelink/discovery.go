@@ -68,7 +68,7 @@ func (h *HomeLink) replied(now time.Time, p mip6.ICMPPacket, m mip6.HomeAgentRep
 	h.discovery.answered(now, leastDiscoveryPause)
 	h.log(slog.LevelInfo, "home agents discovered", slog.Any("home_agents", found), slog.String("answered_by", p.Source.String()))
 	h.replaceDiscovered(found)
-	if a := h.findAgent(p.Source); a != nil && a.failure != Refused {
+	if a := h.findAgent(p.Source); a != nil && a.failure != Refused && a.failure != Lacking {
 		a.retry = time.Time{} // it answers now
 	}
 	h.choose(now)

@@ -104,7 +104,7 @@ func (h *HomeLink) Reconfigure(now time.Time, c Config) []role.Action {
 		}
 	}
 	for _, a := range h.agents {
-		a.strikes, a.retry = 0, time.Time{}
+		a.strikes, a.retry, a.rejected = 0, time.Time{}, false
 	}
 	h.choose(now)
 	return h.finish(now)

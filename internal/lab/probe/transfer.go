@@ -113,15 +113,44 @@ func (t *Transfer) Received() int64 { return t.down.received.Load() + t.up.recei
 // RoundTrip is what the client's TCP takes for the round trip at the moment; a
 // receiver that waits to acknowledge is part of it. Zero when it cannot be told.
 func (t *Transfer) RoundTrip() time.Duration {
-	raw, err := t.client.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	var info *unix.TCPInfo
-	if raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }) != nil || err != nil {
+	info := tcpInfo(t.client)
+	if info == nil {
 		return 0
 	}
 	return time.Duration(info.Rtt) * time.Microsecond
+}
+
+// tcpInfo is what the kernel tells of a connection; nil when it does not.
+func tcpInfo(c *net.TCPConn) (info *unix.TCPInfo) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	if raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) }) != nil || err != nil {
+		return nil
+	}
+	return info
+}
+
+// Segment is what one end's TCP knows of the sizes on its connection, in octets.
+type Segment struct {
+	// PathMTU is what it takes for the path MTU, Payload what it puts in a full
+	// segment.
+	PathMTU, Payload int
+	// Received is the payload of the full segments that came from the other end.
+	Received int
+}
+
+// Segments are what the client's and the server's TCP know; zero when it cannot
+// be told.
+func (t *Transfer) Segments() (client, server Segment) {
+	of := func(c *net.TCPConn) (s Segment) {
+		if info := tcpInfo(c); info != nil {
+			s = Segment{PathMTU: int(info.Pmtu), Payload: int(info.Snd_mss), Received: int(info.Rcv_mss)}
+		}
+		return s
+	}
+	return of(t.client), of(t.server)
 }
 
 // Ends are the addresses that the two ends see of each other: the client's and

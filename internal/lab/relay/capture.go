@@ -12,10 +12,11 @@ import (
 // capture writes frames to a capture file: all signalling, and of the rest a
 // sample.
 type capture struct {
-	out  *bufio.Writer
+	out  *bufio.Writer // nil: no file
 	file *pcap.Writer
 	seen map[shape]uint64
-	err  error // of the first frame that could not be written
+	err  error                        // of the first frame that could not be written
+	tap  func(frame []byte, at int64) // nil: nobody looks
 }
 
 // shape is the row of headers of a packet that is no signalling.
@@ -36,7 +37,7 @@ const (
 )
 
 // Capture writes the frames that pass to a capture file from now on: all
-// Mobility Header and ICMPv6 messages, in tunnels too, and every hundredth
+// Mobility Header, ICMPv6 and DHCPv6 messages, in tunnels too, and every hundredth
 // packet of any other kind. A frame is written once for each of its links.
 func (r *Relay) Capture(to io.Writer) error {
 	out := bufio.NewWriterSize(to, 1<<20)
@@ -46,8 +47,23 @@ func (r *Relay) Capture(to io.Writer) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.capture = &capture{out: out, file: file, seen: map[shape]uint64{}}
+	if r.capture == nil {
+		r.capture = &capture{}
+	}
+	r.capture.out, r.capture.file, r.capture.seen = out, file, map[shape]uint64{}
 	return nil
+}
+
+// Tap shows f each frame from now on, as it comes to its link: when it left the
+// sender's interface. f runs on the relay's thread: it must be quick, and may keep
+// nothing of the frame. EndCapture ends it.
+func (r *Relay) Tap(f func(frame []byte, at time.Time)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.capture == nil {
+		r.capture = &capture{}
+	}
+	r.capture.tap = func(frame []byte, at int64) { f(frame, time.Unix(0, at)) }
 }
 
 // EndCapture ends it, and returns the first error there was.
@@ -56,7 +72,7 @@ func (r *Relay) EndCapture() error {
 	c := r.capture
 	r.capture = nil
 	r.mu.Unlock()
-	if c == nil {
+	if c == nil || c.out == nil {
 		return nil
 	}
 	if err := c.out.Flush(); c.err == nil {
@@ -67,7 +83,13 @@ func (r *Relay) EndCapture() error {
 
 // take writes a frame if it is to be.
 func (c *capture) take(frame []byte, at int64) {
-	if c == nil || c.err != nil || !c.wants(frame) {
+	if c == nil {
+		return
+	}
+	if c.tap != nil {
+		c.tap(frame, at)
+	}
+	if c.out == nil || c.err != nil || !c.wants(frame) {
 		return
 	}
 	c.err = c.file.Write(time.Unix(0, at), frame)
@@ -85,6 +107,12 @@ func (c *capture) wants(frame []byte) bool {
 	n := c.seen[s]
 	c.seen[s]++
 	return n%captureEvery == 0
+}
+
+// dhcp reports whether a port is one of DHCPv6.
+func dhcp(port []byte) bool {
+	p := binary.BigEndian.Uint16(port)
+	return p == 546 || p == 547
 }
 
 // headers walks through the headers of an IPv6 packet, and of the packets in
@@ -105,7 +133,9 @@ func headers(b []byte) (s shape, signalling bool) {
 				return s, true
 			}
 			next, b = b[0], b[8*int(b[1])+8:]
-		case protoTCP, protoUDP:
+		case protoUDP:
+			return s, len(b) < 4 || dhcp(b) || dhcp(b[2:])
+		case protoTCP:
 			return s, false
 		default: // Mobility Header, ICMPv6, and whatever nobody expects
 			return s, true

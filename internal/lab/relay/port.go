@@ -44,13 +44,24 @@ type Port struct {
 // router that was left. It is for a port that is not connected yet.
 func (p *Port) Admit(sources ...netip.Prefix) { p.admitted = sources }
 
+// Where things are in a frame with an IPv6 packet.
+const (
+	ethernet    = 14
+	source      = ethernet + 8
+	destination = ethernet + 24
+)
+
+// sourceOf is the source of the IPv6 packet in a frame that holds one.
+func sourceOf(f *frame) netip.Addr {
+	return netip.AddrFrom16([16]byte(f.data[source : source+16]))
+}
+
 // admits looks at the source of an IPv6 packet in a frame.
 func (p *Port) admits(f *frame) bool {
-	const ethernet, source, destination = 14, 14 + 8, 14 + 24
 	if p.admitted == nil || f.n < destination+16 || f.data[ethernet-2] != 0x86 || f.data[ethernet-1] != 0xdd {
 		return true
 	}
-	a := netip.AddrFrom16([16]byte(f.data[source : source+16]))
+	a := sourceOf(f)
 	if a.IsUnspecified() || a.IsLinkLocalUnicast() {
 		return true
 	}

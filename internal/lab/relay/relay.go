@@ -2,6 +2,8 @@ package relay
 
 import (
 	"fmt"
+	"maps"
+	"net/netip"
 	"runtime"
 	"slices"
 	"sync"
@@ -45,6 +47,30 @@ type Stats struct {
 	Discarded  uint64 // for want of room, too long, or refused by the kernel: the lab's own fault
 	Late       Lateness
 	HasRTClass bool // the thread has a real-time priority
+	// Refusals are whose packets were refused, the first ones of very many.
+	Refusals map[Refusal]uint64
+}
+
+// Refusal is a packet that a network refused: its source, and between which ports.
+type Refusal struct {
+	From, To string
+	Source   netip.Addr
+}
+
+// maxRefusals is how many different ones are remembered.
+const maxRefusals = 256
+
+// refuse counts a packet that a network refused.
+func (s *Stats) refuse(from, to string, f *frame) {
+	s.Refused++
+	r := Refusal{from, to, sourceOf(f)}
+	if _, known := s.Refusals[r]; !known && len(s.Refusals) >= maxRefusals {
+		return
+	}
+	if s.Refusals == nil {
+		s.Refusals = map[Refusal]uint64{}
+	}
+	s.Refusals[r]++
 }
 
 // New starts a relay without ports.
@@ -108,6 +134,7 @@ func (r *Relay) Stats() Stats {
 	defer r.mu.Unlock()
 	s := r.stats
 	s.HasRTClass = r.realtime
+	s.Refusals = maps.Clone(s.Refusals)
 	return s
 }
 
@@ -265,7 +292,11 @@ func (w *worker) route(p *Port, f *frame, arrival int64) (used bool) {
 			continue // a router with several stations: for another one
 		}
 		if !h.to.admits(f) {
-			w.stats.Refused++
+			if f.data[0]&1 == 0 && [6]byte(f.data[:6]) != h.to.ethernet {
+				w.stats.Unheard++ // for the router that was left: nobody here takes it
+				continue
+			}
+			w.stats.refuse(p.name, h.to.name, f)
 			continue
 		}
 		delays, copies := h.fate()

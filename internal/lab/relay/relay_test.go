@@ -304,3 +304,37 @@ func TestCaptureSamplesData(t *testing.T) {
 	}
 	r.capture.take(frame(mobility), 1) // ended: nothing happens
 }
+
+// TestRefusals: a packet with a foreign source is refused by the router that it is
+// for, remembered with its way, and of very many no more than a limit; one for a
+// router that was left is heard by nobody.
+func TestRefusals(t *testing.T) {
+	station, router := &Port{name: "mr/up0", station: true}, &Port{name: "ar1/acc0", ethernet: [6]byte{2, 0, 0, 0, 0, 1}}
+	router.Admit(netip.MustParsePrefix("2001:db8:a1::/64"))
+	station.hops, station.tuned = []hop{{to: router}}, router
+	w := worker{Relay: &Relay{}}
+	send := func(to [6]byte, source netip.Addr) {
+		f := &frame{n: 14 + 40}
+		copy(f.data[:], to[:])
+		f.data[12], f.data[13] = 0x86, 0xdd
+		a := source.As16()
+		copy(f.data[14+8:], a[:])
+		if w.route(station, f, 0) {
+			t.Errorf("a packet from %v is on its way", source)
+		}
+	}
+	foreign := netip.MustParseAddr("2001:db8:100::2")
+	send(router.ethernet, foreign)
+	send(router.ethernet, foreign)
+	send([6]byte{2, 0, 0, 0, 0, 9}, foreign)
+	s := w.Stats()
+	if want := map[Refusal]uint64{{From: "mr/up0", To: "ar1/acc0", Source: foreign}: 2}; s.Refused != 2 || s.Unheard != 1 || !maps.Equal(s.Refusals, want) {
+		t.Errorf("%d refused, %d unheard: %v", s.Refused, s.Unheard, s.Refusals)
+	}
+	for a := range 2 * maxRefusals {
+		send(router.ethernet, netip.AddrFrom16([16]byte{0x20, 1, 14: byte(a >> 8), 15: byte(a)}))
+	}
+	if s := w.Stats(); len(s.Refusals) != maxRefusals || s.Refused != 2+2*maxRefusals {
+		t.Errorf("%d refused, %d remembered", s.Refused, len(s.Refusals))
+	}
+}

@@ -49,6 +49,8 @@ type Report struct {
 	Failures []string `json:"failures"`
 	// Legend explains the table.
 	Legend []string `json:"-"`
+	// Brief leaves the lines of the handovers out of the table.
+	Brief bool `json:"-"`
 }
 
 // Fail notes a reason why the run did not succeed.
@@ -91,6 +93,8 @@ type Handover struct {
 	Direct      *Milliseconds `json:"direct_ms,omitempty"`
 	// Phases are counted from the moment the new link was ready.
 	Phases Phases `json:"phases_ms"`
+	// Lease is how the address there was asked for, if it was.
+	Lease *Lease `json:"lease,omitempty"`
 	// Trigger is what the router took for the sign of its move.
 	Trigger string `json:"trigger,omitempty"`
 	// Updates is how many binding updates it took.
@@ -121,6 +125,17 @@ func (p Phases) Known() bool {
 		}
 	}
 	return false
+}
+
+// Lease is the DHCPv6 of a move. Times are counted from the moment the new link was
+// ready.
+type Lease struct {
+	Message  string       `json:"message"`  // the first that the mobile sent
+	Messages int          `json:"messages"` // in both directions, until the answer
+	Asked    Milliseconds `json:"asked_ms"`
+	Answered Milliseconds `json:"answered_ms"`
+	// Server is how long the server had the mobile's messages.
+	Server Milliseconds `json:"server_ms"`
 }
 
 // RatioDown is the downlink interruption as a ratio to its limit.
@@ -237,6 +252,16 @@ func quantile(values []float64, q float64) float64 {
 		return (v[n/2-1] + v[n/2]) / 2
 	}
 	return v[max(0, min(n-1, int(math.Ceil(q*float64(n)))-1))]
+}
+
+// Quantile is the value that the fraction q of the values does not exceed; None
+// without values.
+func Quantile(values []Milliseconds, q float64) Milliseconds {
+	var plain []float64
+	for _, v := range values {
+		plain = append(plain, float64(v))
+	}
+	return Milliseconds(quantile(plain, q))
 }
 
 // WriteJSON writes the report as indented JSON.

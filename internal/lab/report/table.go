@@ -18,7 +18,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 	if len(r.Legend) > 0 {
 		b.WriteByte('\n')
 	}
-	if len(r.Handovers) > 0 {
+	if len(r.Handovers) > 0 && !r.Brief {
 		r.writeHandovers(&b)
 		b.WriteByte('\n')
 	}
@@ -100,6 +100,22 @@ func (r *Report) columns() []column {
 			number("", "CoA", func(h Handover) string { return millis(h.Phases.CareOf) }),
 			number("", "BU", func(h Handover) string { return millis(h.Phases.Updated) }),
 			number("", "BA", func(h Handover) string { return millis(h.Phases.Acknowledged) }))
+	}
+	if has(func(h Handover) bool { return h.Lease != nil }) {
+		lease := func(f func(*Lease) string) func(Handover) string {
+			return func(h Handover) string {
+				if h.Lease == nil {
+					return ""
+				}
+				return f(h.Lease)
+			}
+		}
+		first := number("DHCPv6", "first", lease(func(l *Lease) string { return strings.ToLower(l.Message) }))
+		first.words = true
+		all = append(all, first,
+			number("", "at", lease(func(l *Lease) string { return millis(l.Asked) })),
+			number("", "answer", lease(func(l *Lease) string { return millis(l.Answered) })),
+			number("", "server", lease(func(l *Lease) string { return millis(l.Server) })))
 	}
 	all = append(all,
 		number("downlink", "gap", func(h Handover) string { return millis(h.Down) }),

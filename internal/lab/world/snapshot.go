@@ -35,9 +35,18 @@ func (w *World) Snapshots() (Snapshots, error) {
 		if err != nil {
 			return nil, fmt.Errorf("state of %s: %w", name, err)
 		}
+		if w.listens[name] {
+			snapshot = slices.DeleteFunc(snapshot, func(line string) bool { return !standing(line) })
+		}
 		all[name] = snapshot
 	}
 	return all, nil
+}
+
+// standing reports whether a line tells of what stays as it is made in a node that
+// listens to router advertisements.
+func standing(line string) bool {
+	return strings.HasPrefix(line, "link ") || strings.HasPrefix(line, "address fe80:")
 }
 
 // Compare tells what changed, a line for each thing: "node: + thing" for what
@@ -177,6 +186,9 @@ func routes(name func(int) string) ([]string, error) {
 		m := nl.DeserializeRtMsg(b)
 		if m.Flags&unix.RTM_F_CLONED != 0 {
 			continue // an exception, such as a path MTU: it ages by itself
+		}
+		if m.Protocol == unix.RTPROT_KERNEL && m.Table == unix.RT_TABLE_LOCAL {
+			continue // follows from addresses and links, on a busy machine seconds later
 		}
 		attrs, err := nl.ParseRouteAttr(b[m.Len():])
 		if err != nil {

@@ -29,6 +29,9 @@ type Node struct {
 	// Router: the node forwards. One that does not is a host, with a default
 	// route to the router on its wire.
 	Router bool
+	// Listens: the node takes addresses and default routes from router
+	// advertisements, as hosts do, and has none of its own.
+	Listens bool
 	// Routes are routes that do not follow from the topology.
 	Routes []Route
 }
@@ -41,7 +44,7 @@ type End struct {
 }
 
 // Wire joins two nodes. Without impairment it is a veth pair, with one it goes
-// through the relay.
+// through the relay. One without addresses is no part of ordinary routing.
 type Wire struct {
 	A, B End
 	Path relay.Impairment
@@ -114,8 +117,8 @@ func (t Topology) Validate() error {
 		interfaces[key] = true
 	}
 	for _, w := range t.Wires {
-		if len(w.A.Addresses) == 0 || len(w.B.Addresses) == 0 {
-			errs = append(errs, fmt.Errorf("wire %s–%s: both ends need an address", w.A.Node, w.B.Node))
+		if (len(w.A.Addresses) == 0) != (len(w.B.Addresses) == 0) {
+			errs = append(errs, fmt.Errorf("wire %s–%s: both ends need an address, or none", w.A.Node, w.B.Node))
 		}
 		errs = append(errs, w.Path.Validate())
 	}
@@ -169,6 +172,9 @@ func (t Topology) Routes() map[string][]Route {
 	for _, w := range t.Wires {
 		add(w.A)
 		add(w.B)
+		if len(w.A.Addresses) == 0 {
+			continue
+		}
 		neighbors[w.A.Node] = append(neighbors[w.A.Node], neighbor{w.B.Node, w.B.Addresses[0].Addr(), w.A.Interface})
 		neighbors[w.B.Node] = append(neighbors[w.B.Node], neighbor{w.A.Node, w.A.Addresses[0].Addr(), w.B.Interface})
 	}

@@ -23,6 +23,7 @@ type World struct {
 
 	spaces   map[string]*netns.Space
 	switches map[string]*netns.Space // LANs
+	listens  map[string]bool         // Node.Listens
 	fabric   *netns.Space            // where the inner ends of relayed links are
 	stations map[[2]string]*station
 	routers  map[string]*relay.Port // of air interfaces, by node
@@ -55,6 +56,7 @@ func Build(t Topology, seed uint64) (w *World, err error) {
 	w = &World{
 		spaces:   map[string]*netns.Space{},
 		switches: map[string]*netns.Space{},
+		listens:  map[string]bool{},
 		stations: map[[2]string]*station{},
 		routers:  map[string]*relay.Port{},
 		wires:    map[[2]string][2]*relay.Port{},
@@ -163,12 +165,15 @@ func (w *World) addNode(n Node) error {
 		return err
 	}
 	w.spaces[n.Name] = s
-	forwarding := "0"
+	forwarding, listens := "0", "0"
 	if n.Router {
 		forwarding = "1"
 	}
+	if n.Listens {
+		listens, w.listens[n.Name] = "1", true
+	}
 	for _, conf := range []string{"all", "default"} {
-		for _, v := range [][2]string{{"accept_ra", "0"}, {"autoconf", "0"}, {"accept_dad", "0"}, {"dad_transmits", "0"}, {"accept_redirects", "0"}, {"forwarding", forwarding}} {
+		for _, v := range [][2]string{{"accept_ra", listens}, {"autoconf", listens}, {"accept_dad", "0"}, {"dad_transmits", "0"}, {"accept_redirects", "0"}, {"forwarding", forwarding}} {
 			if err := s.SetSysctl("net/ipv6/conf/"+conf+"/"+v[0], v[1]); err != nil {
 				return err
 			}

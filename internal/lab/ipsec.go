@@ -1,0 +1,45 @@
+package lab
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"slices"
+	"strconv"
+
+	"roam6/internal/uci"
+)
+
+// protect gives a mobile and its home agent, of which it has one, IPsec for all of
+// their signalling in place of the key that the two have in common.
+func protect(parts []part, m mobile) {
+	keys := m.ipsec()
+	for i := range parts {
+		for _, s := range parts[i].sections {
+			if s.Name == m.name && s.drop("spi", "key") {
+				parts[i].sections = append(parts[i].sections, keys)
+				break
+			}
+		}
+	}
+}
+
+// ipsec has associations for everything, with keys for one run.
+func (m mobile) ipsec() *section {
+	const spi = 1000
+	s := newSection("ipsec", "").
+		option("home_address", m.home.Addr().String()).
+		option("home_agent", m.homeAgents[0].String())
+	for i, way := range []string{"to_agent", "to_mobile", "tunnel_to_agent", "tunnel_to_mobile"} {
+		var key [16 + 32]byte    // AES and HMAC-SHA-256
+		_, _ = rand.Read(key[:]) // never fails
+		s.option("spi_"+way, strconv.Itoa(spi+i)).option("key_"+way, hex.EncodeToString(key[:]))
+	}
+	return s
+}
+
+// drop takes options away, and reports whether there were any.
+func (s *section) drop(names ...string) bool {
+	n := len(s.Options)
+	s.Options = slices.DeleteFunc(s.Options, func(o uci.Option) bool { return slices.Contains(names, o.Name) })
+	return len(s.Options) < n
+}
