@@ -107,7 +107,7 @@ func (x *attacker) Strike() {
 		x.inject(packet{source: x.addr, destination: to[0], home: home[0], datum: d})
 		for _, agent := range w.hosts {
 			if agent.isAgent && len(agent.fixed) > 0 {
-				x.inject(packet{source: home[0], destination: to[0], outer: [2]netip.Addr{x.addr, agent.fixed[0]}, tunnelled: true, datum: d})
+				x.inject(packet{source: home[0], destination: to[0], outer: []header{{x.addr, agent.fixed[0]}}, tunnelled: true, datum: d})
 			}
 		}
 	case 9:

@@ -62,7 +62,9 @@ func (w *World) unregistered() (wrong []string) {
 				continue
 			}
 			careOf, down := up.Paths[0].Local, agents[0].kernel.tunnels[overlay.Key{Home: m.home, Side: overlay.AgentSide}]
-			want[address{p.index, netip.PrefixFrom(careOf, 128)}] = true
+			if !p.hasForeign(careOf) {
+				want[address{p.index, netip.PrefixFrom(careOf, 128)}] = true
+			}
 			if careOf != down.Paths[0].Remote || up.Paths[0].Remote != down.Paths[0].Local || !p.at.contains(careOf) {
 				add("%v of %s at %s: tunnel %v, its agent's %v", m, h.name, p.at.name, up.Paths, down.Paths)
 			}
@@ -71,7 +73,7 @@ func (w *World) unregistered() (wrong []string) {
 				add("%v of %s at %s believes: %+v", m, h.name, p.at.name, s.Update)
 			}
 			for _, c := range s.CareOfs {
-				if c.Standby && slices.ContainsFunc(h.ports, func(q *port) bool { return q.index == c.Link && q != p && q.at != nil && q.at.contains(c.Addr) }) {
+				if c.Standby && !c.Foreign && slices.ContainsFunc(h.ports, func(q *port) bool { return q.index == c.Link && q != p && q.at != nil && q.at.contains(c.Addr) }) {
 					want[address{c.Link, netip.PrefixFrom(c.Addr, 128)}] = true
 				}
 			}
@@ -125,7 +127,8 @@ func (w *World) indirectPairs() (wrong []string) {
 // empty if nothing is, or they cannot.
 func (w *World) indirect(p exchange) string {
 	m := p.a.mobileAt(p.asks)
-	if m == nil || !p.a.seeks || !p.b.optimises || p.a.best() == nil || p.a.best().at.home || p.b.network.Contains(p.answers) {
+	if m == nil || !p.a.seeks || !p.b.optimises || p.a.best() == nil || p.a.best().at.home || p.b.hasInner(p.answers) ||
+		p.a.nested() || p.b.nested() {
 		return ""
 	}
 	mine, ok := p.a.kernel.optimised[overlay.Pair{Home: p.asks, Peer: p.answers, Side: overlay.MobileSide}]
@@ -199,10 +202,20 @@ func (w *World) Stop() {
 	}
 	w.Run(5 * time.Second)
 	for _, h := range w.mobiles() {
+		w.stopClients(h)
+	}
+	w.Run(2 * time.Second)
+	for _, h := range w.mobiles() {
 		for _, m := range h.mobiles {
 			if !m.role.Done() {
 				w.fail("%s does not end", h.name)
 			}
+		}
+		for _, n := range h.given() {
+			w.fail("%s leaves %v on %s", h.name, n.prefix, n.link)
+		}
+		for index := range h.clients {
+			w.fail("%s leaves a DHCPv6 client on %d", h.name, index)
 		}
 		k := &h.kernel
 		for a := range k.addresses {
@@ -228,6 +241,11 @@ func (w *World) Stop() {
 		k := &h.kernel
 		if len(k.tunnels)+len(k.optimised)+len(k.defended) > 0 {
 			w.fail("%s still has tunnels %v, routes %v, and defends %v", h.name, k.tunnels, k.optimised, k.defended)
+		}
+		for r := range k.routes {
+			if delegable.Overlaps(r.destination) {
+				w.fail("%s still routes %v to %v", h.name, r.destination, r.via)
+			}
 		}
 		if h.agent != nil && len(h.agent.role.Bindings()) > 0 {
 			w.fail("%s still has bindings %v", h.name, h.agent.role.Bindings())

@@ -15,6 +15,11 @@ func (w *World) dispatch(h *host, e role.Event) {
 	if h.down {
 		return
 	}
+	w.batch(h, func() { w.deliver(h, e) })
+}
+
+// deliver is dispatch within a batch.
+func (w *World) deliver(h *host, e role.Event) {
 	switch e := e.(type) {
 	case role.RouterHeard:
 		w.toMobiles(h, e, func(*mobile) bool { return true })
@@ -39,6 +44,10 @@ func (w *World) dispatch(h *host, e role.Event) {
 		if h.agent == nil || !h.agent.role.Serves(e.Home) {
 			w.toCorrespondent(h, e)
 		}
+	case role.DHCPReceived:
+		w.dhcpReceived(h, e)
+	case role.ForeignAddresses:
+		w.toMobiles(h, e, func(*mobile) bool { return true })
 	default:
 		w.broadcast(h, e)
 	}

@@ -30,8 +30,24 @@ type host struct {
 	optimises         bool         // as a correspondent
 	seeks             bool         // optimises as a mobile
 	ignorant          bool         // does not know Mobile IPv6
-	network           netip.Prefix // of a mobile router
 	router            *router      // of a home agent, on the home link
+	pool              netip.Prefix // of its delegating router
+
+	isRouter, implicit bool         // a mobile router, and its mode
+	delegates          bool         // it asks for prefixes
+	network            netip.Prefix // configured; invalid: none
+	withheld           bool         // the home agent does not take it
+	numbers            []numbered
+	lan                *cell // its first downstream interface, where others may be
+
+	addressing map[string]mn.Addressing // by uplink
+	duid       []byte
+	kept       map[string][]byte     // across restarts
+	clients    map[int]*uplinkClient // of DHCPv6, by interface
+	stopping   bool                  // the clients end
+	datagrams  int                   // that its clients have sent
+	following  []func()              // see batch
+	batches    int                   // under way, one in another
 
 	mobiles       []*mobile
 	agent         *agent
@@ -48,8 +64,9 @@ type runner struct {
 // mobile is a mobile node or router: one home address.
 type mobile struct {
 	runner
-	role mobileMachine
-	home netip.Addr
+	role          mobileMachine
+	home          netip.Addr
+	ending, ended bool // Stop was delivered; nothing is left of it in the shell
 }
 
 type mobileMachine interface {
@@ -65,6 +82,8 @@ type agent struct {
 	role    *ha.Agent
 	config  ha.Config
 	started time.Time
+	// delegator is its delegating router; nil: none.
+	delegator *runner
 }
 
 type correspondent struct {
@@ -82,10 +101,12 @@ type port struct {
 	ethernet [6]byte
 	moves    int
 	carriers uint32
+	foreign  []foreignAddress // that somebody else has assigned
+	answered time.Time        // when the server of an access network did last
 }
 
 func (w *World) addHost(name string) *host {
-	h := &host{name: name}
+	h := &host{name: name, kept: make(map[string][]byte)}
 	w.hosts = append(w.hosts, h)
 	return h
 }
@@ -124,13 +145,18 @@ func (h *host) best() *port {
 
 // holds reports whether an address is on an interface.
 func (p *port) holds(a netip.Addr) bool {
-	return slices.Contains(p.host.fixed, a) || p.host.kernel.has(p.index, a)
+	return slices.Contains(p.host.fixed, a) || p.host.kernel.has(p.index, a) ||
+		p.hasForeign(a)
 }
 
-// linkLocal is an address without zone that no other interface has.
+// linkLocal is an address without zone that no other interface has. That of a router
+// whose DUID the home agent is not told is made of the identifier of its home address.
 func (p *port) linkLocal() netip.Addr {
-	if p.host.router != nil {
-		return p.host.router.addr
+	switch h := p.host; {
+	case h.router != nil:
+		return h.router.addr
+	case h.delegates && h.order%2 == 1:
+		return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 14: byte(h.number >> 8), 15: byte(h.number)})
 	}
 	return netip.AddrFrom16([16]byte{0: 0xfe, 1: 0x80, 14: byte(p.index), 15: p.ethernet[5] + 2})
 }
@@ -157,6 +183,7 @@ func (w *World) boot(h *host) {
 		c := w.agentConfig(h)
 		h.agent = &agent{role: ha.New(c), config: c, started: w.now}
 		h.agent.machine = h.agent.role
+		w.startDelegator(h)
 	case h.isMobile:
 		w.startMobile(h, netip.PrefixFrom(homeAddr(w.home.prefix, h.number), 64))
 	}
@@ -184,6 +211,8 @@ func (w *World) crash(h *host) {
 	}
 	h.mobiles, h.agent, h.correspondent = nil, nil, nil
 	h.kernel, h.plane = newKernel(), newPlane()
+	h.clients, h.following, h.stopping = make(map[int]*uplinkClient), nil, false
+	h.numbers, h.withheld = nil, false
 	w.witness.forget(h)
 }
 
@@ -197,6 +226,14 @@ func (h *host) runners() []*runner {
 	}
 	if h.agent != nil {
 		list = append(list, &h.agent.runner)
+		if h.agent.delegator != nil {
+			list = append(list, h.agent.delegator)
+		}
+	}
+	for _, p := range h.ports {
+		if u := h.clients[p.index]; u != nil && u.runner != nil {
+			list = append(list, u.runner)
+		}
 	}
 	if h.correspondent != nil {
 		list = append(list, &h.correspondent.runner)
@@ -223,10 +260,17 @@ func (w *World) startMobile(h *host, home netip.Prefix) *mobile {
 		c.RouteOptimisation = ro.Policy{Mode: ro.On}
 	}
 	m := &mobile{home: home.Addr()}
-	if h.network.IsValid() {
-		r := mr.Config{Config: c, Mode: mr.Explicit, Prefixes: []netip.Prefix{h.network}}
-		if h.order%3 == 2 {
+	c.Addressing = h.addressing
+	if h.isRouter {
+		r := mr.Config{Config: c, Mode: mr.Explicit}
+		if h.implicit {
 			r.Mode = mr.Implicit
+		}
+		if h.network.IsValid() {
+			r.Prefixes = []netip.Prefix{h.network}
+		}
+		if h.delegates {
+			r.Delegation = h.delegation()
 		}
 		m.role = mr.New(r)
 	} else {
@@ -251,17 +295,28 @@ func (w *World) formHome(h *host, a role.HomeAddressFormed) {
 // addHome begins a mobile node beside those that run.
 func (w *World) addHome(h *host, home netip.Prefix) {
 	m := w.startMobile(h, home)
-	for _, p := range h.ports {
-		w.handle(h, &m.runner, linkEvent(p))
-	}
+	w.batch(h, func() {
+		for _, p := range h.ports {
+			w.handle(h, &m.runner, linkEvent(p))
+		}
+		w.introduceLeases(h, m)
+	})
 }
 
 func linkEvent(p *port) role.Event {
 	return role.LinkChanged{Link: role.Link{Index: p.index, Name: p.name, Up: p.up, Carriers: p.carriers, MTU: 1500, Ethernet: p.ethernet, LinkLocal: p.linkLocal()}}
 }
 
-// link tells a host the state of an interface.
-func (w *World) link(p *port) { w.broadcast(p.host, linkEvent(p)) }
+// link tells a host the state of an interface: the client of DHCPv6 first.
+func (w *World) link(p *port) {
+	h := p.host
+	w.batch(h, func() {
+		if u := h.clients[p.index]; u != nil && u.runner != nil {
+			w.handle(h, u.runner, linkEvent(p))
+		}
+		w.broadcast(h, linkEvent(p))
+	})
+}
 
 // Move takes an uplink of a mobile to a cell: the carrier goes, and comes back
 // after gap. Without events the link stays up all the time. A mobile is not in
@@ -275,24 +330,32 @@ func (w *World) Move(p *port, to *cell, gap time.Duration, events bool) {
 		p.up = false
 		w.link(p)
 	}
+	w.manageForeign(p)
 	w.after(gap, func() {
+		if !w.mayEnter(p.host, to) || to.owner != nil && p.host.addressing[p.name] == mn.AddressingDHCP {
+			to = w.cells[1] // in mobile networks there is no DHCPv6
+		}
 		if p.moves != move || slices.ContainsFunc(p.host.ports, func(o *port) bool { return o.at == to }) {
 			return // it moved on meanwhile
 		}
 		p.at = to
+		if to.owner != nil {
+			w.counts.Nested++
+		}
 		if events || !p.up {
 			p.up = true
 			p.carriers++
 			w.link(p)
 		}
+		w.manageForeign(p)
 	})
 }
 
-// broadcast gives an event to all roles of a host.
+// broadcast gives an event to the roles of Mobile IPv6 of a host.
 func (w *World) broadcast(h *host, e role.Event) {
-	for _, r := range h.runners() {
-		w.handle(h, r, e)
-	}
+	w.toMobiles(h, e, func(*mobile) bool { return true })
+	w.toAgent(h, e)
+	w.toCorrespondent(h, e)
 }
 
 // handle gives an event to a role and carries out what it decides.
@@ -300,15 +363,27 @@ func (w *World) handle(h *host, r *runner, e role.Event) {
 	if r.gone {
 		return
 	}
+	if _, stop := e.(role.Stop); stop {
+		if m := h.mobileOf(r); m != nil {
+			m.ending = true
+		}
+	}
 	w.carryOut(h, r, r.machine.Handle(w.now, e))
 }
 
 // carryOut carries out a role's actions and sets its timer.
 func (w *World) carryOut(h *host, r *runner, actions []role.Action) {
 	w.touched = append(w.touched, h)
-	for _, a := range actions {
-		w.perform(h, r, a)
-	}
+	w.batch(h, func() {
+		for _, a := range actions {
+			w.perform(h, r, a)
+		}
+		w.arm(h, r)
+	})
+}
+
+// arm sets a role's timer.
+func (w *World) arm(h *host, r *runner) {
 	next := r.machine.Next()
 	if next.IsZero() || !r.armed.IsZero() && !next.Before(r.armed) {
 		return
@@ -343,6 +418,24 @@ func (w *World) perform(h *host, r *runner, a role.Action) {
 		w.announce(h.port(a.Link), a.Addr)
 	case role.HomeAddressFormed:
 		w.formHome(h, a)
+	case role.ConfigureLink:
+		h.later(func() { w.configureLink(h, r, a) })
+	case role.DeclineAddress:
+		h.later(func() { w.declineAddress(h, a) })
+	case role.LeaseChanged:
+		h.later(func() { w.leaseChanged(h, r, a) })
+	case role.PrefixesDelegated:
+		h.later(func() { w.prefixesDelegated(h, a) })
+	case role.NumberDownstream:
+		h.later(func() { w.numberDownstream(h, r, a) })
+	case role.AdvertisePrefix:
+		if a.Prefix == h.network {
+			h.withheld = !a.Usable
+		}
+	case role.SendDHCP:
+		w.sendDHCP(h, r, a)
+	case role.Save:
+		h.kept[a.Name] = slices.Clone(a.Data)
 	case role.HandoverDone:
 		w.counts.Handovers++
 		w.tell("%s handover %v -> %v (%v)", h.name, a.Handover.From.CareOf, a.Handover.To.CareOf, a.Handover.Trigger)

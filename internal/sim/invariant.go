@@ -3,7 +3,10 @@ package sim
 import (
 	"fmt"
 	"net/netip"
+	"slices"
+	"time"
 
+	"roam6/internal/role"
 	"roam6/overlay"
 )
 
@@ -55,7 +58,11 @@ func (w *World) checkAgent(h *host) {
 			w.fail("%s forwards for %v without defending it", h.name, key.Home)
 		}
 	}
+	w.checkDelegated(h)
 	for home := range k.defended {
+		if home.IsLinkLocalUnicast() { // flag L
+			home = withPrefix(homePrefixes[w.home.prefix], home)
+		}
 		if _, ok := k.tunnels[overlay.Key{Home: home, Side: overlay.AgentSide}]; !ok {
 			w.fail("%s defends %v without forwarding for it", h.name, home)
 		}
@@ -75,7 +82,9 @@ func (w *World) checkMobile(h *host) {
 	if defaults > len(h.mobiles) {
 		w.fail("%s has %d default routes", h.name, defaults)
 	}
-	if defaults > 0 && h.network.IsValid() && !w.covered(h) {
+	w.checkNumbers(h)
+	w.checkLeases(h)
+	if defaults > 0 && h.isRouter && !w.covered(h) {
 		w.fail("%s has a default route and neither a tunnel nor its home address: its network's packets leave beside", h.name)
 	}
 	for pair, r := range k.optimised {
@@ -86,7 +95,7 @@ func (w *World) checkMobile(h *host) {
 		switch {
 		case !ok:
 			w.fail("%s has an optimised route to %v and is not away", h.name, pair.Peer)
-		case r.CareOf != t.Paths[0].Local || r.Link != t.Paths[0].Link || !k.has(r.Link, r.CareOf):
+		case r.CareOf != t.Paths[0].Local || r.Link != t.Paths[0].Link || !h.has(r.Link, r.CareOf):
 			w.fail("%s has an optimised route to %v from %v, its care-of address is %v", h.name, pair.Peer, r.CareOf, t.Paths[0].Local)
 		}
 	}
@@ -137,4 +146,56 @@ func (w *World) checkAddresses(h *host, want map[address]bool) (wrong []string) 
 		}
 	}
 	return wrong
+}
+
+// has reports whether an address is on an interface, be it that somebody else has put
+// it there.
+func (h *host) has(link int, a netip.Addr) bool {
+	p := h.port(link)
+	return p != nil && p.holds(a)
+}
+
+// patience is how long a mobile believes that a leased address is of the link after
+// that has changed, while the client asks the servers.
+const patience = 13 * time.Second
+
+// checkLeases asserts that leased care-of addresses are in valid leases, and that one
+// of another link is not used when the server of the present one has said so.
+func (w *World) checkLeases(h *host) {
+	for a := range h.kernel.addresses {
+		u := h.clients[a.link]
+		if a.link == 0 || !isLeased(a.prefix.Addr()) {
+			continue
+		}
+		if u == nil || w.now.After(u.ends[a.prefix.Addr()]) {
+			w.fail("%s has the leased address %v, and its lease has ended", h.name, a.prefix)
+		}
+	}
+	for key, t := range h.kernel.tunnels {
+		careOf := t.Paths[0].Local
+		u := h.clients[t.Paths[0].Link]
+		if key.Side != overlay.MobileSide || !isLeased(careOf) || u == nil {
+			continue
+		}
+		named := slices.ContainsFunc(u.lease.Addresses, func(p role.LeasedPrefix) bool { return p.Prefix.Addr() == careOf })
+		m := h.mobileAt(key.Home)
+		here := u.port.up && u.port.at != nil && u.port.at.contains(careOf)
+		if m == nil || named || here || m.role.Snapshot(w.now).Lost {
+			u.unnamed = time.Time{}
+			continue
+		}
+		if u.unnamed.IsZero() {
+			u.unnamed = w.now
+		}
+		if w.now.Sub(u.unnamed) > patience && u.port.answered.After(u.unnamed) {
+			w.fail("%s uses %v, which is of another link, and its client does not lease it", h.name, careOf)
+		}
+	}
+}
+
+// withPrefix is the address with the interface identifier of another in a prefix.
+func withPrefix(p netip.Prefix, a netip.Addr) netip.Addr {
+	b, id := p.Addr().As16(), a.As16()
+	copy(b[8:], id[8:])
+	return netip.AddrFrom16(b)
 }

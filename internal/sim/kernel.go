@@ -121,3 +121,15 @@ func (k *kernel) inner(side overlay.Side, a netip.Addr) (found overlay.Tunnel, o
 	}
 	return found, ok
 }
+
+// gateway finds the router on a link by which packets to an address go, the one
+// with the longest prefix.
+func (k *kernel) gateway(a netip.Addr) (via netip.Addr, ok bool) {
+	bits := 0 // none is a default route
+	for r := range k.routes {
+		if r.via.IsValid() && !r.from.IsValid() && r.destination.Contains(a) && r.destination.Bits() > bits {
+			via, ok, bits = r.via, true, r.destination.Bits()
+		}
+	}
+	return via, ok
+}

@@ -34,7 +34,7 @@ func (w *World) routersOn(c *cell) (list []*router) {
 	if c.silent {
 		return nil
 	}
-	if c.router != nil {
+	if c.router != nil && (c.owner == nil || !c.owner.down) {
 		list = append(list, c.router)
 	}
 	for _, h := range w.hosts {
@@ -62,8 +62,15 @@ func (w *World) advertiseLater(c *cell) {
 // advertise delivers one advertisement to one host.
 func (w *World) advertise(c *cell, r *router, to *port) {
 	ra := nd.RouterAdvertisement{RouterLifetime: 30 * time.Second, SourceLinkAddr: r.ethernet[:], Interval: c.interval, HomeAgent: c.home}
+	ra.Managed, ra.OtherConfig = c.managed, c.other
+	if c.owner != nil {
+		reachable := false
+		if ra.Prefixes, reachable = w.advertisedPrefixes(c.owner); !reachable {
+			ra.RouterLifetime = 0
+		}
+	}
 	for i, prefix := range c.prefixes {
-		o := mip6.PrefixInformation{Prefix: prefix, OnLink: true, Autonomous: true, ValidLifetime: time.Hour, PreferredLifetime: time.Hour}
+		o := mip6.PrefixInformation{Prefix: prefix, OnLink: true, Autonomous: c.stateless, ValidLifetime: time.Hour, PreferredLifetime: time.Hour}
 		if prefix.Contains(r.global) {
 			o.Prefix, o.RouterAddress = netip.PrefixFrom(r.global, 64), true
 		}
@@ -135,6 +142,13 @@ func (w *World) probeAddress(p *port, addr netip.Addr) {
 	if c == nil {
 		return
 	}
+	if addr == c.taken {
+		w.overAir(c, p, func() {
+			w.overAir(c, p, func() {
+				w.dispatch(p.host, role.NeighborHeard{Link: p.index, From: netip.IPv6LinkLocalAllNodes(), Target: addr})
+			})
+		})
+	}
 	for _, h := range w.hosts {
 		other := h.on(c)
 		if h == p.host || other == nil || !other.holds(addr) && !h.kernel.defended[addr] {
@@ -151,10 +165,22 @@ func (w *World) probeAddress(p *port, addr netip.Addr) {
 	}
 }
 
-// announce tells the home link's router who has an address.
+// announce tells a link, and the home link's router, who has an address.
 func (w *World) announce(p *port, addr netip.Addr) {
-	if p.at != nil && p.at.home && p.up && w.random.Float64() >= w.faults.Loss {
+	c := p.at
+	if c == nil || !p.up {
+		return
+	}
+	if c.home && w.random.Float64() >= w.faults.Loss {
 		w.air[addr] = neighbour{p.host, w.now.Add(neighbourLifetime)}
+	}
+	from := p.linkLocal()
+	for _, h := range w.hosts {
+		if to := h.on(c); to != nil && h != p.host {
+			w.overAir(c, to, func() {
+				w.dispatch(h, role.NeighborHeard{Link: to.index, From: from, Target: addr})
+			})
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"roam6/internal/role"
@@ -9,22 +10,31 @@ import (
 	"roam6/overlay"
 )
 
-// packet is an IPv6 packet under way. One of the last four is its contents.
+// packet is an IPv6 packet under way. One of the last five is its contents.
 type packet struct {
 	source, destination netip.Addr
-	home, routeHome     netip.Addr    // of a data packet: Home Address option, type 2 routing header
-	outer               [2]netip.Addr // source and destination of the tunnel header; invalid: none
+	home, routeHome     netip.Addr // Home Address option, type 2 routing header, of what the data plane sends
+	outer               []header   // of the tunnels that it is in, the outermost last
 	hops                int
 	tunnelled           bool // it was in a tunnel once
 
-	message []byte // a whole packet with a Mobility Header
-	icmp    []byte // or with an ICMPv6 message of Mobile IPv6
-	datum   *datum
-	fault   *fault
+	message  []byte // a whole packet with a Mobility Header
+	icmp     []byte // or with an ICMPv6 message of Mobile IPv6
+	datum    *datum
+	datagram *datagram // of DHCPv6
+	fault    *fault
 }
 
-// fault is an ICMPv6 error about a packet to peer: there is no tunnel for home, or
-// the Mobility Header is not known.
+// maxTunnels is how many tunnels a packet may be in, one in the other, by the tunnel
+// encapsulation limit (RFC 2473 §6.6). Old bindings with several home agents may put a
+// packet into one after the other without end.
+const maxTunnels = 5
+
+// header is a tunnel header.
+type header struct{ source, destination netip.Addr }
+
+// fault is an ICMPv6 error about a packet to peer: there is no tunnel for the inner
+// source home, or the Mobility Header is not known.
 type fault struct {
 	home netip.Addr
 	peer netip.Addr
@@ -32,14 +42,28 @@ type fault struct {
 
 // ends are the addresses by which the packet is routed.
 func (p *packet) ends() (source, destination netip.Addr) {
-	if p.outer[0].IsValid() {
-		return p.outer[0], p.outer[1]
+	if n := len(p.outer); n > 0 {
+		return p.outer[n-1].source, p.outer[n-1].destination
 	}
 	return p.source, p.destination
 }
 
-// maxHops is more than any packet needs on its way between two mobiles.
-const maxHops = 12
+// enter puts the packet into a tunnel.
+func (p *packet) enter(t header) {
+	p.outer, p.tunnelled = append(slices.Clone(p.outer), t), true
+}
+
+// leave takes the packet out of a tunnel.
+func (p *packet) leave() header {
+	last := len(p.outer) - 1
+	t := p.outer[last]
+	p.outer = p.outer[:last]
+	return t
+}
+
+// maxHops is more than any packet needs on its way between two mobiles, each behind
+// as many others as there may be.
+const maxHops = 40
 
 // send sends a Mobility Header message of a role.
 func (w *World) send(h *host, r *runner, s role.Send) {
@@ -101,8 +125,12 @@ func (w *World) output(h *host, link int, p packet) {
 
 // encapsulate sends a packet into a tunnel.
 func (w *World) encapsulate(h *host, t overlay.Tunnel, p packet) {
+	if len(p.outer) == maxTunnels {
+		w.counts.Circles++
+		return
+	}
 	path := t.Paths[0]
-	p.outer, p.tunnelled = [2]netip.Addr{path.Local, path.Remote}, true
+	p.enter(header{path.Local, path.Remote})
 	out := h.port(max(path.Link, 1))
 	if out.holds(path.Local) {
 		w.transmit(out, p)
@@ -113,10 +141,13 @@ func (w *World) encapsulate(h *host, t overlay.Tunnel, p packet) {
 // pass: a mobile may not know yet that it moved.
 func (w *World) transmit(from *port, p packet) {
 	source, _ := p.ends()
-	if from.at == nil || !from.up || from.host.isMobile && !from.at.contains(source) {
-		return
+	switch {
+	case from.at == nil || !from.up || from.host.isMobile && !from.at.contains(source):
+	case from.at.owner != nil:
+		w.upstream(from.at, p)
+	default:
+		w.carry(from.at, p)
 	}
-	w.carry(from.at, p)
 }
 
 // carry takes a packet from one cell to that of its destination, with the faults
@@ -127,8 +158,7 @@ func (w *World) carry(from *cell, p packet) {
 	if to == nil || to != from && (from.cut || to.cut) {
 		return
 	}
-	if p.hops++; p.hops > maxHops {
-		w.fail("packet from %v to %v goes in circles", p.source, p.destination)
+	if !w.hop(&p) {
 		return
 	}
 	copies := 1
@@ -153,10 +183,24 @@ func (w *World) carry(from *cell, p packet) {
 	}
 }
 
+// hop counts the steps of a packet and reports whether it may go on.
+func (w *World) hop(p *packet) bool {
+	if p.hops++; p.hops > maxHops {
+		source, destination := p.ends()
+		if delegable.Contains(destination) {
+			w.counts.Circles++
+			return false
+		}
+		w.fail("packet from %v to %v (%v, %v) goes in circles", p.source, p.destination, source, destination)
+		return false
+	}
+	return true
+}
+
 // cellOf finds the cell of an address. Mobile networks are behind the home link.
 func (w *World) cellOf(a netip.Addr) *cell {
 	for _, c := range w.cells {
-		if c.contains(a) {
+		if c.owner == nil && c.contains(a) {
 			return c
 		}
 	}
@@ -198,17 +242,30 @@ func (w *World) arrive(c *cell, p packet) {
 	w.receive(to, p)
 }
 
-// resolveNetwork finds the way to a mobile network: the home agent that forwards
-// for it, or the router that is at home.
+// resolveNetwork finds the home agent to which packets for a mobile network are
+// routed: the one that delegates the prefix, or one that forwards for it, or knows
+// the way of a router that is at home.
 func (w *World) resolveNetwork(c *cell, a netip.Addr) *port {
+	var at *port
 	for _, h := range w.hosts {
 		p := h.on(c)
-		_, forwards := h.kernel.inner(overlay.AgentSide, a)
-		if p != nil && (h.isAgent && forwards || h.network.Contains(a) && p.home()) {
+		if p == nil || !h.isAgent {
+			continue
+		}
+		if h.pool.Contains(a) {
 			return p
 		}
+		if _, forwards := h.kernel.inner(overlay.AgentSide, a); forwards {
+			return p
+		}
+		if _, routed := h.kernel.gateway(a); routed && at == nil {
+			at = p
+		}
 	}
-	return nil
+	if delegable.Contains(a) {
+		return nil // of a home agent that is gone
+	}
+	return at
 }
 
 // home reports whether a home address is on the interface.
@@ -225,13 +282,15 @@ func (p *port) home() bool {
 func (w *World) receive(by *port, p packet) {
 	h := by.host
 	_, destination := p.ends()
-	mine := by.holds(destination) || h.kernel.anycast[destination] || h.network.Contains(destination)
+	mine := by.holds(destination) || h.kernel.anycast[destination] || h.hasInner(destination)
 	switch {
 	case !mine && h.isAgent:
 		w.forward(h, p)
+	case !mine && h.lan != nil && h.lan.contains(destination) && by.home():
+		w.downstream(h, p)
 	case !mine:
 		// It has let go of the address since.
-	case p.outer[0].IsValid():
+	case len(p.outer) > 0:
 		w.decapsulate(h, p)
 	default:
 		w.local(h, by.index, p)
@@ -239,39 +298,75 @@ func (w *World) receive(by *port, p packet) {
 }
 
 // forward is what a home agent does with a packet for somebody else: it goes to
-// the care-of address of a mobile that is away (RFC 6275 §10.4.2), or on its way.
+// the care-of address of a mobile that is away (RFC 6275 §10.4.2), to a router that
+// is at home, or on its way.
 func (w *World) forward(h *host, p packet) {
-	if h.port(1).holds(p.destination) && !p.outer[0].IsValid() {
-		w.local(h, 1, p)
+	_, destination := p.ends()
+	if h.port(1).holds(destination) {
+		if len(p.outer) > 0 {
+			w.decapsulate(h, p)
+		} else {
+			w.local(h, 1, p)
+		}
 		return
 	}
-	if t, ok := h.kernel.inner(overlay.AgentSide, p.destination); ok && !p.outer[0].IsValid() {
+	if t, ok := h.kernel.inner(overlay.AgentSide, destination); ok {
 		w.encapsulate(h, t, p)
 		return
 	}
+	if via, ok := h.kernel.gateway(destination); ok {
+		w.neighbour(h, via, p)
+		return
+	}
+	if h.pool.Contains(destination) {
+		return // nobody has it
+	}
 	w.transmit(h.port(1), p)
+}
+
+// neighbour gives a packet to a router on the home link.
+func (w *World) neighbour(h *host, via netip.Addr, p packet) {
+	to := w.resolve(w.cells[0], via)
+	if to != nil {
+		w.dispatch(h, role.NeighborHeard{Link: 1, From: to.linkLocal(), Target: via, Solicited: true})
+	}
+	if to == nil || to.host == h || !w.hop(&p) || w.random.Float64() < w.faults.Loss {
+		return
+	}
+	w.after(time.Millisecond, func() {
+		if to.at == w.cells[0] && to.up && !to.host.down {
+			w.receive(to, p)
+		}
+	})
 }
 
 // decapsulate takes a packet out of its tunnel, if the other end is the one that
 // is known (RFC 6275 §10.4.5). A home agent that has no binding says so.
 func (w *World) decapsulate(h *host, p packet) {
-	outer := p.outer
-	p.outer = [2]netip.Addr{}
+	outer := p.leave()
+	source, destination := p.ends()
 	if h.isAgent {
-		t, ok := h.kernel.inner(overlay.AgentSide, p.source)
+		t, ok := h.kernel.inner(overlay.AgentSide, source)
 		switch {
-		case ok && t.Paths[0].Remote == outer[0]:
+		case ok && t.Paths[0].Remote == outer.source:
 			w.forward(h, p)
 		case !ok && p.fault == nil:
-			w.output(h, 1, packet{source: outer[1], destination: outer[0], fault: &fault{home: p.source}})
+			w.output(h, 1, packet{source: outer.destination, destination: outer.source, fault: &fault{home: source}})
 		}
 		return
 	}
-	t, ok := h.kernel.inner(overlay.MobileSide, p.destination)
-	if !ok || t.Paths[0].Remote != outer[0] {
+	t, ok := h.kernel.inner(overlay.MobileSide, destination)
+	if !ok || t.Paths[0].Remote != outer.source {
 		return
 	}
-	w.plane(h).received(t, p.source, p.destination, p.datum != nil)
+	w.plane(h).received(t, source, destination, p.datum != nil)
+	if h.lan != nil && h.lan.contains(destination) && !h.hasInner(destination) {
+		w.downstream(h, p)
+		return
+	}
+	if len(p.outer) > 0 {
+		return // not to an address of its own
+	}
 	w.local(h, deviceLink, p)
 }
 
@@ -291,11 +386,15 @@ func (w *World) local(h *host, link int, p packet) {
 		}
 		w.dispatch(h, role.ICMPReceived{Link: link, Packet: q})
 	case p.fault != nil && p.fault.home.IsValid():
-		w.dispatch(h, role.TunnelRefused{Home: p.fault.home})
+		home := p.fault.home
+		if t, ok := h.kernel.inner(overlay.MobileSide, home); ok {
+			home = t.Home
+		}
+		w.dispatch(h, role.TunnelRefused{Home: home})
 	case p.fault != nil:
 		w.dispatch(h, role.PeerRefused{Local: p.destination, Peer: p.fault.peer})
-	case p.datum != nil:
-		w.plane(h).arrived(p)
+	case p.datum != nil, p.datagram != nil:
+		w.plane(h).arrived(link, p)
 	}
 }
 

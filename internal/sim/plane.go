@@ -93,11 +93,16 @@ func (x hostPlane) sending(t overlay.Tunnel, source, destination netip.Addr) {
 	x.watched(t, source, destination)
 }
 
-// send sends an application packet: along optimised routes where there are any,
-// through the tunnel, or plainly.
+// send sends a packet of an application: along optimised routes where there are
+// any, through the tunnel, or plainly.
 func (x hostPlane) send(d *datum) {
+	x.route(packet{source: d.source, destination: d.destination, datum: d})
+}
+
+// route is send for any packet that is not signalling.
+func (x hostPlane) route(d packet) {
 	w, h, k := x.w, x.h, &x.h.kernel
-	p := packet{source: d.source, destination: d.destination, datum: d}
+	p := d
 	mine, away := k.optimised[overlay.Pair{Home: d.source, Peer: d.destination, Side: overlay.MobileSide}]
 	theirs, bound := k.optimised[overlay.Pair{Home: d.destination, Peer: d.source, Side: overlay.CorrespondentSide}]
 	if bound {
@@ -113,7 +118,7 @@ func (x hostPlane) send(d *datum) {
 	case inside:
 		x.sending(tunnel, d.source, d.destination)
 		w.encapsulate(h, tunnel, p)
-	case h.network.Contains(d.source): // at home, or nowhere
+	case h.hasInner(d.source): // at home, or nowhere
 		if out := h.on(w.cells[0]); out != nil && out.home() {
 			w.carry(out.at, p)
 		}
@@ -122,8 +127,9 @@ func (x hostPlane) send(d *datum) {
 	}
 }
 
-// arrived judges an application packet that has come to a host, and delivers it.
-func (x hostPlane) arrived(p packet) {
+// arrived judges a packet that is not signalling and has come to a host, and
+// delivers it.
+func (x hostPlane) arrived(link int, p packet) {
 	w, h, k := x.w, x.h, &x.h.kernel
 	d := p.datum
 	source, destination := p.source, p.destination
@@ -150,6 +156,13 @@ func (x hostPlane) arrived(p packet) {
 		} else { // the answer to what went through the tunnel
 			x.received(k.tunnels[overlay.Key{Home: p.routeHome, Side: overlay.MobileSide}], source, p.routeHome, true)
 		}
+	}
+	if p.datagram != nil {
+		if p.home.IsValid() || p.routeHome.IsValid() {
+			link = deviceLink
+		}
+		w.datagramArrived(h, link, source, destination, p.datagram)
+		return
 	}
 	if d.forged {
 		w.fail("%s takes a forged packet from %v as one of %v", h.name, p.source, source)

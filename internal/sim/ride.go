@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"roam6/internal/role"
@@ -39,7 +40,7 @@ func (r Ride) step(w *World) {
 	m := h.mobiles[r.Random.IntN(len(h.mobiles))]
 	switch p := r.Random.Float64(); {
 	case p < 0.76:
-		w.Move(h.ports[r.Random.IntN(len(h.ports))], w.place(r.Random.IntN), time.Duration(r.Random.IntN(500))*time.Millisecond, r.Random.IntN(4) > 0)
+		w.Move(h.ports[r.Random.IntN(len(h.ports))], w.place(h, r.Random.IntN), time.Duration(r.Random.IntN(500))*time.Millisecond, r.Random.IntN(4) > 0)
 	case p < 0.78:
 		w.handle(h, &m.runner, role.TunnelSilent{Home: m.home})
 	case p < 0.80:
@@ -50,6 +51,10 @@ func (r Ride) step(w *World) {
 		w.tell("%s is cut off: %v", c.name, c.cut)
 	case p < 0.96:
 		other := w.hosts[r.Random.IntN(len(w.hosts))]
+		if r.Random.IntN(4) == 0 && other.isMobile {
+			w.tell("%s has lost what it had saved", other.name)
+			clear(other.kept)
+		}
 		if r.Random.IntN(2) == 0 || other.isMobile {
 			w.tell("%s restarts", other.name)
 			w.boot(other)
@@ -65,13 +70,33 @@ func (r Ride) step(w *World) {
 			}
 		})
 	default:
-		c := w.place(r.Random.IntN)
+		c := w.cells[r.Random.IntN(w.plan.Cells+1)]
 		c.silent = !c.silent
+	}
+	if w.plan.Managed && r.Random.IntN(4) == 0 {
+		s := w.cells[1+r.Random.IntN(w.plan.Cells)].server
+		if s.silent = !s.silent; r.Random.IntN(2) == 0 {
+			s.restart()
+		}
+		w.tell("the server of %s has %d leases, silent: %v", s.cell.name, len(s.leases), s.silent)
 	}
 }
 
-// place is a cell in which mobiles may be: the home link or an access network.
-func (w *World) place(below func(int) int) *cell { return w.cells[below(w.plan.Cells+1)] }
+// place is a cell in which a mobile may be: the home link or an access network, or a
+// mobile network.
+func (w *World) place(h *host, below func(int) int) *cell {
+	n := w.plan.Cells + 1
+	if !w.plan.Nested {
+		return w.cells[below(n)]
+	}
+	list := slices.Clone(w.cells[:n])
+	for _, c := range w.cells[n:] {
+		if c.owner != nil && w.mayEnter(h, c) {
+			list = append(list, c)
+		}
+	}
+	return list[below(len(list))]
+}
 
 // Calm ends all faults and gives every mobile a place, or takes all home.
 func (w *World) Calm(random *rand.Rand, home bool) {
@@ -79,6 +104,9 @@ func (w *World) Calm(random *rand.Rand, home bool) {
 	w.faults = Faults{Delay: 10 * time.Millisecond}
 	for _, c := range w.cells {
 		c.cut, c.silent = false, false
+		if c.server != nil {
+			c.server.silent = false
+		}
 	}
 	for _, h := range w.hosts {
 		if h.down {
@@ -94,13 +122,14 @@ func (w *World) Calm(random *rand.Rand, home bool) {
 		for i, p := range h.ports {
 			switch {
 			case !home:
-				w.Move(p, w.place(random.IntN), 10*time.Millisecond, true)
+				w.Move(p, w.place(h, random.IntN), 10*time.Millisecond, true)
 			case i == 0:
 				w.Move(p, w.cells[0], 10*time.Millisecond, true)
 			default: // out of reach
 				p.moves++
 				p.at, p.up = nil, false
 				w.link(p)
+				w.manageForeign(p)
 			}
 		}
 	}

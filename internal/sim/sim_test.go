@@ -33,13 +33,14 @@ const (
 	answerLimit       = 60 * time.Second
 	restartLimit      = 20 * time.Second
 	otherAgentLimit   = 90 * time.Second
+	delegationLimit   = 200 * time.Second
 	forgottenLimit    = 430 * time.Second
 	optimisedLimit    = 65 * time.Minute
 	refusedLimit      = 125 * time.Minute
 )
 
 // recovery is how long it took after the last fault.
-type recovery struct{ registered, optimised time.Duration }
+type recovery struct{ registered, delegated, optimised time.Duration }
 
 // play plays one random world; then the faults end and all must converge.
 func play(seed uint64, plan Plan, ride Ride, trace func(string, ...any)) (*World, recovery) {
@@ -57,6 +58,7 @@ func play(seed uint64, plan Plan, ride Ride, trace func(string, ...any)) (*World
 	}
 	var took recovery
 	took.registered = w.Settle(registrationLimit, w.unregistered)
+	took.delegated = w.Settle(delegationLimit, w.undelegated)
 	w.Settle(answer, w.silentPairs)
 	took.optimised = w.Settle(optimised, w.indirectPairs)
 	if len(w.failures) == 0 {
@@ -65,6 +67,7 @@ func play(seed uint64, plan Plan, ride Ride, trace func(string, ...any)) (*World
 	if seed%2 == 0 && len(w.failures) == 0 {
 		w.Calm(r, true)
 		w.Settle(registrationLimit, w.unregistered)
+		w.Settle(delegationLimit, w.undelegated)
 		w.Settle(answer, w.silentPairs)
 	}
 	w.Stop()
@@ -89,7 +92,11 @@ func aftermath(w *World, seed uint64) {
 		w.Settle(answerLimit, w.indirectPairs)
 	case 7: // and by the refusal of their packets
 		w.Restart(func(h *host) bool { return h.isAgent })
-		w.Settle(restartLimit, w.silentPairs)
+		limit := restartLimit
+		if w.plan.Nested { // one behind the other learns it
+			limit *= maxDepth
+		}
+		w.Settle(limit, w.silentPairs)
 		w.Settle(answerLimit, w.indirectPairs)
 	}
 }
@@ -114,11 +121,12 @@ func rides(t *testing.T, seeds uint64, plan func(*rand.Rand) (Plan, Ride)) (sum 
 		}
 		sum.Add(w.counts)
 		worst.registered, worst.optimised = max(worst.registered, took.registered), max(worst.optimised, took.optimised)
+		worst.delegated = max(worst.delegated, took.delegated)
 	}
 	if sum.Handovers < int(seeds) || sum.Trips < int(seeds) {
 		t.Errorf("nothing happens in %d rides: %+v", seeds, sum)
 	}
-	t.Logf("%d rides: %+v; registered at most %v after the last fault, optimised %v", seeds, sum, worst.registered, worst.optimised)
+	t.Logf("%d rides: %+v; registered at most %v after the last fault, with delegated prefixes %v, optimised %v", seeds, sum, worst.registered, worst.delegated, worst.optimised)
 	return sum
 }
 

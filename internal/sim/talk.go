@@ -49,6 +49,9 @@ func (w *World) addresses(h *host) []netip.Addr {
 	if h.network.IsValid() {
 		list = append(list, h.network.Addr().Next())
 	}
+	for _, n := range h.given() {
+		list = append(list, n.prefix.Addr().Next())
+	}
 	return list
 }
 

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"time"
 
@@ -21,6 +22,10 @@ type witness struct {
 	tests   map[relation]time.Time // when a test's answer from peer reached an address
 	last    map[netip.Addr]*host   // the home agent that accepted last
 	careOfs map[netip.Addr]*host   // addresses that were care-of addresses, and whose
+	// promised is until when prefixes were delegated, whoever forgot it since; given is
+	// what a delegating router said last.
+	promised map[promise]time.Time
+	given    map[promisedBy]role.PrefixesDelegated
 }
 
 // relation is between a mobile's address and another node.
@@ -68,6 +73,7 @@ func newWitness(w *World) *witness {
 		w: w, updates: make(map[relation][]sentUpdate), paces: make(map[relation]*updatePace),
 		grants: make(map[*agent]map[netip.Addr]grant), bound: make(map[*correspondent]map[relation]grant),
 		tests: make(map[relation]time.Time), careOfs: make(map[netip.Addr]*host), last: make(map[netip.Addr]*host),
+		promised: make(map[promise]time.Time), given: make(map[promisedBy]role.PrefixesDelegated),
 	}
 }
 
@@ -75,6 +81,7 @@ func newWitness(w *World) *witness {
 func (x *witness) forget(h *host) {
 	delete(x.grants, h.agent)
 	delete(x.bound, h.correspondent)
+	maps.DeleteFunc(x.given, func(p promisedBy, _ role.PrefixesDelegated) bool { return p.agent == h })
 }
 
 // sent sees a message leave.

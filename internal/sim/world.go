@@ -8,6 +8,7 @@ import (
 
 	"roam6/ha"
 	"roam6/mip6"
+	"roam6/mn"
 )
 
 // Faults are what the network does to packets. Probabilities are from 0 to 1.
@@ -34,6 +35,14 @@ type Plan struct {
 	Discover bool
 	// Attacker: somebody sends forged packets, and repeats recorded ones.
 	Attacker bool
+	// Managed: access networks have DHCPv6 servers, of which some are needed.
+	Managed bool
+	// Foreign: somebody else manages uplinks of some mobiles.
+	Foreign bool
+	// Delegation: mobile routers ask for prefixes, and home agents delegate them.
+	Delegation bool
+	// Nested: mobiles may be in the networks of mobile routers.
+	Nested bool
 }
 
 // World is one simulated network.
@@ -66,6 +75,10 @@ type Counts struct {
 	Trips, Direct         int // round trips of applications; without any tunnel
 	Errors, Discoveries   int // binding errors sent; replies to discovery
 	Formed, Strikes, Lost int // home addresses; of the attacker; agents and correspondents gone
+	Leases, Granted       int // told to mobiles; by servers
+	Declines, Datagrams   int // leased addresses; DHCPv6 messages of clients
+	Delegations, Numbered int // told to home agents; downstream interfaces
+	Nested, Circles       int // attachments to mobile networks; packets that went in circles
 }
 
 // Add adds what another ride was made of.
@@ -75,6 +88,10 @@ func (c *Counts) Add(d Counts) {
 	c.Trips, c.Direct = c.Trips+d.Trips, c.Direct+d.Direct
 	c.Errors, c.Discoveries = c.Errors+d.Errors, c.Discoveries+d.Discoveries
 	c.Formed, c.Strikes, c.Lost = c.Formed+d.Formed, c.Strikes+d.Strikes, c.Lost+d.Lost
+	c.Leases, c.Granted = c.Leases+d.Leases, c.Granted+d.Granted
+	c.Declines, c.Datagrams = c.Declines+d.Declines, c.Datagrams+d.Datagrams
+	c.Delegations, c.Numbered = c.Delegations+d.Delegations, c.Numbered+d.Numbered
+	c.Nested, c.Circles = c.Nested+d.Nested, c.Circles+d.Circles
 }
 
 // cell is a link with one subnet, or two on the home link while it is renumbered.
@@ -87,15 +104,12 @@ type cell struct {
 	silent   bool // no router advertises
 	interval time.Duration
 	router   *router // of an access network
-}
+	owner    *host   // whose mobile network it is
 
-func (c *cell) contains(a netip.Addr) bool {
-	for _, p := range c.prefixes {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
+	managed, other bool // flags M and O
+	stateless      bool // addresses may be formed
+	server         *server
+	taken          netip.Addr // somebody has it who does not move
 }
 
 // homeNetwork is what the administrator of the home network has decided.
@@ -144,7 +158,7 @@ func NewWorld(seed uint64, plan Plan, faults Faults, trace func(format string, a
 }
 
 func (w *World) buildCells() {
-	w.cells = []*cell{{name: "home", prefixes: homePrefixes[:1], home: true, interval: time.Second}}
+	w.cells = []*cell{{name: "home", prefixes: homePrefixes[:1], home: true, interval: time.Second, stateless: true}}
 	for i := range w.plan.Cells {
 		r := &router{
 			addr:     netip.MustParseAddr(fmt.Sprintf("fe80::a%d", i+1)),
@@ -154,10 +168,32 @@ func (w *World) buildCells() {
 		if i%2 == 0 {
 			r.global = prefix.Addr().Next()
 		}
-		w.cells = append(w.cells, &cell{name: fmt.Sprintf("cell%d", i+1), prefixes: []netip.Prefix{prefix}, radio: true, interval: time.Second, router: r})
+		c := &cell{name: fmt.Sprintf("cell%d", i+1), prefixes: []netip.Prefix{prefix}, radio: true, interval: time.Second, router: r, stateless: true}
+		w.cells = append(w.cells, c)
+		if w.plan.Managed {
+			w.manage(c)
+		}
 	}
 	for _, c := range w.cells {
 		w.advertiseLater(c)
+	}
+}
+
+// manage makes an access network one of several kinds: with managed addresses, formed
+// ones beside them or none, or with other information only.
+func (w *World) manage(c *cell) {
+	c.server = newServer(c, w.random.IntN)
+	switch w.random.IntN(5) {
+	case 0: // nobody tells of it
+	case 1:
+		c.other = true
+	case 2:
+		c.managed = true
+	default:
+		c.managed, c.stateless = true, false
+	}
+	if w.random.IntN(3) == 0 {
+		c.taken = c.server.free(w, netip.Addr{})
 	}
 }
 
@@ -168,6 +204,10 @@ func (w *World) addAgent(i int) {
 	h.addPort("home0", w.cells[0], h.router.ethernet)
 	h.number = i + 1
 	h.isAgent = true
+	if w.plan.Delegation {
+		bits := []int{48, 58}[w.random.IntN(2)]
+		h.pool = netip.PrefixFrom(netip.MustParseAddr(fmt.Sprintf("2001:db8:18%d::", i)), bits)
+	}
 }
 
 // agentConfig is the configuration of a home agent as its administrator has it
@@ -193,8 +233,9 @@ func (w *World) agentConfig(h *host) ha.Config {
 		sa := m.association()
 		hm := ha.Mobile{Name: m.name, HomeAddress: homeAddr(n.prefix, m.number), SA: &sa}
 		if m.network.IsValid() {
-			hm.Router, hm.Prefixes = true, []netip.Prefix{m.network}
+			hm.Prefixes = []netip.Prefix{m.network}
 		}
+		hm.Router, hm.Delegate = m.isRouter, m.delegates
 		c.Mobiles = append(c.Mobiles, hm)
 	}
 	return c
@@ -228,12 +269,41 @@ func (w *World) addMobile(i int) {
 	}
 	switch {
 	case i < w.plan.Routers:
-		h.network = netip.MustParsePrefix(fmt.Sprintf("2001:db8:%x::/64", 0x100+i))
+		h.isRouter, h.implicit = true, i%3 == 2
+		h.delegates = w.plan.Delegation && i%4 != 3
+		if !h.delegates || i%2 == 1 {
+			h.network = netip.MustParsePrefix(fmt.Sprintf("2001:db8:%x::/64", 0x100+i))
+		}
+		if h.delegates {
+			h.implicit = w.random.IntN(2) == 0
+		}
 	default:
 		h.optimises = true
 		h.seeks = i < w.plan.Routers+w.plan.Hosts
 	}
+	if w.plan.Nested && h.isRouter {
+		w.addNetwork(h)
+	}
+	w.address(h)
 	w.talks.add(h)
+}
+
+// address decides where the care-of addresses of a mobile come from.
+func (w *World) address(h *host) {
+	h.duid = []byte{0, 99, 0xb, byte(h.order)}
+	h.addressing = make(map[string]mn.Addressing)
+	for _, p := range h.ports {
+		n := 0
+		if w.plan.Foreign || w.plan.Managed {
+			n = w.random.IntN(12)
+		}
+		switch {
+		case w.plan.Foreign && n < 5:
+			h.addressing[p.name] = mn.AddressingForeign
+		case w.plan.Managed && n == 5:
+			h.addressing[p.name] = mn.AddressingDHCP
+		}
+	}
 }
 
 // entropy is a source of octets for one life of a role: nobody can guess them,
