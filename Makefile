@@ -23,16 +23,29 @@ build:
 ## test    lint, unit and namespace tests, and short rides in the lab (as root all of it)
 test: deps lint build unit
 
-# What the tests use beside Go: a C compiler for the race detector, and tshark to
-# dissect what the lab sends. As root on Debian they are installed; elsewhere the
-# tests that need them say that they skip.
-PACKAGES := gcc libc6-dev tshark
+# What the tests use beside Go: a C compiler for the race detector, tshark to
+# dissect what the lab sends, BIRD to redistribute routes of mobile networks, and
+# Kea and dnsmasq to lease addresses. As root on Debian they are installed; elsewhere
+# the tests that need them say that they skip. BIRD and Kea come as services: those
+# are neither started (policy-rc.d) nor will they be with the next boot.
+PACKAGES := gcc libc6-dev tshark bird2 kea-dhcp6-server dnsmasq-base
+COMMANDS := gcc tshark bird kea-dhcp6 dnsmasq
 deps:
-	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && ! { command -v gcc && command -v tshark; } >/dev/null; then \
-	  echo "installing $(PACKAGES)"; \
-	  export DEBIAN_FRONTEND=noninteractive; \
-	  { apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES); } >/dev/null || echo "could not install $(PACKAGES): some tests will skip"; \
-	fi
+	@[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0; \
+	PATH="$$PATH:/usr/sbin:/sbin"; missing=; \
+	for c in $(COMMANDS); do command -v $$c >/dev/null || missing="$$missing $$c"; done; \
+	[ -n "$$missing" ] || exit 0; \
+	echo "installing $(PACKAGES)"; \
+	export DEBIAN_FRONTEND=noninteractive; policy=/usr/sbin/policy-rc.d; \
+	if [ ! -e $$policy ]; then \
+	  trap "rm -f $$policy" EXIT; trap 'exit 1' HUP INT TERM; \
+	  printf '#!/bin/sh\nexit 101\n' >$$policy && chmod 755 $$policy; \
+	fi; \
+	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES); } >/dev/null || echo "could not install $(PACKAGES): some tests will skip"; \
+	for c in $$missing; do \
+	  case $$c in bird) unit=bird;; kea-dhcp6) unit=kea-dhcp6-server;; *) continue;; esac; \
+	  ! command -v systemctl >/dev/null || systemctl --quiet disable $$unit 2>/dev/null || true; \
+	done
 
 # The worlds of the lab measure time and fill the machine: they run alone, one
 # after the other.
@@ -45,7 +58,7 @@ unit:
 lint:
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
-	GOOS=linux GOARCH=mips GOMIPS=softfloat $(GO) vet ./cmd/... ./internal/... ./mip6/... ./nd/... ./mn/... ./mr/... ./ha/... ./overlay/...
+	GOOS=linux GOARCH=mips GOMIPS=softfloat $(GO) vet ./cmd/... ./internal/... ./mip6/... ./nd/... ./dhcpv6/... ./mn/... ./mr/... ./ha/... ./overlay/...
 	$(GO) tool staticcheck ./...
 
 ## demo    the train ride: a moving network on one machine, and its table

@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"roam6/internal/control"
 	worlds "roam6/internal/lab"
 	"roam6/internal/role"
+	"roam6/mip6"
 )
 
 // labObserver asks a daemon of the lab through its control socket.
@@ -39,4 +41,47 @@ func (o observer) Handovers(ctx context.Context) ([]role.Handover, error) {
 		all = append(all, h.Role())
 	}
 	return all, nil
+}
+
+// Delegated are what the daemon's mobile routers have from their home agents.
+func (o observer) Delegated(ctx context.Context) ([]worlds.Delegated, error) {
+	raw, err := o.client.Show(ctx, control.TopicLeases)
+	if err != nil {
+		return nil, err
+	}
+	d, err := control.Decode(control.TopicLeases, raw)
+	if err != nil {
+		return nil, err
+	}
+	leases, _ := d.(control.Leases) // that is what Decode returns
+	var all []worlds.Delegated
+	for _, c := range leases.Clients {
+		if c.For != control.ForMobileRouter {
+			continue
+		}
+		for _, p := range c.Prefixes {
+			all = append(all, worlds.Delegated{Prefix: p.Prefix, Preferred: remains(p.Preferred), Valid: remains(p.Valid)})
+		}
+	}
+	return all, nil
+}
+
+// remains is a lifetime; what is for ever has the longest.
+func remains(s *control.Seconds) time.Duration {
+	if s == nil {
+		return mip6.InfiniteLifetime
+	}
+	return time.Duration(*s)
+}
+
+// Messages are how many messages the daemon's roles have sent and been given.
+func (o observer) Messages(ctx context.Context) (n uint64, err error) {
+	d, err := o.client.Stats(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, m := range d.Messages {
+		n += m.Sent + m.Received
+	}
+	return n, nil
 }

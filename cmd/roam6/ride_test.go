@@ -24,20 +24,9 @@ func TestMain(m *testing.M) {
 
 // worldJSON is what issue trackers and scripts read of a run of the lab.
 type worldJSON struct {
-	Scenario  string `json:"scenario"`
-	Handovers []struct {
-		From        string              `json:"from"`
-		To          string              `json:"to"`
-		LimitDownMS *float64            `json:"limit_down_ms"`
-		DownMS      *float64            `json:"down_ms"`
-		LimitUpMS   *float64            `json:"limit_up_ms"`
-		UpMS        *float64            `json:"up_ms"`
-		LostDown    *int                `json:"lost_down"`
-		LostUp      *int                `json:"lost_up"`
-		DirectMS    *float64            `json:"direct_ms"`
-		PhasesMS    map[string]*float64 `json:"phases_ms"`
-	} `json:"handovers"`
-	Figures []struct {
+	Scenario  string         `json:"scenario"`
+	Handovers []handoverJSON `json:"handovers"`
+	Figures   []struct {
 		Name  string   `json:"name"`
 		Unit  string   `json:"unit"`
 		Value *float64 `json:"value"`
@@ -50,6 +39,26 @@ type worldJSON struct {
 		MedianRatioDown *float64 `json:"median_ratio_down"`
 	} `json:"summary"`
 	Failures []string `json:"failures"`
+}
+
+// handoverJSON is one move.
+type handoverJSON struct {
+	From        string              `json:"from"`
+	To          string              `json:"to"`
+	LimitDownMS *float64            `json:"limit_down_ms"`
+	DownMS      *float64            `json:"down_ms"`
+	LimitUpMS   *float64            `json:"limit_up_ms"`
+	UpMS        *float64            `json:"up_ms"`
+	LostDown    *int                `json:"lost_down"`
+	LostUp      *int                `json:"lost_up"`
+	DirectMS    *float64            `json:"direct_ms"`
+	PhasesMS    map[string]*float64 `json:"phases_ms"`
+	Kind        string              `json:"kind"`
+	Lease       *struct {
+		Message    string   `json:"message"`
+		AnsweredMS *float64 `json:"answered_ms"`
+		ServerMS   *float64 `json:"server_ms"`
+	} `json:"lease"`
 }
 
 // needWorlds skips a test where worlds cannot be made.
@@ -73,9 +82,15 @@ func needWorlds(t *testing.T) {
 // name of its capture file.
 func world(t *testing.T, args string) (r worldJSON, capture string) {
 	t.Helper()
+	return worldIn(t, t.TempDir(), args)
+}
+
+// worldIn keeps the files of the daemons in a directory.
+func worldIn(t *testing.T, files, args string) (r worldJSON, capture string) {
+	t.Helper()
 	directory := t.TempDir()
 	file, capture := filepath.Join(directory, "report.json"), filepath.Join(directory, "world.pcap")
-	code, out, errs := runLab(append(append([]string{"run"}, strings.Fields(args)...), "--json", file, "--capture", capture, "--dir", t.TempDir())...)
+	code, out, errs := runLab(append(append([]string{"run"}, strings.Fields(args)...), "--json", file, "--capture", capture, "--dir", files)...)
 	t.Log(out)
 	if code != 0 {
 		t.Fatalf("exit code %d: %s", code, errs)

@@ -79,6 +79,23 @@ var (
 // newVillage builds the world and starts the daemons, of a binary.
 func newVillage(t *testing.T, binary string) *village {
 	t.Helper()
+	return newVillageOf(t, binary, agentFile, hostFile)
+}
+
+// newVillageOf does so with other configurations, in which %s is the control socket.
+func newVillageOf(t *testing.T, binary, agentFile, hostFile string) *village {
+	t.Helper()
+	v := emptyVillage(t)
+	v.agent = v.start(v.agentSpace, binary, "agent", agentFile)
+	v.until("the home agent knows its links", v.advertises)
+	v.host = v.start(v.hostSpace, binary, "host", hostFile)
+	v.works()
+	return v
+}
+
+// emptyVillage builds the world.
+func emptyVillage(t *testing.T) *village {
+	t.Helper()
 	w, err := labworld.Build(labworld.Topology{Nodes: []labworld.Node{{Name: "agent", Router: true}, {Name: "host"}}}, 1)
 	if err != nil {
 		t.Fatal(err)
@@ -103,14 +120,13 @@ func newVillage(t *testing.T, binary string) *village {
 		v.before = v.snapshots()
 		return last != nil && len(labworld.Compare(last, v.before)) == 0 && strings.Contains(strings.Join(v.before["host"], "\n"), "fe80::")
 	})
-	v.agent = v.start(v.agentSpace, binary, "agent", agentFile)
-	v.until("the home agent knows its links", func() bool {
-		s, err := v.agent.client.Stats(context.Background())
-		return err == nil && s.Daemon.RouterAdvertisementsSent > 0
-	})
-	v.host = v.start(v.hostSpace, binary, "host", hostFile)
-	v.works()
 	return v
+}
+
+// advertises reports whether the access router has sent advertisements.
+func (v *village) advertises() bool {
+	s, err := v.agent.client.Stats(context.Background())
+	return err == nil && s.Daemon.RouterAdvertisementsSent > 0
 }
 
 func (v *village) must(err error) {

@@ -50,9 +50,6 @@ func homeAgent() Chapter {
 		{ID: "H11", Text: "Tunnel-mode ESP for HoTI and HoT; its outer address follows the care-of address.", Source: "RFC 6275 §10.4.6"},
 		{ID: "H12", Text: "A home-agents list for each link from advertisements; the reply to discovery is ordered by preference, random among equals, at most 1280 octets; entries expire.", Source: "RFC 6275 §10.5"},
 		{ID: "H13", Text: "Mobile prefix advertisements with type 2 routing header and the identifier of the solicitation, at most one a second for each mobile; unsolicited ones are repeated until acknowledged.", Source: "RFC 6275 §10.6"},
-	}, Open: map[string]string{
-		"H1":  "IPsec; until then messages are authenticated by RFC 4285",
-		"H11": "IPsec",
 	}}
 }
 
@@ -81,10 +78,10 @@ func mobileRouter() Chapter {
 		{ID: "R2", Text: "Flag R implies H; explicit and implicit mode.", Source: "RFC 3963 §5.2"},
 		{ID: "R3", Text: "In explicit mode the prefixes are in every BU, refreshes too.", Source: "RFC 3963 §5.2"},
 		{ID: "R4", Text: "A BA without flag R: de-register and try another home agent.", Source: "RFC 3963 §5.3"},
-		{ID: "R5", Text: "140 to 143 are handled in both modes; a prefix that is refused is not advertised; when all modes fail the updates end and the log says so.", Source: "RFC 3963 §5.3"},
+		{ID: "R5", Text: "140 to 143 are handled in both modes; a prefix that is refused is not advertised; when all modes fail the updates end and the log says so.", Source: "RFC 3963 §5.4"},
 		{ID: "R6", Text: "Advertisements on the uplink are heard; nothing is advertised there while away.", Source: "RFC 3963 §5.6, §5.7"},
 		{ID: "R7", Text: "Returning home: de-register, ordinary routing resumes.", Source: "RFC 3963 §5.8"},
-		{ID: "R8", Text: "Only sources of the mobile network enter the tunnel; link-local packets are never forwarded.", Source: "RFC 3963 §5.5"},
+		{ID: "R8", Text: "Only sources of the mobile network enter the tunnel; link-local packets are never forwarded.", Source: "RFC 3963 §5.5, §8, §9"},
 	}}
 }
 
@@ -93,10 +90,10 @@ func networkAgent() Chapter {
 		{ID: "N1", Text: "Both modes and a prefix table; several prefixes are all or nothing.", Source: "RFC 3963 §6.2"},
 		{ID: "N2", Text: "H=0 gets 140, a changed R 139, invalid prefixes 141, not authorised ones 142, none 143.", Source: "RFC 3963 §6.2"},
 		{ID: "N3", Text: "Prefixes missing from a new BU are withdrawn.", Source: "RFC 3963 §6.2"},
-		{ID: "N4", Text: "Packets for the mobile network go into the tunnel; R is set in the BA.", Source: "RFC 3963 §6.3, §6.4"},
+		{ID: "N4", Text: "Packets for the mobile network go into the tunnel; R is set in the BA.", Source: "RFC 3963 §6.5, §6.6"},
 		{ID: "N5", Text: "De-registration ignores prefix options and withdraws all.", Source: "RFC 3963 §6.7"},
 		{ID: "N6", Text: "Discovery with flag R names only agents that serve mobile routers.", Source: "RFC 3963 §7"},
-		{ID: "N7", Text: "A prefix is authorised before it is forwarded.", Source: "RFC 3963 §6.6"},
+		{ID: "N7", Text: "A prefix is authorised before it is forwarded.", Source: "RFC 3963 §6.1.2, §6.6, RFC 6276 §4"},
 	}}
 }
 

@@ -17,14 +17,15 @@ import (
 	"roam6/internal/uci"
 )
 
-// daemon is the roam6 process of a node.
+// daemon is a process of a node: roam6, or another program.
 type daemon struct {
-	name   string
-	space  *netns.Space
-	env    Environment
-	config string // path
-	socket string
-	log    *os.File
+	program program // zero: roam6
+	name    string
+	space   *netns.Space
+	env     Environment
+	config  string // path
+	socket  string
+	log     *os.File
 
 	mu      sync.Mutex
 	process *exec.Cmd
@@ -56,19 +57,42 @@ func newDaemon(env Environment, space *netns.Space, file *uci.File) (*daemon, er
 	return d, nil
 }
 
+// program is a program that is not roam6.
+type program struct {
+	path      string
+	args, env []string
+	// ready tells whether it can be used, in the namespace where it runs.
+	ready func() bool
+}
+
+// newForeign opens the log of another program's process, of which there may be
+// some in a node. The process is stopped.
+func newForeign(env Environment, space *netns.Space, name string, p program) (*daemon, error) {
+	d := &daemon{name: name, space: space, env: env, program: p}
+	var err error
+	if d.log, err = os.OpenFile(filepath.Join(env.Directory, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600); err != nil {
+		return nil, fmt.Errorf("log of %s: %w", name, err)
+	}
+	return d, nil
+}
+
 // start starts the process in its namespace.
 func (d *daemon) start() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	cmd := exec.Command(d.env.Binary, "run", "--config", d.config)
-	cmd.Stdout, cmd.Stderr = d.log, d.log
 	cmd.Env = append(os.Environ(), d.env.BinaryEnv...)
+	if d.program.path != "" {
+		cmd = exec.Command(d.program.path, d.program.args...)
+		cmd.Env = append(os.Environ(), d.program.env...)
+	}
+	cmd.Stdout, cmd.Stderr = d.log, d.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Setpgid:   true, // an interrupt at the terminal is for the lab
 		Pdeathsig: syscall.SIGTERM,
 	}
 	if err := d.space.Do(cmd.Start); err != nil {
-		return fmt.Errorf("start %s of %s: %w", d.env.Binary, d.name, err)
+		return fmt.Errorf("start %s of %s: %w", cmd.Path, d.name, err)
 	}
 	ended := make(chan struct{})
 	d.process, d.ended, d.wanted = cmd, ended, false
@@ -170,8 +194,12 @@ func (d *daemon) reload(sections ...*section) error {
 	return nil
 }
 
-// running reports whether the daemon answers on its control socket.
-func (d *daemon) running() bool {
+// running reports whether the daemon answers on its control socket, or the other
+// program is ready.
+func (d *daemon) running() (ready bool) {
+	if d.program.path != "" {
+		return d.space.Do(func() error { ready = d.program.ready(); return nil }) == nil && ready
+	}
 	info, err := os.Stat(d.socket)
 	return err == nil && info.Mode()&os.ModeSocket != 0
 }
@@ -190,7 +218,7 @@ func (d *daemon) tail(w io.Writer, lines int) {
 }
 
 func (d *daemon) observer() Observer {
-	if d.env.Observe == nil {
+	if d.env.Observe == nil || d.program.path != "" {
 		return nil
 	}
 	return d.env.Observe(d.socket)
@@ -199,7 +227,7 @@ func (d *daemon) observer() Observer {
 // crew is all daemons of a world, in the order of their start.
 type crew []*daemon
 
-// start starts all daemons and waits until each has its control socket.
+// start starts all daemons and waits until each is ready.
 func (c crew) start(ctx context.Context) error {
 	for _, d := range c {
 		if err := d.start(); err != nil {
@@ -209,7 +237,7 @@ func (c crew) start(ctx context.Context) error {
 	const limit = 10 * time.Second
 	for _, d := range c {
 		if !until(ctx, limit, func() bool { return d.running() || d.check() != nil }) {
-			return errors.Join(ctx.Err(), fmt.Errorf("%s has no control socket %s after %v", d.name, d.socket, limit))
+			return errors.Join(ctx.Err(), fmt.Errorf("%s is not ready after %v", d.name, limit))
 		}
 	}
 	return c.check()

@@ -60,14 +60,25 @@ type Observer interface {
 	// Registrations are those of mobiles that their home agents have
 	// acknowledged.
 	Registrations(ctx context.Context) ([]Registration, error)
+	// Delegated are the prefixes that its mobile routers have from home agents.
+	Delegated(ctx context.Context) ([]Delegated, error)
+	// Messages are how many messages its roles have sent and been given.
+	Messages(ctx context.Context) (uint64, error)
 }
 
 // Registration is where a mobile is registered.
 type Registration struct{ Home, HomeAgent, CareOf netip.Addr }
 
+// Delegated is a prefix that a mobile router has by delegation, and what remains of
+// its lifetimes.
+type Delegated struct {
+	Prefix           netip.Prefix
+	Preferred, Valid time.Duration
+}
+
 // Scenarios lists all scenarios.
 func Scenarios() []Scenario {
-	return []Scenario{ride(), host(), mobiles(), uplinks(), failover(), renumber(), flood()}
+	return []Scenario{ride(), host(), mobiles(), uplinks(), managed(), failover(), renumber(), nested(), fleet(), delegation(), flood()}
 }
 
 // ErrUnknown is returned by Find.

@@ -108,6 +108,8 @@ func TestOptions(t *testing.T) {
 		"mobiles":  {"--laps 0", "--delay-direct 1ms", "--delay-ha 11ms", "--dwell 100ms", "--l2 -1s"},
 		"uplinks":  {"--laps 0", "--delay-wlan -1s", "--hysteresis 1ms", "--flaps -1", "--dwell 100ms", "--probe-interval 1us"},
 		"failover": {"--delay-ha 1ms", "--dwell 100ms", "--tcp-rate 1"},
+		"nested":   {"--laps 0", "--delay-ha 1ms", "--delay-ha2 -1s", "--loop -1s", "--dwell 100ms"},
+		"fleet":    {"--routers 0", "--routers 251", "--access-routers 1", "--delay-ha 1ms", "--dwell 100ms", "--duration 1s"},
 		"renumber": {"--delay-ha 1ms", "--dwell 100ms", "--lifetime 1s", "--lifetime 3500ms", "--tcp-rate 1"},
 	} {
 		scenario, err := Find(name)

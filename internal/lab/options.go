@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -35,9 +36,10 @@ func (o *commonOptions) declare(f *flag.FlagSet) {
 	o.declareProbes(f)
 }
 
-// declareProbes declares what all of them have, whatever links there are.
+// declareProbes declares what all of them have, whatever links there are. The
+// interval is a millisecond unless it is set already.
 func (o *commonOptions) declareProbes(f *flag.FlagSet) {
-	f.DurationVar(&o.interval, "probe-interval", time.Millisecond, "`time` between the datagrams of a probe stream")
+	f.DurationVar(&o.interval, "probe-interval", cmp.Or(o.interval, time.Millisecond), "`time` between the datagrams of a probe stream")
 	f.IntVar(&o.rate, "tcp-rate", 1_000_000, "`bits` a second of the TCP transfer, each way")
 	f.Uint64Var(&o.seed, "seed", 1, "`number` that decides about all random choices of the links")
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"roam6/internal/config"
 	"roam6/internal/uci"
@@ -29,12 +30,19 @@ func plays(t *testing.T) map[string]play {
 		"ride":              &rideRun{rideOptions: ride, train: ride.train()},
 		"host":              &hostRun{hostOptions: chosen(t, (*hostOptions).declare)},
 		"host --no-ro":      &hostRun{hostOptions: chosen(t, (*hostOptions).declare, "--no-ro")},
+		"host --ipsec":      &hostRun{hostOptions: chosen(t, (*hostOptions).declare, "--ipsec")},
 		"mobiles":           &mobilesRun{mobilesOptions: chosen(t, (*mobilesOptions).declare)},
 		"uplinks":           &uplinksRun{uplinksOptions: chosen(t, (*uplinksOptions).declare)},
 		"uplinks --router":  &uplinksRun{uplinksOptions: chosen(t, (*uplinksOptions).declare, "--router")},
+		"managed":           newManagedRun(chosen(t, (*managedOptions).declare)),
+		"managed --router":  newManagedRun(chosen(t, (*managedOptions).declare, "--router")),
 		"failover":          &failoverRun{failoverOptions: chosen(t, (*failoverOptions).declare)},
 		"renumber":          &renumberRun{renumberOptions: chosen(t, (*renumberOptions).declare)},
 		"renumber --l2 0ms": &renumberRun{renumberOptions: chosen(t, (*renumberOptions).declare, "--l2", "0ms")},
+		"nested":            &nestedRun{nestedOptions: chosen(t, (*nestedOptions).declare)},
+		"fleet":             &fleetRun{fleetOptions: chosen(t, (*fleetOptions).declare)},
+		"delegation":        &delegationRun{delegationOptions: chosen(t, (*delegationOptions).declare)},
+		"delegation kea":    &delegationRun{delegationOptions: chosen(t, (*delegationOptions).declare, "--server", "kea")},
 		"flood":             &floodRun{floodOptions: chosen(t, (*floodOptions).declare)},
 	}
 }
@@ -60,6 +68,13 @@ func TestPlaysAreSound(t *testing.T) {
 		if !tested[s.Name] {
 			t.Errorf("scenario %s is not among the plays", s.Name)
 		}
+	}
+	// What the home agent of delegation gets later.
+	d := &delegationRun{delegationOptions: chosen(t, (*delegationOptions).declare)}
+	d.cast()
+	other := d.pools()[1]
+	if h := valid(t, "delegation, replaced", nodeHomeAgent, d.agent(other).sections()).HomeAgents[0]; len(h.Delegation.Pools) != 1 || h.Delegation.Pools[0] != other {
+		t.Errorf("replaced: %+v", h.Delegation)
 	}
 	// What the home agent of renumber gets later.
 	r := &renumberRun{renumberOptions: chosen(t, (*renumberOptions).declare)}
@@ -136,5 +151,70 @@ func TestUplinkEvents(t *testing.T) {
 	}
 	if last := list[len(list)-1]; last.what != returns || last.uplink != uplinkEth || list[len(list)-2].use != uplinkWLAN {
 		t.Error("the lap does not end with the return of eth, before which it can flap")
+	}
+}
+
+// TestNestedLap: nobody moves to where it is, or into its own network; a lap ends
+// as it began, with all aboard.
+func TestNestedLap(t *testing.T) {
+	begin := nestedState{train: nodeHomeAgent, car: nodeRouter, mobile: nodeRouter}
+	at := begin
+	for i, l := range nestedLap() {
+		if *at.of(l.mover) == l.to || l.mover == l.to {
+			t.Errorf("move %d: %s goes to %s", i+1, l.mover, l.to)
+		}
+		*at.of(l.mover) = l.to
+	}
+	if at != begin {
+		t.Errorf("after a lap: %+v", at)
+	}
+}
+
+// TestNestedDistances: how far those aboard are from their own home agents, and
+// what is left of the path MTU.
+func TestNestedDistances(t *testing.T) {
+	const ms = time.Millisecond
+	o := nestedOptions{commonOptions: commonOptions{access: 2 * ms}, homeAgent: 10 * ms, second: 6 * ms}
+	for _, c := range []struct {
+		mover     string
+		at        nestedState
+		homeAgent time.Duration
+		trip      time.Duration
+		mtu       int
+	}{
+		{nodeRouter, nestedState{train: nodeHomeAgent}, 2 * ms, 0, 0},
+		{nodeRouter, nestedState{train: "ar1"}, 10 * ms, 0, 0},
+		{nodeCar, nestedState{train: "ar1", car: "ar2"}, 8 * ms, 14 * ms, 1460},
+		{nodeCar, nestedState{train: "ar1", car: nodeRouter}, 26 * ms, 32 * ms, 1412},         // 2 to the train, 10 to ha, 8 back to the core, 6
+		{nodeCar, nestedState{train: nodeHomeAgent, car: nodeRouter}, 18 * ms, 24 * ms, 1460}, // 2, 2, 8, 6
+		{nodeMobile, nestedState{train: "ar1", mobile: "ar2"}, 10 * ms, 18 * ms, 1460},
+		{nodeMobile, nestedState{train: "ar1", mobile: nodeRouter}, 12 * ms, 20 * ms, 1412},
+	} {
+		if p := o.placeOf(c.mover, c.at); p.HomeAgent != c.homeAgent || p.Access != 2*ms {
+			t.Errorf("%s in %+v: %+v, want %v", c.mover, c.at, p, c.homeAgent)
+		}
+		if c.mtu == 0 {
+			continue
+		}
+		if trip, mtu := o.roundTrip(c.mover, c.at), tunnelledMTU(c.at.tunnels(c.mover)); trip != c.trip || mtu != c.mtu {
+			t.Errorf("%s in %+v: round trip %v, MTU %d; want %v, %d", c.mover, c.at, trip, mtu, c.trip, c.mtu)
+		}
+	}
+}
+
+// TestFleetAddresses: no two routers share anything.
+func TestFleetAddresses(t *testing.T) {
+	seen := map[string]fleetRouter{}
+	r := fleetRun{fleetOptions: fleetOptions{routers: 250}}
+	for _, n := range r.all() {
+		for _, what := range []string{n.node(), n.home().Addr().String(), n.network().String()} {
+			if other, taken := seen[what]; taken {
+				t.Errorf("%v and %v share %s", other, n, what)
+			}
+			seen[what] = n
+		}
+		if !fleetNetworks.Contains(n.address()) || !n.network().Contains(n.address()) || len(n.node()) > 15 {
+			t.Errorf("%s: %v in %v", n.node(), n.address(), n.network())
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -24,6 +25,16 @@ func (s *section) option(name, value string) *section {
 	return s
 }
 
+// replace gives an option that is there another value.
+func (s *section) replace(name, value string) *section {
+	for i := range s.Options {
+		if s.Options[i].Name == name {
+			s.Options[i].Values = []uci.Value{{Text: value}}
+		}
+	}
+	return s
+}
+
 func (s *section) list(name string, values ...string) *section {
 	o := uci.Option{Name: name, List: true}
 	for _, v := range values {
@@ -37,7 +48,9 @@ func (s *section) list(name string, values ...string) *section {
 func configuration(directory, node string, sections ...*section) *uci.File {
 	globals := newSection("globals", "globals").
 		option("control", controlSocket(directory, node)).
-		option("log_level", "debug")
+		option("log_level", "debug").
+		option("state_directory", filepath.Join(directory, node+".state")).
+		option("resolver_file", resolverFile(directory, node))
 	f := &uci.File{Name: "roam6", Sections: []uci.Section{globals.Section}}
 	for _, s := range sections {
 		f.Sections = append(f.Sections, s.Section)
@@ -47,6 +60,11 @@ func configuration(directory, node string, sections ...*section) *uci.File {
 
 func controlSocket(directory, node string) string {
 	return filepath.Join(directory, node+".sock")
+}
+
+// resolverFile is where a daemon writes what DHCPv6 servers told of DNS.
+func resolverFile(directory, node string) string {
+	return filepath.Join(directory, node+".resolv")
 }
 
 // advertise are router advertisements every 30 to 70 ms, the fastest that
@@ -91,6 +109,8 @@ type mobile struct {
 
 	networks   []netip.Prefix
 	downstream []string
+	// delegation: the home agent delegates networks.
+	delegation bool
 }
 
 // newKey is a key for one run.
@@ -102,11 +122,13 @@ func newKey() string {
 
 const spi = "256"
 
+func (m mobile) router() bool { return len(m.networks) > 0 || m.delegation }
+
 // sections are the mobile's own configuration. A mobile router registers its
 // networks explicitly.
 func (m mobile) sections() []*section {
 	kind := "mobile_node"
-	if len(m.networks) > 0 {
+	if m.router() {
 		kind = "mobile_router"
 	}
 	s := newSection(kind, m.name).
@@ -123,13 +145,20 @@ func (m mobile) sections() []*section {
 		s.option("hysteresis_ms", strconv.FormatInt(m.hysteresis.Milliseconds(), 10))
 	}
 	if len(m.networks) > 0 {
-		s.option("mode", "explicit").list("prefix", texts(m.networks)...).list("downstream", m.downstream...)
+		s.option("mode", "explicit").list("prefix", texts(m.networks)...)
+	}
+	if m.delegation {
+		s.option("prefix_delegation", "1")
+	}
+	if len(m.downstream) > 0 {
+		s.list("downstream", m.downstream...)
 	}
 	return []*section{s}
 }
 
 // agent is a home agent with the mobiles of its home link.
 type agent struct {
+	name string // of its section; empty: ha
 	site homeSite
 	// address is where it is on the home link, when not at the site's address.
 	address    netip.Addr
@@ -148,6 +177,29 @@ type agent struct {
 	// prefixInterval is how long the home agent waits before it tells mobiles of
 	// another prefix; zero: minutes to a day.
 	prefixInterval time.Duration
+
+	delegates delegates
+}
+
+// delegates is how a home agent delegates prefixes; the zero value is not at all.
+type delegates struct {
+	pools []netip.Prefix
+	// preferred and valid are the lifetimes of what is delegated from pools.
+	preferred, valid time.Duration
+	server           netip.Addr // where the prefixes come from when there are no pools
+}
+
+// options adds them to the section of a home agent.
+func (d delegates) options(s *section) {
+	seconds := func(d time.Duration) string { return strconv.Itoa(int(d / time.Second)) }
+	switch {
+	case len(d.pools) > 0:
+		s.list("delegation_pool", texts(d.pools)...).
+			option("delegation_preferred", seconds(d.preferred)).
+			option("delegation_lifetime", seconds(d.valid))
+	case d.server.IsValid():
+		s.option("delegation_server", d.server.String())
+	}
 }
 
 // sections are the home agent's configuration, with the advertisements that
@@ -162,7 +214,7 @@ func (a agent) sections() []*section {
 	for _, p := range a.prefixes {
 		prefixes, advertised = append(prefixes, p), append(advertised, netip.PrefixFrom(p.Addr().Next(), p.Bits()))
 	}
-	s := newSection("home_agent", "ha").
+	s := newSection("home_agent", cmp.Or(a.name, "ha")).
 		option("interface", linkHome).
 		option("address", address.String()).
 		list("prefix", texts(prefixes)...)
@@ -177,6 +229,7 @@ func (a agent) sections() []*section {
 		seconds := strconv.Itoa(int(a.prefixInterval / time.Second))
 		s.option("prefix_min_interval", seconds).option("prefix_max_interval", seconds)
 	}
+	a.delegates.options(s)
 	all := []*section{
 		advertise(linkHome).
 			option("AdvHomeAgentFlag", "1").
@@ -193,6 +246,9 @@ func (a agent) sections() []*section {
 			option("spi", spi).option("key", m.key)
 		if len(m.networks) > 0 {
 			served.list("prefix", texts(m.networks)...)
+		}
+		if m.delegation {
+			served.option("router", "1")
 		}
 		all = append(all, served)
 	}

@@ -40,6 +40,14 @@ type part struct {
 	sections []*section
 }
 
+// supported is a play in which other programs than roam6 take part.
+type supported interface {
+	play
+	// support are the processes of those programs. They start before the daemons
+	// and end after them.
+	support(*stage) ([]*daemon, error)
+}
+
 // stage is a world with its daemons, and what is measured there.
 type stage struct {
 	env      Environment
@@ -86,6 +94,11 @@ func perform(ctx context.Context, env Environment, p play) (*report.Report, erro
 	before, err := s.world.Snapshots()
 	if err != nil {
 		return nil, err
+	}
+	if p, ok := p.(supported); ok {
+		if s.crew, err = p.support(s); err != nil {
+			return nil, err
+		}
 	}
 	for _, c := range p.cast() {
 		d, err := newDaemon(env, s.world.Space(c.node), configuration(env.Directory, c.node, c.sections...))

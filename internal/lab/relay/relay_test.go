@@ -305,6 +305,33 @@ func TestCaptureSamplesData(t *testing.T) {
 	r.capture.take(frame(mobility), 1) // ended: nothing happens
 }
 
+// TestTap: who taps is shown every frame, with a capture and without one, until
+// that ends.
+func TestTap(t *testing.T) {
+	for _, captured := range []bool{false, true} {
+		r, seen := &Relay{}, 0
+		r.Tap(func(frame []byte, at time.Time) {
+			if seen++; len(frame) != 60 || at.UnixNano() != 7 {
+				t.Errorf("a frame of %d octets at %v", len(frame), at)
+			}
+		})
+		if captured {
+			if err := r.Capture(new(bytes.Buffer)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.capture.take(make([]byte, 60), 7)
+		r.capture.take(make([]byte, 60), 7)
+		if err := r.EndCapture(); err != nil {
+			t.Fatal(err)
+		}
+		r.capture.take(make([]byte, 60), 7)
+		if seen != 2 {
+			t.Errorf("capture %t: %d frames seen", captured, seen)
+		}
+	}
+}
+
 // TestRefusals: a packet with a foreign source is refused by the router that it is
 // for, remembered with its way, and of very many no more than a limit; one for a
 // router that was left is heard by nobody.

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// TestFleet: mobile routers of one home agent ride at random, get lost and return.
+// All are reachable at the end, and registered where they are, or lab exits with 1.
+func TestFleet(t *testing.T) {
+	needWorlds(t)
+	const routers = 12
+	file := filepath.Join(t.TempDir(), "fleet.json")
+	// The race detector has its own idea of memory.
+	lab := exec.Command(withoutCgo(t), "lab", "run", "fleet", "--routers", "12", "--access-routers", "3", "--duration", "10s", "--dwell", "2s",
+		"--probe-interval", "50ms", "--json", file, "--dir", t.TempDir())
+	out, err := lab.CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r worldJSON
+	if err := json.Unmarshal(b, &r); err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Failures) != 0 || !r.TCP.Intact || r.Scenario != "fleet" {
+		t.Errorf("failures %q, TCP %+v", r.Failures, r.TCP)
+	}
+	// Each stops for at most three seconds.
+	if len(r.Handovers) < 2*routers {
+		t.Errorf("%d handovers", len(r.Handovers))
+	}
+	for i, h := range r.Handovers {
+		if h.From == "" || h.To == "" || h.From == h.To || h.LimitDownMS == nil || *h.LimitDownMS <= 0 {
+			t.Errorf("handover %d: %+v", i+1, h)
+		}
+	}
+	r.expect(t, len(r.Handovers), "unreachable", "reachable_after_ms", "handovers", "excess_median_ms", "excess_p99_ms", "update_median_ms", "update_p99_ms",
+		"messages_per_second", "processor_ms_per_second", "memory_kb", "router_memory_kb", "foreign_addresses")
+}
