@@ -72,14 +72,20 @@ func (s *Shell) applyUplinks(now time.Time) {
 // set on interfaces that are not ours any more.
 func (s *Shell) settleLinks() {
 	for _, l := range s.links {
-		if s.isUplink(l.Name) && !s.isForeign(l.Name) {
-			s.prepareLink(l)
-			continue
-		}
-		if err := s.sysctls.RestoreLink(l.Index); err != nil {
-			s.log.LogAttrs(context.Background(), slog.LevelWarn, "settings of an uplink that is left to others could not be put back",
-				slog.String("link", l.Name), slog.String("reason", err.Error()))
-		}
-		s.spareForeign(l)
+		s.settleLink(l)
 	}
+}
+
+// settleLink is settleLinks for one. The watcher may have set something on a new
+// interface by what was configured a moment ago.
+func (s *Shell) settleLink(l role.Link) {
+	if s.isUplink(l.Name) && !s.isForeign(l.Name) {
+		s.prepareLink(l)
+		return
+	}
+	if err := s.sysctls.RestoreLink(l.Index); err != nil {
+		s.log.LogAttrs(context.Background(), slog.LevelWarn, "settings of an uplink that is left to others could not be put back",
+			slog.String("link", l.Name), slog.String("reason", err.Error()))
+	}
+	s.spareForeign(l)
 }

@@ -55,6 +55,9 @@ func (s *Shell) forward() error {
 	for name := range hosts {
 		s.putBack(name, "forwarding", "0")
 	}
+	for _, l := range s.links {
+		s.prepareLink(l)
+	}
 	return nil
 }
 

@@ -34,7 +34,7 @@ func (s *Shell) linkChanged(l role.Link) {
 	before, known := s.links[l.Index]
 	s.links[l.Index] = l
 	if !known || before.Name != l.Name {
-		s.spareForeign(l)
+		s.settleLink(l)
 		s.assignNumbered()
 	}
 	s.serveLink(before, l)
@@ -149,7 +149,11 @@ func (s *Shell) isUplink(name string) bool {
 }
 
 // prepareLink keeps the kernel from configuring an uplink by itself: addresses
-// and routes there are ours, unless it is left to somebody else.
+// and routes there are ours, unless it is left to somebody else. Nor is the kernel a
+// router there, with the all-routers groups and the R flag in its advertisements: a
+// mobile router on a foreign link is none (RFC 3963 §5.6, §5.7). Packets are
+// forwarded all the same, as the setting of the whole node alone decides that. What
+// hosts believe and routers do not, redirects, is switched off.
 func (s *Shell) prepareLink(l role.Link) {
 	if !s.isUplink(l.Name) || s.isForeign(l.Name) {
 		return
@@ -157,7 +161,7 @@ func (s *Shell) prepareLink(l role.Link) {
 	// Duplicate address detection of the link-local address would cost a second or
 	// two whenever the link comes up; where the uplink was one at the start, the
 	// watcher has switched it off before the first time.
-	for _, setting := range []string{"accept_ra", "autoconf", "accept_dad"} {
+	for _, setting := range []string{"accept_ra", "autoconf", "accept_dad", "accept_redirects", "forwarding"} {
 		if err := s.sysctls.SetLink(l.Index, setting, "0"); err != nil {
 			s.log.LogAttrs(context.Background(), slog.LevelWarn, "the kernel may configure an uplink beside us",
 				slog.String("link", l.Name), slog.String("setting", setting), slog.String("reason", err.Error()))

@@ -236,6 +236,7 @@ func TestReloadOfUplinkList(t *testing.T) {
 
 	// up1 leads to the home agent, too; the kernel has configured it long before.
 	nstest.Veth(agent.space, "wan9", host, "up9")
+	host.Sysctl("net/ipv6/conf/up9/accept_ra", "0")
 	host.Address("up9", "2001:db8:a9::55/64")
 	agent.space.Address("wan9", "2001:db8:a9::1/64")
 	agent.reload(homeFile + "\nconfig interface\n\toption interface 'wan9'\n\toption AdvSendAdvert '1'\n\nconfig prefix\n\toption interface 'wan9'\n\tlist prefix '2001:db8:a9::/64'\n")

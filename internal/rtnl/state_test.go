@@ -263,7 +263,8 @@ func TestStateRestores(t *testing.T) {
 	t.Run("administratively down and up", func(t *testing.T) {
 		f.mr.LinkDown("u0")
 		f.expect("down", func(l role.Link) bool { return l.Index == f.link && !l.Up })
-		f.check("")
+		// The kernel tells that it is down before it takes the addresses away.
+		eventually(t, "all is gone", func() bool { return f.present() == "" })
 		if err := f.state.AssignAddress(f.assign("2001:db8:1::c1/64")); !errors.Is(err, ErrDeferred) {
 			t.Errorf("address on an interface that is down: %v", err)
 		}
@@ -298,7 +299,7 @@ func TestStateRestores(t *testing.T) {
 		if err := f.state.Reconcile(); err == nil {
 			t.Error("addresses on an interface without IPv6")
 		}
-		f.check("")
+		eventually(t, "all is gone", func() bool { return f.present() == "" })
 		f.mr.Sysctl("net/ipv6/conf/u0/disable_ipv6", "0")
 		eventually(t, "all is back", restored)
 	})

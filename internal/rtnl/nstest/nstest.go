@@ -213,7 +213,8 @@ func (s *Space) Route(destination, via, name string) {
 	if via != "" {
 		r.Gw = netip.MustParseAddr(via).AsSlice()
 	}
-	if err := s.Handle.RouteAdd(r); err != nil {
+	// Append: the kernel may have learned a route to there by another interface.
+	if err := s.Handle.RouteAppend(r); err != nil {
 		s.t.Fatalf("route %s: %v", destination, err)
 	}
 }
