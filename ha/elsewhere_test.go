@@ -40,9 +40,11 @@ func TestDelegatedPrefixOfRouterElsewhere(t *testing.T) {
 		},
 	} {
 		w := newWorld(t, delegatingConfig())
-		w.handle(role.RouterHeard{Link: homeIndex, Router: routerX, RA: homeAgentRA(agentX)})
 		w.delegate(homeB, time.Hour, delegated)
-		w.wantRoutes("at home", fixed, given)
+		w.handle(told(routerX))
+		w.wantRoutes("somebody", fixed, given)
+		w.handle(role.RouterHeard{Link: homeIndex, Router: routerX, RA: homeAgentRA(agentX)})
+		w.wantRoutes("it was another home agent", fixed)
 		w.handle(told(mobile))
 		w.handle(role.NeighborHeard{Link: homeIndex, From: netip.IPv6Unspecified(), Target: homeB, Solicitation: true})
 		w.wantRoutes("the router itself, and a probe", fixed, given)

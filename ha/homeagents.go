@@ -78,6 +78,7 @@ func (a *Agent) routerHeard(e role.RouterHeard) {
 	default:
 		a.agents = append(a.agents, heard)
 		a.logAgent("home agent heard", heard)
+		a.agentAppeared(heard.router)
 	}
 }
 

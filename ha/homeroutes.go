@@ -79,30 +79,38 @@ func (a *Agent) homeRoutes(m *mobile, leaving *binding.Entry) []role.Route {
 // it has told. It forwards what is configured; but not what this one delegates, and
 // would send that on by its default route, from where it comes back here.
 func (a *Agent) elsewhere(m *mobile) bool {
-	return slices.ContainsFunc(m.homes, func(h *home) bool { return h.elsewhere.IsValid() })
+	return slices.ContainsFunc(m.homes, func(h *home) bool {
+		return slices.ContainsFunc(a.agents, func(o homeAgent) bool { return o.router == h.teller })
+	})
 }
 
-// announced takes in who has told the home link that it has a home address.
+// announced takes in who has told the home link that it has a home address. It may be
+// heard before the advertisement that tells it from the mobile (see agentAppeared).
 func (a *Agent) announced(h *home, n role.NeighborHeard) {
-	if n.Solicitation {
-		return
+	if !n.Solicitation {
+		a.served(h, n.From)
 	}
-	var by netip.Addr
-	if slices.ContainsFunc(a.agents, func(o homeAgent) bool { return o.router == n.From }) {
-		by = n.From
-	}
-	a.served(h, by)
 }
 
-// served notes which other home agent serves a mobile at a home address; invalid:
-// none.
+// served notes by whom a mobile is served at a home address; invalid: not by another
+// home agent.
 func (a *Agent) served(h *home, by netip.Addr) {
-	if h.elsewhere == by {
+	if h.teller == by {
 		return
 	}
-	h.elsewhere = by
+	h.teller = by
 	if len(a.networksOf(h.mobile)) > len(h.Prefixes) {
 		a.settleRoutes(h.mobile, nil)
+	}
+}
+
+// agentAppeared follows another home agent on the link, which has announced some home
+// addresses before, perhaps.
+func (a *Agent) agentAppeared(router netip.Addr) {
+	for _, addr := range slices.SortedFunc(maps.Keys(a.delegations), netip.Addr.Compare) {
+		if h := a.homes[addr]; h != nil && slices.ContainsFunc(h.homes, func(o *home) bool { return o.teller == router }) {
+			a.settleRoutes(h.mobile, nil)
+		}
 	}
 }
 

@@ -36,9 +36,9 @@ type home struct {
 	asked         int // binding refresh requests since the last update
 	delivery      delivery
 	direct        *overlay.Route // for prefix delegation; nil: none
-	// elsewhere is the other home agent that has told the link last that it has the
-	// home address, by its link-local address; invalid: none, or the mobile itself did.
-	elsewhere netip.Addr
+	// teller is who has told the link last that it has the home address, by its
+	// link-local address: the mobile, or another home agent. Invalid: nobody.
+	teller netip.Addr
 }
 
 // is reports whether m and o configure the same mobile at different times.

@@ -238,7 +238,7 @@ func (a *Agent) activate(e *binding.Entry, h *home, u *update) {
 	a.become(e, binding.Active)
 	a.counts.Registrations++
 	e.Created = a.now
-	h.elsewhere = netip.Addr{}
+	h.teller = netip.Addr{}
 	before, after := a.bind(e, h, u)
 	a.forward(slices.Concat(before, []overlay.Change{tunnel(e)}, after, a.direct(e, h)))
 	a.settleRoutes(h.mobile, nil)

@@ -68,7 +68,7 @@ func (n *Node) withdrawn(now time.Time, status mip6.Status) {
 // s. When each has, they are asked for something else, this one first.
 func (n *Node) elsewhere(now time.Time, s sent) {
 	before := n.homeLink.Agent()
-	n.failed(now, homelink.Refused)
+	n.failed(now, homelink.Lacking)
 	if n.homeLink.Agent() == before {
 		n.homeLink.Pardon()
 		n.tryAgain(now, s)

@@ -99,8 +99,8 @@ func (n *Node) InnerChanged(now time.Time, update bool) []role.Action {
 	return n.finishHandle(now)
 }
 
-// LeaveAgent gives up a home agent that does not do what the extension needs. Where there is another one the node turns to it; otherwise it
-// stays, and other is false.
+// LeaveAgent gives up a home agent that does not do what the extension needs. Where
+// there is another one the node turns to it; otherwise it stays, and other is false.
 func (n *Node) LeaveAgent(now time.Time) (actions []role.Action, other bool) {
 	n.out = nil
 	if n.stopped || n.stopping || n.halted || !n.reg.agent.IsValid() {

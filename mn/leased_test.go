@@ -417,11 +417,10 @@ func TestLeasedDuplicate(t *testing.T) {
 	if d := only[role.DeclineAddress](b.handle(lease(1, leased1))); !slices.Equal(d, []role.DeclineAddress{{Link: 1, Addr: leased1}}) {
 		t.Errorf("leased again, declined %v", d)
 	}
+	b.handle(lease(1))
 	if d := only[role.DeclineAddress](b.handle(lease(1, leased1b))); len(d) != 0 {
 		t.Errorf("another one, declined %v", d)
 	}
-	b.handle(lease(1))
-	b.handle(lease(1, leased1b))
 	b.source(leased1b)
 	b.acknowledge()
 	taken(leased1b)

@@ -68,6 +68,10 @@ type Delegation struct {
 	Saved []byte
 }
 
+// maxNamed is how many configured prefixes a router may name. With as many as can be
+// delegated beside them an update still fits the least MTU; it is not fragmented.
+const maxNamed = 32
+
 // maxDUID is the length of the longest DUID (RFC 8415 §11.1).
 const maxDUID = 130
 
@@ -79,6 +83,10 @@ func (c Config) Validate() error {
 	}
 	if c.Mode == Explicit && len(c.Prefixes) == 0 && c.Delegation == nil {
 		errs = append(errs, errors.New("explicit mode needs at least one mobile network prefix, or prefix delegation"))
+	}
+	if c.Mode == Explicit && len(c.Prefixes) > maxNamed {
+		errs = append(errs, fmt.Errorf("%d mobile network prefixes are more than the %d that an update names: let the home agent know them, and register implicitly",
+			len(c.Prefixes), maxNamed))
 	}
 	for _, p := range c.Prefixes {
 		if !p.IsValid() || !p.Addr().Is6() || p != p.Masked() || p.Bits() == 0 {

@@ -526,6 +526,32 @@ func TestPrefixesChangeAtRunTime(t *testing.T) {
 	}
 }
 
+// The next home agent is dead: the one that serves in the other mode is not left for
+// it for long (RFC 3963 §5.4.2).
+//
+// Covers: R5, M10.
+func TestNextHomeAgentIsDead(t *testing.T) {
+	b := newBenchOf(t, Explicit, []netip.Prefix{prefix}, agent, another)
+	did := b.answer(mip6.StatusNotAuthorizedForPrefix, 0)
+	start := b.now
+	for b.now.Sub(start) < 20*time.Second {
+		for _, a := range did {
+			if p, ok := a.(role.ProbeNeighbor); ok { // the access router is there
+				b.handle(role.NeighborHeard{Link: 1, From: p.Target, Target: p.Target, Solicited: true})
+			}
+		}
+		if u, p := b.last(); p.Destination == agent && len(named(u)) == 0 {
+			b.answer(mip6.StatusAccepted, mip6.AckMobileRouter)
+			break
+		}
+		b.now = b.router.Next()
+		did = b.handle(role.Timeout{})
+	}
+	if s := b.router.Snapshot(b.now); !s.Update.Registered || s.HomeAgent != agent {
+		t.Errorf("after %v: %+v with %v", b.now.Sub(start), s.Update, s.HomeAgent)
+	}
+}
+
 // A home agent that has rejected the router is not turned to when another one, which
 // serves it, is silent for a while: that would be the end of all updates.
 //

@@ -192,3 +192,30 @@ func TestSieveAtRandom(t *testing.T) {
 		}
 	}
 }
+
+// An update with as many prefixes as there can be fits the least MTU (RFC 3963 §4.3,
+// RFC 8200 §5).
+//
+// Covers: R3.
+func TestManyPrefixes(t *testing.T) {
+	var all []netip.Prefix
+	for i := range maxNamed + 8 { // eight can be delegated
+		all = append(all, network(i))
+	}
+	b := newBenchOf(t, Explicit, all[:maxNamed], agent)
+	b.router.config.Prefixes = all
+	b.now = b.now.Add(2 * time.Second)
+	b.handle(role.Timeout{})
+	u, p := b.last()
+	o, err := p.Append(nil)
+	if err != nil || len(o) > 1280 || len(named(u)) != len(all) {
+		t.Errorf("%d octets for %d prefixes: %v", len(o), len(named(u)), err)
+	}
+	c := b.router.config
+	if c.Validate() == nil {
+		t.Error("more are permitted")
+	}
+	if c.Mode = Implicit; c.Validate() != nil {
+		t.Errorf("in implicit mode: %v", c.Validate())
+	}
+}

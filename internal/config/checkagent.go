@@ -15,7 +15,7 @@ import (
 func homeAgents(entries []entry[homeAgentDraft], advertised []Interface) []HomeAgent {
 	var agents []HomeAgent
 	addresses := map[netip.Addr]section{}
-	var claims []claim
+	var claims, pools, parts []claim
 	for _, e := range entries {
 		if !e.enabled {
 			continue
@@ -35,15 +35,42 @@ func homeAgents(entries []entry[homeAgentDraft], advertised []Interface) []HomeA
 			claims = append(claims, claim{e.section, optionDeprecated, i, p})
 		}
 		for i, p := range e.value.delegation.Pools {
-			claims = append(claims, claim{e.section, optionPool, i, p})
+			pool := claim{e.section, optionPool, i, p}
+			if e.isPart(h, i, p) {
+				parts = append(parts, pool)
+			} else {
+				pools = append(pools, pool)
+			}
 		}
 		e.checkPrefixes(h)
 		h.Delegation = e.completeDelegation(h, e.value.delegation)
 		e.completeInformation(&h, advertised)
 		agents = append(agents, h)
 	}
-	disjoint(claims)
+	disjoint(append(claims, pools...))
+	if len(parts) > 0 {
+		disjoint(append(parts, pools...))
+	}
 	return agents
+}
+
+// isPart reports whether a pool is a part of a home prefix, as in an aggregated home
+// network (RFC 4887 §6), and checks that nothing of the home link itself is in it. Of
+// home addresses that is checked with the mobiles.
+func (s section) isPart(h HomeAgent, item int, pool netip.Prefix) bool {
+	for _, home := range slices.Concat(h.Prefixes, h.Deprecated) {
+		if home.Bits() >= pool.Bits() || !home.Contains(pool.Addr()) {
+			continue
+		}
+		for _, a := range []netip.Addr{h.Address, home.Masked().Addr(), mip6.HomeAgentsAnycast(home)} {
+			if pool.Contains(a) {
+				s.wrong(optionPool, item, fmt.Sprintf("a part of the home prefix %v without %v, which belongs to the home link", home, a))
+				break
+			}
+		}
+		return true
+	}
+	return false
 }
 
 // maxHomePrefixes is how many a home link may have: an advertisement of all of
@@ -151,6 +178,14 @@ func mobiles(entries []entry[mobileDraft], agents []entry[homeAgentDraft], prote
 		list = append(list, m)
 	}
 	disjoint(claims)
+	for _, agent := range agents {
+		for i, pool := range agent.value.delegation.Pools {
+			if agent.enabled {
+				claims = append(claims, claim{agent.section, optionPool, i, pool})
+			}
+		}
+	}
+	without(claims, homes)
 	return list
 }
 
@@ -187,12 +222,15 @@ func (s section) checkServed(m Mobile, h HomeAgent) {
 	}
 	for i, prefix := range m.Prefixes {
 		if prefix.Contains(m.HomeAddress) {
-			s.wrong(optionPrefix, i, fmt.Sprintf("a prefix without the home address %v, which belongs to the home link", m.HomeAddress))
-			continue
+			continue // reported with all home addresses
 		}
 		for _, home := range homes {
 			if contains(prefix, home) {
 				s.wrong(optionPrefix, i, fmt.Sprintf("a prefix without the home prefix %v", home))
+				break
+			}
+			if a := mip6.HomeAgentsAnycast(home); prefix.Contains(a) || prefix.Contains(home.Addr()) {
+				s.wrong(optionPrefix, i, fmt.Sprintf("a prefix without the anycast addresses %v and %v of the home link", home.Masked().Addr(), a))
 				break
 			}
 		}

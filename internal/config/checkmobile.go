@@ -97,10 +97,17 @@ func (s section) checkRoutes(m MobileNode) {
 	}
 }
 
+// maxNamed is how many prefixes a mobile router may name, so that its updates fit the
+// least MTU.
+const maxNamed = 32
+
 // checkNetwork checks a mobile network prefix against what is not in the mobile
 // network.
 func (s section) checkNetwork(m MobileNode, item int) {
 	prefix := m.Prefixes[item]
+	if item == maxNamed && m.Mode == ModeExplicit {
+		s.wrong(optionPrefix, item, fmt.Sprintf("at most %d prefixes, as many as a binding update names; or mode implicit", maxNamed))
+	}
 	if prefix.Contains(m.HomeAddress.Addr()) {
 		s.wrong(optionPrefix, item, fmt.Sprintf("a prefix without the home address %v, which belongs to the home link", m.HomeAddress.Addr()))
 		return

@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 )
@@ -40,6 +41,23 @@ func disjoint(claims []claim) {
 		}
 		later.section.wrong(later.option, later.item,
 			fmt.Sprintf("a prefix that does not overlap %v of %s", first.prefix, where))
+	}
+}
+
+// without reports claims that have a home address: its packets would go the way of
+// the claim. A part of the home prefix that has none is possible (RFC 4887 §6).
+func without(claims []claim, homes map[netip.Addr]section) {
+	sorted := slices.SortedFunc(maps.Keys(homes), netip.Addr.Compare)
+	for _, c := range claims {
+		i, _ := slices.BinarySearchFunc(sorted, c.prefix.Masked().Addr(), netip.Addr.Compare)
+		if i == len(sorted) || !c.prefix.Contains(sorted[i]) {
+			continue
+		}
+		what := fmt.Sprintf("a prefix without the home address %v, which belongs to the home link", sorted[i])
+		if other := homes[sorted[i]]; other.Section != c.section.Section {
+			what = fmt.Sprintf("a prefix without the home address %v of %s", sorted[i], quoted(other))
+		}
+		c.section.wrong(c.option, c.item, what)
 	}
 }
 

@@ -156,6 +156,7 @@ config interface
 var (
 	delegated = strings.Replace(router, " list prefix '2001:db8:100::/56'\n", " option prefix_delegation '1'\n list downstream 'lan'\n", 1)
 	pooled    = agent + " list delegation_pool '2001:db8:8000::/40'\n"
+	wide      = strings.NewReplacer("2001:db8:1::/64", "2001:db8:1::/48", "2001:db8:1::1", "2001:db8:1:8000::1").Replace(agent)
 )
 
 const (
@@ -218,6 +219,10 @@ func TestDelegationErrors(t *testing.T) {
 		// home agents that delegate
 		{"pools that overlap", pooled + " list delegation_pool '2001:db8:8010::/48'\n", `option 'delegation_pool' in section 'h' (roam6:6:23): "2001:db8:8010::/48": expected a prefix that does not overlap 2001:db8:8000::/40 of the same section`},
 		{"pool and home prefix", agent + " list delegation_pool '2001:db8::/40'\n", `option 'delegation_pool' in section 'h' (roam6:5:23): "2001:db8::/40": expected a prefix that does not overlap 2001:db8:1::/64 of the same section`},
+		{"part of the home prefix with its first address", wide + " list delegation_pool '2001:db8:1::/56'\n", `option 'delegation_pool' in section 'h' (roam6:5:23): "2001:db8:1::/56": expected a part of the home prefix 2001:db8:1::/48 without 2001:db8:1::, which belongs to the home link`},
+		{"part of the home prefix with a mobile", wide + " list delegation_pool '2001:db8:1:100::/56'\n" + strings.Replace(mobile, "1::2", "1:100::2", 1), `option 'delegation_pool' in section 'h' (roam6:5:23): "2001:db8:1:100::/56": expected a prefix without the home address 2001:db8:1:100::2 of section 'm' (roam6:6:1)`},
+		{"part of the home prefix with the anycast address", wide + " list delegation_pool '2001:db8:1:ff00::/56'\n", `option 'delegation_pool' in section 'h' (roam6:5:23): "2001:db8:1:ff00::/56": expected a part of the home prefix 2001:db8:1::/48 without 2001:db8:1:ffff:ffff:ffff:ffff:fffe, which belongs to the home link`},
+		{"parts that overlap", wide + " list delegation_pool '2001:db8:1:100::/56'\n list delegation_pool '2001:db8:1:100::/56'\n", `option 'delegation_pool' in section 'h' (roam6:6:23): "2001:db8:1:100::/56": expected a prefix that does not overlap 2001:db8:1:100::/56 of the same section`},
 		{"pool and deprecated prefix", pooled + " list deprecated_prefix '2001:db8:8000::/64'\n", `option 'delegation_pool' in section 'h' (roam6:5:23): "2001:db8:8000::/40": expected a prefix that does not overlap 2001:db8:8000::/64 of the same section`},
 		{"pool of another home agent", pooled + strings.NewReplacer("'h'", "'g'", "db8:1:", "db8:9:", "db8:8000::/40", "db8:8010::/48").Replace(pooled), `option 'delegation_pool' in section 'g' (roam6:10:23): "2001:db8:8010::/48": expected a prefix that does not overlap 2001:db8:8000::/40 of section 'h' (roam6:1:1)`},
 		{"pool and a mobile's prefix", pooled + strings.Replace(mobile, "2001:db8:100::/56", "2001:db8:8000:100::/56", 1), `option 'prefix' in section 'm' (roam6:9:14): "2001:db8:8000:100::/56": expected a prefix that does not overlap the delegation_pool 2001:db8:8000::/40 of section 'h' (roam6:1:1)`},
@@ -253,9 +258,11 @@ func TestDelegationErrors(t *testing.T) {
 // What the tests above spoil is right.
 func TestNoDelegationErrors(t *testing.T) {
 	for name, in := range map[string]string{
-		"delegated":                            delegated,
-		"delegated, and the same link twice":   delegated + strings.NewReplacer("'r'", "'s'", "1::3", "1::4").Replace(delegated),
-		"pool and mobile":                      pooled + mobile,
+		"delegated":                          delegated,
+		"delegated, and the same link twice": delegated + strings.NewReplacer("'r'", "'s'", "1::3", "1::4").Replace(delegated),
+		"pool and mobile":                    pooled + mobile,
+		"parts of the home prefix": wide + " list delegation_pool '2001:db8:1:100::/56'\n list delegation_pool '2001:db8:1:200::/56'\n" +
+			strings.Replace(mobile, "2001:db8:100::/56", "2001:db8:1:300::/56", 1),
 		"server":                               agent + " option delegation_server '2001:db8:f::53'\n" + mobile,
 		"pool of the delegated length":         agent + " list delegation_pool '2001:db8:8000::/56'\n",
 		"pools of a disabled home agent":       pooled + " option enabled '0'\n" + strings.NewReplacer("'h'", "'g'").Replace(pooled),

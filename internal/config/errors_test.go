@@ -107,6 +107,7 @@ func TestErrors(t *testing.T) {
 		{"implicit without prefix", strings.Replace(router, " list prefix '2001:db8:100::/56'\n", " option mode 'implicit'\n", 1), `option 'prefix' in section 'r' (roam6:1:1): expected an IPv6 prefix, such as 2001:db8:100::/56, or prefix_delegation '1'; it is missing`},
 		{"prefix with the home address", strings.Replace(router, "2001:db8:100::/56", "2001:db8::/47", 1), `option 'prefix' in section 'r' (roam6:6:14): "2001:db8::/47": expected a prefix without the home address 2001:db8:1::3, which belongs to the home link`},
 		{"prefix with the home agent", strings.Replace(router, "2001:db8:1::1", "2001:db8:100::1", 1), `option 'prefix' in section 'r' (roam6:6:14): "2001:db8:100::/56": expected a prefix without the home agent 2001:db8:100::1, which is not in the mobile network`},
+		{"too many prefixes to name", router + manyPrefixes(maxNamed), `option 'prefix' in section 'r' (roam6:38:14): "2001:db8:920::/56": expected at most 32 prefixes, as many as a binding update names; or mode implicit`},
 		{"prefixes that overlap", router + " list prefix '2001:db8:100:1::/64'\n", `option 'prefix' in section 'r' (roam6:7:14): "2001:db8:100:1::/64": expected a prefix that does not overlap 2001:db8:100::/56 of the same section`},
 		{"the same prefix twice", router + " list prefix '2001:db8:100::/56'\n", `option 'prefix' in section 'r' (roam6:7:14): "2001:db8:100::/56": expected a prefix that does not overlap 2001:db8:100::/56 of the same section`},
 		{"prefix of another router", router + strings.NewReplacer("'r'", "'q'", "1::3", "1::4", "100::/56", "100:80::/60").Replace(router), `option 'prefix' in section 'q' (roam6:12:14): "2001:db8:100:80::/60": expected a prefix that does not overlap 2001:db8:100::/56 of section 'r' (roam6:1:1)`},
@@ -174,6 +175,11 @@ func TestErrors(t *testing.T) {
 		{"mobiles with one address", agent + mobile + strings.NewReplacer("'m'", "'l'", "100::", "200::").Replace(mobile), `option 'home_address' in section 'l' (roam6:10:22): "2001:db8:1::2": expected a home address that section 'm' (roam6:5:1) does not have`},
 		{"mobiles with one prefix", agent + mobile + strings.NewReplacer("'m'", "'l'", "1::2", "1::3", "/56", "/48").Replace(mobile), `option 'prefix' in section 'l' (roam6:12:14): "2001:db8:100::/48": expected a prefix that does not overlap 2001:db8:100::/56 of section 'm' (roam6:5:1)`},
 		{"mobile's prefix has its address", agent + strings.Replace(mobile, "2001:db8:100::/56", "2001:db8:1::/96", 1), `option 'prefix' in section 'm' (roam6:8:14): "2001:db8:1::/96": expected a prefix without the home address 2001:db8:1::2, which belongs to the home link`},
+		{"mobile's prefix has another's address", strings.Replace(agent, "1::/64", "1::/48", 1) + strings.Replace(mobile, "2001:db8:100::/56", "2001:db8:1:100::/56", 1) +
+			strings.NewReplacer("'m'", "'l'", "1::2", "1:100::3", "2001:db8:100::/56", "2001:db8:200::/56").Replace(mobile),
+			`option 'prefix' in section 'm' (roam6:8:14): "2001:db8:1:100::/56": expected a prefix without the home address 2001:db8:1:100::3 of section 'l' (roam6:9:1)`},
+		{"mobile's prefix has an anycast address", strings.Replace(agent, "1::/64", "1::/48", 1) + strings.Replace(mobile, "2001:db8:100::/56", "2001:db8:1:ffff::/64", 1),
+			`option 'prefix' in section 'm' (roam6:8:14): "2001:db8:1:ffff::/64": expected a prefix without the anycast addresses 2001:db8:1:: and 2001:db8:1:ffff:ffff:ffff:ffff:fffe of the home link`},
 		{"host with prefixes", agent + mobile + " option router '0'\n", `option 'router' in section 'm' (roam6:9:16): "0": expected 1, because there are prefixes; or no prefixes`},
 		{"mobile without security", agent + strings.Replace(mobile, " option insecure '1'\n", "", 1), `option 'key' in section 'm' (roam6:5:1): expected a key of 32 hexadecimal digits; without one, option insecure '1' says that this is meant`},
 
@@ -265,4 +271,13 @@ func TestSuggest(t *testing.T) {
 			t.Errorf("%q: %q, want %q", word, got, want)
 		}
 	}
+}
+
+// manyPrefixes are options for n mobile network prefixes.
+func manyPrefixes(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, " list prefix '2001:db8:%x::/56'\n", 0x901+i)
+	}
+	return b.String()
 }

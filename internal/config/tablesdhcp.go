@@ -82,7 +82,7 @@ func delegationOptions() []option[homeAgentDraft] {
 	return []option[homeAgentDraft]{
 		many(optionPool, network(), func(h *homeAgentDraft) *[]netip.Prefix { return &h.delegation.Pools }).
 			help("Prefixes of which mobile routers get theirs by DHCPv6 prefix delegation (RFC 6276); they are routed to this home agent, as the mobiles' `prefix` are. " +
-				"None overlaps another one, a home prefix, or a mobile's `prefix`."),
+				"None overlaps another one or a mobile's `prefix`; one may be a part of a home prefix, if no home address is in it."),
 		one(optionLength, delegationLength(), func(h *homeAgentDraft) *int { return &h.delegation.Length }).fallback("56").
 			help("The length of delegated prefixes; at least that of each pool. A mobile router that asks for a longer prefix, that is, for a smaller network, gets it, up to a /64."),
 		one("delegation_preferred", seconds(8, 31536000), func(h *homeAgentDraft) *time.Duration { return &h.delegation.Preferred }).fallback("3600").

@@ -74,6 +74,12 @@ func (o delegationOptions) validate() error {
 	return enough("dwell", o.dwell, 4*o.homeAgent+500*time.Millisecond)
 }
 
+// Round trips to the correspondent from the core, and to Kea from the home agent.
+const (
+	correspondentTrip = time.Millisecond
+	serverTrip        = time.Millisecond
+)
+
 const (
 	nodeServer = "dhcp"
 	linkServer = "dhcp0"
@@ -122,7 +128,6 @@ type replacement struct {
 	at         time.Time // the old pool was taken away
 	withdrawn  time.Time // the passengers take the old prefix for deprecated
 	renumbered time.Time // they have addresses of the new one
-	noticed    time.Time // the home agent has heard of it
 	ended      time.Time
 	streams    []*probe.Stream // to and from the new addresses
 	prefix     netip.Prefix
@@ -140,7 +145,7 @@ func (r *delegationRun) serverAddress() netip.Addr { return netip.MustParseAddr(
 
 func (r *delegationRun) set() (world.Topology, uint64) {
 	s := newSketch(relay.Impairment{})
-	s.host(nodeCorrespondent, time.Millisecond, correspondentAddress())
+	s.host(nodeCorrespondent, correspondentTrip, correspondentAddress())
 	s.router(nodeHomeAgent, netHomeAgent, r.homeAgent-r.access)
 	s.Anchors = []world.Anchor{{Prefix: r.pools()[0], Node: nodeHomeAgent}, {Prefix: r.pools()[1], Node: nodeHomeAgent}}
 	if r.server == byKea {
@@ -149,7 +154,7 @@ func (r *delegationRun) set() (world.Topology, uint64) {
 		s.Wires = append(s.Wires, world.Wire{
 			A:    world.End{Node: nodeServer, Interface: linkServer, Addresses: ends[:1]},
 			B:    world.End{Node: nodeHomeAgent, Interface: nodeServer, Addresses: ends[1:]},
-			Path: s.path(time.Millisecond),
+			Path: s.path(serverTrip),
 		})
 	}
 	access := s.accessRouters(2, 0)
@@ -207,7 +212,7 @@ func (r *delegationRun) placeOf(stop string) report.Place {
 }
 
 // settling is the time after a break within which its silence begins.
-func (r *delegationRun) settling() time.Duration { return r.homeAgent + time.Millisecond + slack }
+func (r *delegationRun) settling() time.Duration { return r.homeAgent + correspondentTrip + slack }
 
 func (r *delegationRun) act(ctx context.Context, s *stage) error {
 	for _, step := range []func(context.Context, *stage) error{

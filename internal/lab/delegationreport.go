@@ -74,7 +74,7 @@ func (r *delegationRun) course(s *stage) course {
 			}
 			return end
 		},
-		flight: func(string) time.Duration { return r.homeAgent },
+		flight: func(stop string) time.Duration { return r.beyond() + r.placeOf(stop).HomeAgent/2 },
 		limits: func(m move) (down, up time.Duration) {
 			return report.Limits(m.Attached.Sub(m.Left), r.placeOf(m.from), r.placeOf(m.to))
 		},
@@ -87,15 +87,20 @@ func (r *delegationRun) course(s *stage) course {
 func (r *delegationRun) beginning(result *report.Report) {
 	lease := r.homeAgent
 	if r.server == byKea {
-		lease += time.Millisecond
+		lease += serverTrip
 	}
 	result.Add(report.Time("prefix_after_ms", "from the registration to the prefix", report.Millis(r.delegated.Sub(r.registered)), report.Millis(lease)).AtMost(report.Millis(r.patience)))
 	first := report.None()
 	if arrivals := r.first.Record().Arrivals; len(arrivals) > 0 {
 		first = report.Millis(time.Unix(0, arrivals[0].At).Sub(r.registered))
 	}
-	least := lease + r.homeAgent/2 + time.Millisecond/2
+	least := lease + r.homeAgent/2 + r.beyond()
 	result.Add(report.Time("first_packet_ms", "from the registration to the first packet of a passenger", first, report.Millis(least)).AtMost(report.Millis(r.patience)))
+}
+
+// beyond is how long a packet takes between the home agent and the correspondent.
+func (r *delegationRun) beyond() time.Duration {
+	return (r.homeAgent - r.access + correspondentTrip) / 2
 }
 
 // recovery is how the passengers were cut off by a restart: the longest silence of

@@ -40,6 +40,9 @@ func (r *delegationRun) board(ctx context.Context, s *stage) (err error) {
 	}
 	r.delegated, r.prefix, r.renewals = time.Now(), r.now(ctx, s), 0
 	s.observe(ctx, nodeRouter)
+	if told := s.told[nodeRouter]; len(told) > 0 && !told[0].Acknowledged.IsZero() {
+		r.registered = told[0].Acknowledged // not only when it was asked
+	}
 	s.tell("%v delegated %.0f ms after the registration", r.prefix, millis(r.delegated.Sub(r.registered)))
 	subnets := dhcpv6.Subnets(r.prefix, len(r.passengers))
 	for i, p := range r.passengers {

@@ -180,7 +180,7 @@ func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (
 	}
 	s.metrics = metrics.New(o.Version)
 	s.metrics.Observe(metricsSource{s})
-	if s.sysctls, err = rtnl.NewSysctls(); err != nil {
+	if s.sysctls, err = rtnl.NewSysctls(c.Globals.Control + ".settings"); err != nil {
 		return nil, err
 	}
 	if s.state, err = rtnl.NewState(rtnl.StateOptions{Log: log, Local: s.local}); err != nil {

@@ -286,6 +286,9 @@ type Route struct {
 	// Source, when valid, is the preferred source address.
 	Source netip.Addr
 	Metric int
+	// Unreachable: it leads nowhere, and senders are told so. It has neither Link nor
+	// Via nor Source.
+	Unreachable bool
 }
 
 // LearnNeighbor records a neighbour's link-layer address that a router
@@ -295,6 +298,15 @@ type LearnNeighbor struct {
 	Link     int
 	Addr     netip.Addr
 	Ethernet [6]byte
+}
+
+// ForgetNeighbor has a neighbour's address resolved anew when something is to be
+// sent to it: it has come, and the kernel may be waiting in vain for an answer to
+// what it asked before, or it has left, and the kernel would not notice for half a
+// minute (RFC 4861 §7.3).
+type ForgetNeighbor struct {
+	Link int
+	Addr netip.Addr
 }
 
 // Forward gives changes to the data plane.
@@ -347,6 +359,7 @@ func (UnassignAddress) isAction()   {}
 func (AddRoute) isAction()          {}
 func (RemoveRoute) isAction()       {}
 func (LearnNeighbor) isAction()     {}
+func (ForgetNeighbor) isAction()    {}
 func (Forward) isAction()           {}
 func (AdvertisePrefix) isAction()   {}
 func (Dropped) isAction()           {}

@@ -144,7 +144,7 @@ func TestWatchForeignAddresses(t *testing.T) {
 func TestSysctlsOfOneInterface(t *testing.T) {
 	f := newFixture(t)
 	f.mr.Do(func() error {
-		s, err := NewSysctls()
+		s, err := NewSysctls("")
 		if err != nil {
 			return err
 		}

@@ -25,6 +25,8 @@ type Sysctls struct {
 	mu    sync.Mutex
 	ioctl int // a socket in the namespace, for names of interfaces
 	saved []savedSysctl
+
+	memory string // file of what to restore; empty: none
 }
 
 // savedSysctl is a setting that was changed. Interfaces are remembered by index:
@@ -38,8 +40,10 @@ type savedSysctl struct {
 	interfaces map[string]string
 }
 
-// NewSysctls is for the calling thread's network namespace.
-func NewSysctls() (*Sysctls, error) {
+// NewSysctls is for the calling thread's network namespace. memory is a file in
+// which it keeps what it has to restore, for the case that the process is killed;
+// empty: none. What a predecessor has left there is restored at Close.
+func NewSysctls(memory string) (*Sysctls, error) {
 	n, err := currentNamespace()
 	if err != nil {
 		return nil, err
@@ -49,7 +53,9 @@ func NewSysctls() (*Sysctls, error) {
 		n.close()
 		return nil, fmt.Errorf("sysctls: %w", os.NewSyscallError("socket", err))
 	}
-	return &Sysctls{namespace: n, ioctl: fd}, nil
+	s := &Sysctls{namespace: n, ioctl: fd, memory: memory}
+	s.recall()
+	return s, nil
 }
 
 // Get reads a setting, such as "conf/all/forwarding".
@@ -122,6 +128,7 @@ func (s *Sysctls) RestoreLink(index int) error {
 		}
 	}
 	s.saved = kept
+	s.remember()
 	return errors.Join(failures...)
 }
 
@@ -140,6 +147,7 @@ func (s *Sysctls) Close() error {
 		}
 	}
 	s.saved = nil
+	s.remember()
 	unix.Close(s.ioctl)
 	s.namespace.close()
 	s.namespace = nil
@@ -166,10 +174,12 @@ func (s *Sysctls) set(link int, path, value string) error {
 	for i, e := range s.saved {
 		if e.link == link && e.path == path {
 			s.saved[i].set = value // the first original is the one to restore
+			s.remember()
 			return nil
 		}
 	}
 	s.saved = append(s.saved, v)
+	s.remember()
 	return nil
 }
 

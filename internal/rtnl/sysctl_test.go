@@ -18,7 +18,7 @@ func TestSysctls(t *testing.T) {
 	open := func() (c *Sysctls) {
 		t.Helper()
 		s.Do(func() (err error) {
-			c, err = NewSysctls()
+			c, err = NewSysctls("")
 			return err
 		})
 		return c

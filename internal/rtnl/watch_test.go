@@ -94,7 +94,7 @@ func TestWatchTentative(t *testing.T) {
 			f.mr.Sysctl("net/ipv6/conf/default/router_solicitation_delay", "0")
 			var sysctls *Sysctls
 			f.mr.Do(func() (err error) {
-				sysctls, err = NewSysctls()
+				sysctls, err = NewSysctls("")
 				return err
 			})
 			f.startWatch(WatchOptions{Sysctls: sysctls, OptimisticLinkLocal: func(name string) bool { return optimistic && name == "u1" }})

@@ -9,7 +9,9 @@
 // correspondents. A witness (witness.go) sees all signalling. After every step it is
 // checked what must always hold (invariant.go), and after the last fault what must
 // hold in the end (converge.go). What happens until then is a Ride through a World
-// that a Plan describes; an attacker may have a part in it.
+// that a Plan describes; an attacker may have a part in it, access networks may lease
+// addresses (dhcpserver.go), somebody else may manage uplinks (foreign.go), home agents
+// may delegate prefixes (delegate.go), and mobiles be in mobile networks (nested.go).
 package sim
 
 import (

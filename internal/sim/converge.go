@@ -153,9 +153,23 @@ func (w *World) Chat(d time.Duration) {
 	}
 }
 
+// leastRenewal is the least time between two renewals of a lease.
+const leastRenewal = 15 * time.Second
+
 // Steady lets all talk to all for a while without faults. Whatever is renewed
 // meanwhile, no packet may be lost, or take the tunnel.
 func (w *World) Steady(d time.Duration) {
+	before := make(map[*host]int)
+	for _, h := range w.hosts {
+		before[h] = h.datagrams
+	}
+	defer func() {
+		for _, h := range w.mobiles() {
+			if sent, most := h.datagrams-before[h], (len(h.ports)+1)*(4+int(d/leastRenewal)); sent > most {
+				w.fail("%s sends %d DHCPv6 messages in %v, and nothing has happened", h.name, sent, d)
+			}
+		}
+	}()
 	for end := w.now.Add(d); w.now.Before(end) && len(w.failures) == 0; {
 		begin := w.now
 		pairs := w.askAll()

@@ -10,6 +10,7 @@ import (
 	"roam6/dhcpv6/delegating"
 	"roam6/internal/role"
 	"roam6/mr"
+	"roam6/overlay"
 )
 
 // Prefix delegation (RFC 6276): the delegating router of each home agent, with a pool
@@ -90,7 +91,7 @@ func (w *World) numberDownstream(h *host, by *runner, a role.NumberDownstream) {
 	w.tell("%s numbers %s from %v for %v", h.name, a.Interface, a.Prefix, a.Valid)
 	i := slices.IndexFunc(h.numbers, func(n numbered) bool { return n.link == a.Interface && n.prefix == a.Prefix })
 	if a.Valid <= 0 {
-		if i >= 0 {
+		if i >= 0 && h.numbers[i].by == by {
 			h.numbers[i].deprecate(w.now)
 		}
 		return
@@ -215,7 +216,7 @@ func (w *World) checkDelegated(h *host) {
 		if delegable.Overlaps(r.destination) && !permitted(r.via, r.destination) {
 			w.fail("%s routes %v to %v, to which it is not delegated", h.name, r.destination, r.via)
 		}
-		if t, ok := k.inner(agentSide, r.destination.Addr()); ok {
+		if t, ok := k.inner(overlay.AgentSide, r.destination.Addr()); ok {
 			w.fail("%s has %v in the tunnel of %v and on the home link", h.name, r.destination, t.Home)
 		}
 	}
@@ -248,7 +249,7 @@ func (w *World) leads(h *host, p netip.Prefix) bool {
 		if !a.isAgent || a.down {
 			continue
 		}
-		t, away := a.kernel.inner(agentSide, p.Addr())
+		t, away := a.kernel.inner(overlay.AgentSide, p.Addr())
 		via, home := a.kernel.gateway(p.Addr())
 		switch {
 		case away && h.hasHome(t.Home) && !h.best().at.home, home && h.hasHome(via) && h.best().at.home:

@@ -7,7 +7,6 @@ import (
 
 	"roam6/dhcpv6"
 	"roam6/internal/role"
-	"roam6/mip6"
 	"roam6/mn"
 )
 
@@ -142,6 +141,9 @@ func (w *World) serveUplink(h *host, u *uplinkClient) {
 	case u.runner == nil && !wanted, u.ending:
 	case !wanted:
 		u.ending = true
+		if len(u.lease.Addresses) > 0 {
+			w.leaseChanged(h, u.runner, role.LeaseChanged{Link: u.port.index})
+		}
 		w.handle(h, u.runner, role.Stop{})
 	case u.runner == nil:
 		store := "uplink-" + u.port.name
@@ -351,11 +353,9 @@ func (w *World) dhcpReceived(h *host, e role.DHCPReceived) {
 	}
 }
 
-// vouched reports whether a message to a delegating router can be from whom it says.
-func vouched(e role.DHCPReceived) bool {
-	atHome := slices.ContainsFunc(homePrefixes[:], func(p netip.Prefix) bool { return p.Contains(e.From.Addr()) })
-	return !atHome || e.Link == deviceLink || e.Link == 1
-}
+// vouched reports whether a message to a delegating router can be from whom it says:
+// through the data plane, or on the home link.
+func vouched(e role.DHCPReceived) bool { return e.Link == deviceLink || e.Link == 1 }
 
 // address is that of a host that does not move.
 func (h *host) address() netip.Addr {
@@ -379,6 +379,3 @@ func (h *host) mobileOf(by *runner) *mobile {
 	}
 	return nil
 }
-
-// foreignLease is what whoever manages a foreign uplink says of its addresses.
-const foreignLease = mip6.InfiniteLifetime

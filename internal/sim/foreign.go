@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"roam6/internal/role"
+	"roam6/mip6"
 	"roam6/mn"
 )
 
@@ -26,7 +27,7 @@ const lingering = 40 * time.Second
 func (p *port) foreignAddresses(now time.Time) role.ForeignAddresses {
 	e := role.ForeignAddresses{Link: p.index}
 	for _, f := range p.foreign {
-		valid := foreignLease
+		valid := mip6.InfiniteLifetime
 		if !f.until.IsZero() {
 			valid = f.until.Sub(now)
 		}
@@ -69,7 +70,8 @@ func (w *World) manageForeign(p *port) {
 }
 
 // assignForeign is the end of the other client's autoconfiguration, if the link is
-// still there. It tries again on one that has no prefix yet.
+// still there. It tries again on one that has no prefix yet, and follows a mobile
+// network that gets others.
 func (w *World) assignForeign(p *port, at *cell, moves int) {
 	if p.at != at || p.moves != moves || !p.up {
 		return
@@ -90,8 +92,13 @@ func (w *World) assignForeign(p *port, at *cell, moves int) {
 		a[8], a[13], a[14], a[15] = 0xf0, p.ethernet[4], p.ethernet[5], byte(p.index)
 		list = append(list, foreignAddress{addr: netip.AddrFrom16(a)})
 	}
-	p.foreign = list
-	w.tellForeign(p)
+	if !slices.Equal(p.foreign, list) {
+		p.foreign = list
+		w.tellForeign(p)
+	}
+	if at.owner != nil {
+		w.after(2*time.Second, func() { w.assignForeign(p, at, moves) })
+	}
 }
 
 func (w *World) tellForeign(p *port) {

@@ -84,6 +84,10 @@ func (w *World) checkMobile(h *host) {
 	}
 	w.checkNumbers(h)
 	w.checkLeases(h)
+	// A client for each uplink, and that of a router: in vain ever more rarely.
+	if most := (len(h.ports) + 1) * (datagramBurst + int(w.since()/datagramPause)); h.datagrams > most {
+		w.fail("%s has sent %d DHCPv6 messages, more than %d", h.name, h.datagrams, most)
+	}
 	if defaults > 0 && h.isRouter && !w.covered(h) {
 		w.fail("%s has a default route and neither a tunnel nor its home address: its network's packets leave beside", h.name)
 	}
@@ -154,6 +158,12 @@ func (h *host) has(link int, a netip.Addr) bool {
 	p := h.port(link)
 	return p != nil && p.holds(a)
 }
+
+// What a DHCPv6 client may send on average, whatever happens to it.
+const (
+	datagramBurst = 20
+	datagramPause = 4 * time.Second
+)
 
 // patience is how long a mobile believes that a leased address is of the link after
 // that has changed, while the client asks the servers.

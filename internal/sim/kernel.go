@@ -122,12 +122,13 @@ func (k *kernel) inner(side overlay.Side, a netip.Addr) (found overlay.Tunnel, o
 	return found, ok
 }
 
-// gateway finds the router on a link by which packets to an address go, the one
-// with the longest prefix.
+// gateway finds the router on the home link by which a home agent sends packets to an
+// address: that of the longest prefix. It is invalid where the route leads nowhere, and
+// there is none where they take the default route.
 func (k *kernel) gateway(a netip.Addr) (via netip.Addr, ok bool) {
-	bits := 0 // none is a default route
+	bits := 0
 	for r := range k.routes {
-		if r.via.IsValid() && !r.from.IsValid() && r.destination.Contains(a) && r.destination.Bits() > bits {
+		if !r.from.IsValid() && r.destination.Contains(a) && r.destination.Bits() > bits {
 			via, ok, bits = r.via, true, r.destination.Bits()
 		}
 	}

@@ -9,8 +9,6 @@ import (
 	"roam6/overlay"
 )
 
-const agentSide = overlay.AgentSide
-
 // Mobile networks in which other mobiles may be (RFC 4888): the first downstream
 // interface of a mobile router is a cell like others, and where it is, is where the
 // router is.

@@ -122,11 +122,11 @@ func (h *HomeLink) Failed(now time.Time, f Failure) []role.Action {
 	return h.finish(now)
 }
 
-// Pardon has the agents that have refused tried again in their order, the present
-// one before them: what they refused is not asked for any more.
+// Pardon has the agents that have refused something tried again in their order, the
+// present one before them: it is not asked for any more.
 func (h *HomeLink) Pardon() {
 	for _, a := range h.agents {
-		if a.failure == Refused {
+		if a.failure == Refused || a.failure == Lacking {
 			a.retry = time.Time{}
 		}
 	}

@@ -352,7 +352,7 @@ func TestRejected(t *testing.T) {
 // Agents that have refused are tried again at once when they are asked for something
 // else; those that do not answer, or have rejected the mobile, are not.
 func TestPardon(t *testing.T) {
-	for failure, want := range map[Failure]netip.Addr{Refused: agentA, Unanswered: agentB, Rejected: agentB} {
+	for failure, want := range map[Failure]netip.Addr{Refused: agentA, Lacking: agentA, Unanswered: agentB, Rejected: agentB} {
 		b := newBench(t, nil)
 		b.attach(careOf1)
 		b.failed(failure)

@@ -82,6 +82,8 @@ func TestArrivals(t *testing.T) {
 		{"option before AH", behind(protocolAH, stranger, correspondent, stranger), 0, stranger, correspondent, false},
 		{"option before ESP, to somebody else", behind(protocolESP, stranger, stranger, farHome), ignored, home, home, false},
 		{"option before a Mobility Header", behind(protocolMobility, stranger, correspondent, stranger), ignored, home, home, false},
+		{"option before a Mobile Prefix Solicitation", changed(behind(protocolICMPv6, farCareOf, correspondent, farHome), 64, 146), ignored, home, home, false},
+		{"option before an echo request", changed(behind(protocolICMPv6, farCareOf, correspondent, farHome), 64, 128), 0, farHome, correspondent, false},
 
 		{"routing header", routed(stranger, careOf, home), 0, stranger, home, false},
 		{"routing header, our home address, elsewhere", routed(stranger, here, home), overlay.DropRoutingHeader, home, home, false},

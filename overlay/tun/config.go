@@ -54,6 +54,9 @@ type Config struct {
 	// Refuse tells the senders of packets that belong to no tunnel so: for home
 	// agents, whose mobiles register again then.
 	Refuse bool
+	// Ready tells whether the mobiles that are refused can register; nil: always. One
+	// that is told too early loses the update that it sends at once.
+	Ready func() bool
 	// Mark is the firewall mark (SO_MARK) of all packets the engine sends, and
 	// MarkMask its bits. The kernel's part of optimised routes on the correspondent's
 	// side does not apply to packets with the highest of these bits.

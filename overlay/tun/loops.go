@@ -126,7 +126,7 @@ func (e *Engine) receiveRunLoop() {
 			return
 		}
 		reason := d.packet(buffer, o, now)
-		if reason == overlay.DropNoTunnel && e.config.Refuse {
+		if reason == overlay.DropNoTunnel && e.config.Refuse && (e.config.Ready == nil || e.config.Ready()) {
 			e.refuse(&refusals, buffer[receiveHeadroom:], o, now)
 		}
 		if reason == overlay.DropOuterSource && denied.speak(now) {

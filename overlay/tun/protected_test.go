@@ -28,6 +28,8 @@ func padded(next uint8) (uint8, []byte) {
 
 // RFC 6275 §10.4.6, RFC 4877 §6.2: what a protected tunnel hands over when it is to
 // leave, and drops when it comes; the path is that of the moment.
+//
+// Covers: H11.
 func TestProtectedTunnel(t *testing.T) {
 	const hoti, coti, hot, update = mobilityHomeTestInit, 2, mobilityHomeTest, 5
 	for _, test := range []struct {

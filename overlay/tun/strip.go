@@ -112,10 +112,21 @@ func (x *ends) any() bool { return x.hasHome || x.hasRoute }
 // proper reports whether the routing header is as RFC 6275 §6.4.1 wants it.
 func (x *ends) proper() bool { return x.routing.length == routeHeaderLength && x.segments == 1 }
 
-// signalling reports whether the packet is a Mobility Header message.
+// signalling reports whether the packet is a message of Mobile IPv6: a Mobility
+// Header, or one of ICMPv6 (RFC 6275 §6.5 to §6.8). Those are captured as they are.
 func (x *ends) signalling(packet []byte) bool {
-	return x.next == protocolMobility ||
-		x.next == protocolFragment && x.payload < len(packet) && packet[x.payload] == protocolMobility
+	const first, last = 144, 147 // ICMPv6 types
+	if x.payload >= len(packet) {
+		return x.next == protocolMobility
+	}
+	switch at := packet[x.payload]; x.next {
+	case protocolFragment:
+		return at == protocolMobility
+	case protocolICMPv6:
+		return at >= first && at <= last
+	default:
+		return x.next == protocolMobility
+	}
 }
 
 // strip puts the home addresses into the IPv6 header and takes out the headers

@@ -1,0 +1,125 @@
+package sim
+
+import (
+	"net/netip"
+	"time"
+
+	"roam6/cn"
+	"roam6/ha"
+	"roam6/internal/role"
+	"roam6/mn"
+	"roam6/mn/ro"
+	"roam6/mr"
+)
+
+// The lives of hosts: their roles begin, and are lost.
+
+// boot begins all roles of a host with nothing remembered: also after a crash,
+// when what its kernel held is swept as the shell does.
+func (w *World) boot(h *host) {
+	w.crash(h)
+	h.down = false
+	switch {
+	case h.isAgent:
+		h.fixed = []netip.Addr{homeAddr(w.home.prefix, h.number)}
+		h.router.global = h.fixed[0]
+		c := w.agentConfig(h)
+		h.agent = &agent{role: ha.New(c), config: c, started: w.now}
+		h.agent.machine = h.agent.role
+		w.startDelegator(h)
+	case h.isMobile:
+		w.startMobile(h, netip.PrefixFrom(homeAddr(w.home.prefix, h.number), 64))
+	}
+	if !h.isAgent && !h.ignorant {
+		w.startCorrespondent(h)
+	}
+	for _, p := range h.ports {
+		w.link(p)
+		if h.addressing[p.name] == mn.AddressingForeign {
+			w.tellForeign(p)
+		}
+	}
+}
+
+func (w *World) startCorrespondent(h *host) {
+	r := cn.New(cn.Config{Optimise: h.optimises, Random: w.entropy()})
+	h.correspondent = &correspondent{role: r, runner: runner{machine: r}}
+}
+
+// crash ends all roles of a host and forgets what they had done.
+func (w *World) crash(h *host) {
+	for _, r := range h.runners() {
+		r.gone = true
+	}
+	h.down = true
+	if len(h.mobiles) > 0 {
+		w.forgotten = w.now
+	}
+	h.mobiles, h.agent, h.correspondent = nil, nil, nil
+	h.kernel, h.plane = newKernel(), newPlane()
+	h.clients, h.following, h.stopping = make(map[int]*uplinkClient), nil, false
+	h.numbers, h.withheld = nil, false
+	w.witness.forget(h)
+}
+
+// startMobile begins a mobile node with a home address.
+func (w *World) startMobile(h *host, home netip.Prefix) *mobile {
+	sa := h.association()
+	c := mn.Config{
+		Name: h.name, HomeAddress: home.Addr(), HomePrefix: home.Masked(), SA: &sa, Timestamps: h.order%2 == 0,
+		Lifetime: 120 * time.Second, Seed: uint64(h.number), Random: w.entropy(), DiscoverHomeAgent: w.plan.Discover || len(h.mobiles) > 0,
+	}
+	if !w.plan.Discover {
+		for i := range w.plan.Agents {
+			c.HomeAgents = append(c.HomeAgents, homeAddr(w.home.prefix, 1+(i+h.order)%w.plan.Agents))
+		}
+	}
+	for _, p := range h.ports {
+		c.Uplinks = append(c.Uplinks, p.name)
+	}
+	if h.seeks {
+		c.RouteOptimisation = ro.Policy{Mode: ro.On}
+	}
+	m := &mobile{home: home.Addr()}
+	c.Addressing = h.addressing
+	if h.isRouter {
+		r := mr.Config{Config: c, Mode: mr.Explicit}
+		if h.implicit {
+			r.Mode = mr.Implicit
+		}
+		if h.network.IsValid() {
+			r.Prefixes = []netip.Prefix{h.network}
+		}
+		if h.delegates {
+			r.Delegation = h.delegation()
+		}
+		m.role = mr.New(r)
+	} else {
+		m.role = mn.New(c, nil)
+	}
+	m.machine = m.role
+	h.mobiles = append(h.mobiles, m)
+	return m
+}
+
+// formHome begins a mobile node for a home address that another one has formed,
+// as the shell does.
+func (w *World) formHome(h *host, a role.HomeAddressFormed) {
+	if h.mobileAt(a.From) == nil || h.mobileAt(a.To.Addr()) != nil {
+		return
+	}
+	w.tell("%s forms the home address %v", h.name, a.To)
+	w.counts.Formed++
+	w.addHome(h, a.To)
+}
+
+// addHome begins a mobile node beside those that run.
+func (w *World) addHome(h *host, home netip.Prefix) {
+	m := w.startMobile(h, home)
+	w.batch(h, func() {
+		for _, p := range h.ports {
+			w.handle(h, &m.runner, linkEvent(p))
+		}
+		w.introduceLeases(h, m)
+	})
+}
