@@ -107,7 +107,7 @@ func (c *Client) Handle(now time.Time, e role.Event) []role.Action {
 		c.linkChanged(now, e.Link)
 	case role.LinkGone:
 		if e.Index == c.config.Link && c.config.Link != 0 {
-			c.up = false
+			c.linkChanged(now, role.Link{Index: e.Index})
 		}
 	case role.DHCPReceived:
 		c.received(now, e)

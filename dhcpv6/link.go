@@ -142,6 +142,10 @@ func (c *Client) linkChanged(now time.Time, l role.Link) {
 	}
 	came := l.Up && (!c.up || c.heard && l.Carriers != c.carriers)
 	c.heard, c.carriers, c.up = true, l.Carriers, l.Up
+	if c.state == StateReleasing && (came || !l.Up) {
+		c.finished(now) // nobody is there (any more) to be told
+		return
+	}
 	if !came || !c.begun || c.stopped() {
 		return
 	}

@@ -49,6 +49,16 @@ func TestReleaseUnanswered(t *testing.T) {
 	if !w.client.Done() || !w.client.Next().IsZero() {
 		t.Error("not done after a second")
 	}
+	// A link that goes or was another one for a moment ends the waiting.
+	for name, e := range map[string]role.Event{"down": down(), "another carrier": up(2), "gone": role.LinkGone{Index: link}} {
+		w = bound(t)
+		w.do(up(1))
+		w.expect(w.do(role.Stop{}), wire.MessageTypeRelease)
+		w.do(e)
+		if !w.client.Done() || !w.client.Next().IsZero() {
+			t.Errorf("%s: not done", name)
+		}
+	}
 	// Without a lease, or without a link, there is nothing to wait for.
 	w = newWorld(t, testConfig(), nil)
 	w.do(managed)

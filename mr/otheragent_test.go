@@ -60,6 +60,16 @@ func TestPrefixOfAnotherHomeAgentIsNotNamed(t *testing.T) {
 			t.Errorf("inner %v: the network's packets leave beside the tunnel", d.inner)
 		}
 		d.wantNumbered("while the other one is asked", first, further)
+		if configured != nil {
+			// It cannot forward what is configured without being told, and is.
+			d.carryOut(d.answer(mip6.StatusForwardingSetupFailed, 0))
+			if u, _ := d.last(); len(named(u)) == 0 {
+				d.nextUpdate() // the rate limit
+			}
+			if u, p := d.last(); p.Destination != another || !slices.Equal(named(u), configured) {
+				t.Errorf("then named %v to %v", named(u), p.Destination)
+			}
+		}
 		d.prefixes = []netip.Prefix{netip.MustParsePrefix("2001:db8:e00::/56")}
 		d.acknowledge()
 		d.run(2 * time.Second) // the rate limit of updates
@@ -167,7 +177,7 @@ func TestDelegationAtHomeByItsOwnHomeAgent(t *testing.T) {
 	reply(d, others)
 	d.do(agentRA(its, agent))
 	d.wantNumbered("at home", first, further)
-	d.prefixes = nil
+	d.prefixes, d.numbered[first] = nil, 0
 	d.now = d.now.Add(d.valid / 2)
 	d.do(role.Timeout{})
 	d.do(agentRA(its, agent))

@@ -73,10 +73,13 @@ func (w *World) checkAgent(h *host) {
 // optimised routes are for the care-of address in use.
 func (w *World) checkMobile(h *host) {
 	k := &h.kernel
-	defaults := 0
+	defaults, beside := 0, false
 	for r := range k.routes {
 		if r.destination.Bits() == 0 && !r.from.IsValid() {
 			defaults++
+			// On the home link nothing is beside: its routers know the network.
+			p := h.port(r.link)
+			beside = beside || p == nil || p.at == nil || !p.at.home
 		}
 	}
 	if defaults > len(h.mobiles) {
@@ -88,7 +91,7 @@ func (w *World) checkMobile(h *host) {
 	if most := (len(h.ports) + 1) * (datagramBurst + int(w.since()/datagramPause)); h.datagrams > most {
 		w.fail("%s has sent %d DHCPv6 messages, more than %d", h.name, h.datagrams, most)
 	}
-	if defaults > 0 && h.isRouter && !w.covered(h) {
+	if beside && h.isRouter && !w.covered(h) {
 		w.fail("%s has a default route and neither a tunnel nor its home address: its network's packets leave beside", h.name)
 	}
 	for pair, r := range k.optimised {
@@ -172,9 +175,13 @@ const patience = 13 * time.Second
 // checkLeases asserts that leased care-of addresses are in valid leases, and that one
 // of another link is not used when the server of the present one has said so.
 func (w *World) checkLeases(h *host) {
-	for a := range h.kernel.addresses {
+	ends := func(by *runner) bool { // and takes its leave of its home agent
+		m := h.mobileOf(by)
+		return m != nil && m.ending
+	}
+	for a, by := range h.kernel.addresses {
 		u := h.clients[a.link]
-		if a.link == 0 || !isLeased(a.prefix.Addr()) {
+		if a.link == 0 || !isLeased(a.prefix.Addr()) || slices.ContainsFunc(by, ends) {
 			continue
 		}
 		if u == nil || w.now.After(u.ends[a.prefix.Addr()]) {
