@@ -208,7 +208,7 @@ func (n *Node) boundElsewhere(now time.Time) bool {
 			return true
 		}
 	}
-	return (n.config.DiscoverHomeAgent || n.homeLink.Several()) && now.Before(n.began.Add(n.config.Lifetime))
+	return (n.config.DiscoverHomeAgent || n.homeLink.Several()) && now.Before(n.began.Add(n.config.Lifetime+bindingDelay))
 }
 
 // sayFarewell ends the bindings that former home agents may still have.

@@ -187,3 +187,34 @@ func TestCorrespondentsToldWithoutHomeAgent(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 }
+
+// A binding begins when the home agent has got the update and probed the home address:
+// it ends later than counted from the sending of an update whose answer was lost, and
+// as long another home agent finds the address in use. Taken for somebody else's it
+// would end all updates.
+//
+// Covers: M10, B3.
+func TestBindingEndsLaterThanSent(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	lost := sent{sequence: 7, lifetime: 30, at: now}
+	life := lost.lifetime.Duration()
+	refused := sent{sequence: 8, lifetime: 30, at: now.Add(time.Minute)}
+	for name, c := range map[string]struct {
+		do   func(r *registration)
+		ends time.Duration // after now
+	}{
+		"unanswered":            {func(r *registration) {}, life + bindingDelay},
+		"a later one, refused":  {func(r *registration) { r.record(refused); r.declined(refused) }, life + bindingDelay},
+		"accepted":              {func(r *registration) { r.accept(lost, lost.lifetime, 0) }, life + bindingDelay},
+		"accepted, one refused": {func(r *registration) { r.accept(lost, lost.lifetime, 0); r.record(refused); r.declined(refused) }, life + bindingDelay},
+		"refused":               {func(r *registration) { r.declined(lost) }, 0},
+		"ended":                 {func(r *registration) { r.released(lost) }, 0},
+	} {
+		r := &registration{sequence: lost.sequence}
+		r.record(lost)
+		c.do(r)
+		if c.ends > 0 && !r.mayHold(now.Add(c.ends-time.Nanosecond)) || r.mayHold(now.Add(c.ends)) {
+			t.Errorf("%s: held until %v", name, r.held.Sub(now))
+		}
+	}
+}

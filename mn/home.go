@@ -13,6 +13,10 @@ import (
 // RFC 4861 §10: MAX_NEIGHBOR_ADVERTISEMENT).
 const maxAnnouncements = 3
 
+// defendedPause is after how long a return home is tried again that another home agent
+// of the link has spoiled.
+const defendedPause = 10 * time.Second
+
 // homeState is how far a return home has come.
 type homeState uint8
 
@@ -163,6 +167,12 @@ func (n *Node) settle(now time.Time, had bool) {
 	n.sayFarewell(now)
 }
 
+// isHomeAgent reports whether a router of a link says that it is a home agent.
+func (n *Node) isHomeAgent(link int, router netip.Addr) bool {
+	r, ok := n.routers.Get(link, router)
+	return ok && r.RA.HomeAgent
+}
+
 // announceSoon begins the announcements.
 func (n *Node) announceSoon(now time.Time) {
 	a := n.current
@@ -176,8 +186,18 @@ func (n *Node) announceDue(now time.Time) {
 	if a == nil || a.announce.IsZero() || now.Before(a.announce) {
 		return
 	}
-	if a.homeState == homeProbing {
+	switch a.homeState {
+	case homeDuplicate:
+		a.announce = time.Time{}
+		if a.works() {
+			n.placeHome(a.link)
+			n.settleDefault()
+			n.arriveHome(now)
+		}
+		return
+	case homeProbing:
 		a.homeState, a.announcements = homeSettled, maxAnnouncements
+	case homeReturning, homeUnanswered, homeSettled:
 	}
 	n.act(role.AnnounceAddress{Link: a.link, Addr: n.config.HomeAddress, Router: n.extension != nil})
 	if n.compatibleLinkLocal(a.link) { // the home agent has defended it, too
@@ -192,13 +212,18 @@ func (n *Node) announceDue(now time.Time) {
 
 // homeConflict handles somebody else who answers for the home address while
 // it is probed. The home agent's own defence of it is expected before it has
-// processed the de-registration, and is not a conflict.
+// processed the de-registration, and is not a conflict. Another home agent may have a
+// binding of an earlier life of the node, or may just be probing for one: that ends,
+// so the return home is tried again.
 func (n *Node) homeConflict(now time.Time, e role.NeighborHeard) {
 	a := n.current
 	if a.homeState != homeProbing {
 		return
 	}
 	a.homeState, a.announce = homeDuplicate, time.Time{}
+	if e.Solicitation || n.isHomeAgent(a.link, e.From) {
+		a.announce = now.Add(n.jittered(defendedPause))
+	}
 	n.stats.Duplicates++
 	n.settleDefault()
 	n.displaceHome()

@@ -71,10 +71,17 @@ func (r *registration) record(s sent) {
 		r.recent = r.recent[:MaxUpdateRate-1]
 	}
 	r.recent = append(r.recent, s.at)
-	if until := s.at.Add(s.lifetime.Duration()); s.lifetime > 0 && until.After(r.held) {
+	if until := s.ends(); s.lifetime > 0 && until.After(r.held) {
 		r.held = until
 	}
 }
+
+// bindingDelay is how much later than an update was sent its binding may begin: it
+// was on the way, and the home agent probed the home address before.
+const bindingDelay = 10 * time.Second
+
+// ends is when a binding that the update has made ends at the latest.
+func (s sent) ends() time.Time { return s.at.Add(s.lifetime.Duration() + bindingDelay) }
 
 // mayHold reports whether the home agent may have a binding.
 func (r *registration) mayHold(now time.Time) bool { return now.Before(r.held) }
@@ -82,9 +89,12 @@ func (r *registration) mayHold(now time.Time) bool { return now.Before(r.held) }
 // declined notes that the update s was refused: it has made no binding. Others may
 // have, whose answers were lost.
 func (r *registration) declined(s sent) {
-	r.held = r.expires
+	r.held = time.Time{}
+	if !r.expires.IsZero() {
+		r.held = r.expires.Add(bindingDelay)
+	}
 	for _, o := range r.outstanding {
-		if until := o.at.Add(o.lifetime.Duration()); o != s && o.lifetime > 0 && until.After(r.held) {
+		if until := o.ends(); o != s && o.lifetime > 0 && until.After(r.held) {
 			r.held = until
 		}
 	}
