@@ -9,9 +9,10 @@ import (
 
 // Neighbour discovery option types of Mobile IPv6.
 const (
-	NDOptionPrefixInformation     = 3 // RFC 4861 §4.6.2, RFC 6275 §7.2
-	NDOptionAdvertisementInterval = 7 // RFC 6275 §7.3
-	NDOptionHomeAgentInformation  = 8 // RFC 6275 §7.4
+	NDOptionPrefixInformation     = 3  // RFC 4861 §4.6.2, RFC 6275 §7.2
+	NDOptionAdvertisementInterval = 7  // RFC 6275 §7.3
+	NDOptionHomeAgentInformation  = 8  // RFC 6275 §7.4
+	NDOptionMobilityAnchorPoint   = 23 // RFC 5380 §5
 )
 
 // PrefixInformation is the Prefix Information option with Mobile IPv6's R bit
@@ -20,9 +21,12 @@ type PrefixInformation struct {
 	// Prefix is the advertised prefix. With RouterAddress set its address keeps
 	// the host bits, being the whole address of the router; otherwise they mean
 	// nothing and are zero in both directions (RFC 4861 §4.6.2).
-	Prefix                           netip.Prefix
-	OnLink, Autonomous               bool
-	RouterAddress                    bool // R
+	Prefix             netip.Prefix
+	OnLink, Autonomous bool
+	RouterAddress      bool // R
+	// PreferDelegation is flag P: hosts are to ask for a prefix of their own by
+	// DHCPv6 (RFC 9762 §4).
+	PreferDelegation                 bool
 	ValidLifetime, PreferredLifetime time.Duration
 }
 
@@ -53,6 +57,7 @@ const (
 	prefixOnLink        = 1 << 7
 	prefixAutonomous    = 1 << 6
 	prefixRouterAddress = 1 << 5
+	prefixDelegation    = 1 << 4
 )
 
 // homeAgentMobileRouter is the R flag of the Home Agent Information option in
@@ -79,6 +84,9 @@ func (p PrefixInformation) Append(b []byte) []byte {
 	} else {
 		prefix = prefix.Masked()
 	}
+	if p.PreferDelegation {
+		flags |= prefixDelegation
+	}
 	b = append(b, NDOptionPrefixInformation, (lenPrefixInformation+2)/8, byte(prefix.Bits()), flags)
 	b = binary.BigEndian.AppendUint32(b, units(p.ValidLifetime, time.Second, math.MaxUint32))
 	b = binary.BigEndian.AppendUint32(b, units(p.PreferredLifetime, time.Second, math.MaxUint32))
@@ -100,6 +108,7 @@ func ParsePrefixInformation(data []byte) (PrefixInformation, error) {
 		OnLink:            data[1]&prefixOnLink != 0,
 		Autonomous:        data[1]&prefixAutonomous != 0,
 		RouterAddress:     data[1]&prefixRouterAddress != 0,
+		PreferDelegation:  data[1]&prefixDelegation != 0,
 		ValidLifetime:     time.Duration(binary.BigEndian.Uint32(data[2:])) * time.Second,
 		PreferredLifetime: time.Duration(binary.BigEndian.Uint32(data[6:])) * time.Second,
 	}
@@ -165,4 +174,66 @@ func units(d, unit time.Duration, most uint32) uint32 {
 	default:
 		return uint32(n)
 	}
+}
+
+// MobilityAnchorPoint is the MAP option (RFC 5380 §5).
+type MobilityAnchorPoint struct {
+	// Address is a global address of the anchor. Its first 64 bits are the prefix
+	// under which mobiles form their regional care-of addresses.
+	Address netip.Addr
+	// Distance in hops, 1 (on the link) to 15.
+	Distance uint8
+	// Preference is 0 (not for new bindings) to 15.
+	Preference uint8
+	// Allocated is flag R: the anchor allocates regional care-of addresses by the
+	// procedures of RFC 4877 §9.
+	Allocated bool
+	// ValidLifetime of the anchor's address and of regional care-of addresses, in
+	// whole seconds; zero tells that the anchor has failed.
+	ValidLifetime time.Duration
+}
+
+// Content of the MAP option: without the octets of type and length.
+const (
+	lenMobilityAnchorPoint = 22
+	anchorAllocated        = 1 << 7
+	maxAnchorField         = 15 // distance and preference
+)
+
+// Append appends the whole option, type and length included. Distance and
+// preference are limited to what their fields can hold, a distance of zero is
+// sent as one.
+func (m MobilityAnchorPoint) Append(b []byte) []byte {
+	distance, preference := min(max(m.Distance, 1), maxAnchorField), min(m.Preference, maxAnchorField)
+	var flags byte
+	if m.Allocated {
+		flags = anchorAllocated
+	}
+	b = append(b, NDOptionMobilityAnchorPoint, (lenMobilityAnchorPoint+2)/8, distance<<4|preference, flags)
+	b = binary.BigEndian.AppendUint32(b, units(m.ValidLifetime, time.Second, math.MaxUint32))
+	return append16(b, m.Address)
+}
+
+// ParseMobilityAnchorPoint decodes the content of a MAP option, the octets after
+// type and length. A distance of zero and an address that is not routable are not
+// in order (RFC 5380 §5). The error is a *ParseError.
+func ParseMobilityAnchorPoint(data []byte) (MobilityAnchorPoint, error) {
+	const what = "MAP option"
+	if len(data) != lenMobilityAnchorPoint {
+		return MobilityAnchorPoint{}, badNDLength(what, len(data), lenMobilityAnchorPoint)
+	}
+	m := MobilityAnchorPoint{
+		Address:       netip.AddrFrom16([16]byte(data[6:])),
+		Distance:      data[0] >> 4,
+		Preference:    data[0] & maxAnchorField,
+		Allocated:     data[1]&anchorAllocated != 0,
+		ValidLifetime: time.Duration(binary.BigEndian.Uint32(data[2:])) * time.Second,
+	}
+	if m.Distance == 0 {
+		return MobilityAnchorPoint{}, &ParseError{Offset: 0, Reason: ReasonOptionValue, what: what + " distance", want: 1}
+	}
+	if !Routable(m.Address) {
+		return MobilityAnchorPoint{}, &ParseError{Offset: 6, Reason: ReasonOptionValue, what: what + " address"}
+	}
+	return m, nil
 }

@@ -48,7 +48,7 @@ func TestPrefixInformation(t *testing.T) {
 // sent and ignored when received; so are the reserved bits.
 func TestPrefixInformationHostBits(t *testing.T) {
 	want := PrefixInformation{Prefix: netip.MustParsePrefix("2001:db8:1::/64"), OnLink: true}
-	noisy := octets(t, "409f 00000000 00000000 ffffffff 20010db8000100000000000000000001")
+	noisy := octets(t, "408f 00000000 00000000 ffffffff 20010db8000100000000000000000001")
 	if got, err := ParsePrefixInformation(noisy); err != nil || got != want {
 		t.Errorf("decoded %v, %v", got, err)
 	}

@@ -92,7 +92,17 @@ type RouterAdvertisement struct {
 	Prefixes       []mip6.PrefixInformation
 	Interval       time.Duration // Advertisement Interval option; 0: none
 	HomeAgentInfo  *mip6.HomeAgentInformation
-	Others         []RawOption // options not decoded above, in wire order
+	Anchors        []mip6.MobilityAnchorPoint // RFC 5380 §5
+	Routes         []RouteInformation         // RFC 4191 §2.3
+	DNSServers     []RecursiveDNS             // RFC 8106 §5.1
+	DNSSearch      []DNSSearch                // RFC 8106 §5.2
+	NAT64          []NAT64Prefix              // RFC 8781 §4
+	// CaptivePortal is the URI of the captive portal's API, at most 2038 octets
+	// (RFC 8910 §2.3); empty: no option.
+	CaptivePortal string
+	BorderRouters []BorderRouter // RFC 6775 §4.3
+	Contexts      []Context      // RFC 6775 §4.2
+	Others        []RawOption    // options not decoded above, in wire order
 
 	// Malformed counts the options that were skipped on receipt because their
 	// content is not in order.

@@ -104,7 +104,7 @@ func (s section) completeInformation(h *HomeAgent, advertised []Interface) {
 		}
 		h.Information = i.HomeAgentInfo
 		for n, p := range h.Deprecated {
-			at := slices.IndexFunc(i.Prefixes, func(q mip6.PrefixInformation) bool { return q.Prefix.Masked() == p })
+			at := slices.IndexFunc(i.Prefixes, func(q Prefix) bool { return q.Prefix.Masked() == p })
 			if at >= 0 && i.Prefixes[at].PreferredLifetime > 0 {
 				s.wrong(optionDeprecated, n, "a prefix that this node advertises on the home link, if at all, with AdvPreferredLifetime '0'")
 			}

@@ -24,7 +24,7 @@ const (
 // interfaces checks and completes the interface and prefix sections.
 func interfaces(entries []entry[interfaceDraft], prefixes []entry[prefixDraft]) []Interface {
 	known := links(entries)
-	byLink := map[string][]mip6.PrefixInformation{}
+	byLink := map[string][]Prefix{}
 	seen := map[string]map[netip.Prefix]section{}
 	for _, e := range prefixes {
 		link := e.value.link
@@ -63,14 +63,14 @@ func orNone(word string, known []string) string {
 }
 
 // informations checks a prefix section and gives the options it makes.
-func informations(e entry[prefixDraft]) []mip6.PrefixInformation {
+func informations(e entry[prefixDraft]) []Prefix {
 	d := e.value
 	if !e.has("AdvPreferredLifetime") {
 		d.information.PreferredLifetime = min(defaultPreferred, d.information.ValidLifetime)
 	} else if e.sound && d.information.PreferredLifetime > d.information.ValidLifetime {
 		e.wrong("AdvPreferredLifetime", 0, "at most AdvValidLifetime, "+inSeconds(d.information.ValidLifetime))
 	}
-	var list []mip6.PrefixInformation
+	var list []Prefix
 	for i, prefix := range d.prefixes {
 		switch router := d.information.RouterAddress; {
 		case router && routerAnycast(prefix):
@@ -82,7 +82,7 @@ func informations(e entry[prefixDraft]) []mip6.PrefixInformation {
 		}
 		information := d.information
 		information.Prefix = prefix
-		list = append(list, information)
+		list = append(list, Prefix{PrefixInformation: information})
 	}
 	return list
 }

@@ -47,6 +47,12 @@ type Config struct {
 	// PrefixRequests number networks behind this node with prefixes from an access
 	// network, without mobility.
 	PrefixRequests []PrefixRequest
+	// Anchors are the mobility anchor points of this machine, Visitors the mobiles
+	// that they serve.
+	Anchors  []Anchor
+	Visitors []Visitor
+	// AnchorKeys authenticate this machine's mobiles at mobility anchor points.
+	AnchorKeys []AnchorKey
 	// Disabled are the names of the sections left out.
 	Disabled []string
 }
@@ -152,6 +158,13 @@ type MobileNode struct {
 	// InitialTimeout is InitialBindackTimeoutFirstReg (RFC 6275 §13).
 	InitialTimeout time.Duration
 	DAD            DAD
+
+	// Hierarchy: use the mobility anchor points that access routers advertise
+	// (RFC 5380), chosen by AnchorSelection. InsecureAnchors: also those for which
+	// there is no AnchorKey, without authentication.
+	Hierarchy       bool
+	AnchorSelection AnchorSelection
+	InsecureAnchors bool
 
 	// For mobile routers only.
 
@@ -288,6 +301,52 @@ type Mobile struct {
 	DUID     []byte
 }
 
+// Anchor is a mobility anchor point (RFC 5380).
+type Anchor struct {
+	Name string // of the section
+	// Interface is the link of the regional care-of addresses; empty: a virtual one,
+	// the prefix being routed to this node.
+	Interface string
+	Address   netip.Addr
+	Prefix    netip.Prefix // of regional care-of addresses: masked, a /64, contains Address
+	// Served are the prefixes of on-link care-of addresses that may be bound; empty:
+	// all.
+	Served       []netip.Prefix
+	MaxLifetime  time.Duration
+	MaxBindings  int
+	DAD          bool
+	ReplayWindow time.Duration
+	// Insecure: whoever asks is served, without authentication.
+	Insecure bool
+}
+
+// Visitor is a mobile that a mobility anchor point serves. It is known by the SPI
+// of its Association: the anchor does not know home addresses.
+type Visitor struct {
+	Name        string // of the section
+	Anchor      string // name of the Anchor; empty: all of this machine
+	Association *mip6.SecurityAssociation
+	Replay      Replay
+}
+
+// AnchorKey authenticates a mobile at mobility anchor points.
+type AnchorKey struct {
+	Name        string       // of the section
+	Mobile      string       // name of the MobileNode; empty: all of this machine
+	Anchors     netip.Prefix // that have the key; ::/0: all
+	Association *mip6.SecurityAssociation
+}
+
+// AnchorSelection is how a mobile chooses among several mobility anchor points.
+type AnchorSelection uint8
+
+// Choices of a mobility anchor point.
+const (
+	AnchorPreferred AnchorSelection = iota // highest preference, then the furthest (RFC 5380 §7.1)
+	AnchorFurthest                         // the furthest, then the highest preference (RFC 5380 §9.1)
+	AnchorNearest                          // the nearest, then the highest preference
+)
+
 // Interface is a link on which router advertisements are sent.
 type Interface struct {
 	Name      string // of the interface
@@ -310,7 +369,67 @@ type Interface struct {
 	HomeAgent      bool // H flag
 	HomeAgentInfo  *mip6.HomeAgentInformation
 	UnicastReplies bool // answer solicitations by unicast
-	Prefixes       []mip6.PrefixInformation
+	// UnicastOnly: nothing is sent to all nodes.
+	UnicastOnly bool
+	// Clients, when not empty, are the only nodes that get advertisements, each by
+	// unicast: link-local addresses, without zone.
+	Clients []netip.Addr
+	// Sources are link-local addresses to send from, the first that the interface
+	// has; empty: its own choice.
+	Sources []netip.Addr
+	// KeepOnExit: no final advertisements when roam6 stops.
+	KeepOnExit bool
+
+	Prefixes      []Prefix
+	Routes        []Route
+	DNSServers    []DNSServers
+	DNSSearch     []DNSSearch
+	NAT64         []nd.NAT64Prefix
+	CaptivePortal string
+	BorderRouters []nd.BorderRouter
+	Contexts      []nd.Context
+
+	// Anchors are mobility anchor points to advertise. AnchorUpstreams are
+	// interfaces whose routers' anchors are advertised, too, a hop further away
+	// (RFC 5380 §7, requirement P10).
+	Anchors         []mip6.MobilityAnchorPoint
+	AnchorUpstreams []string
+}
+
+// Prefix is a prefix, or all prefixes of an interface, to advertise.
+type Prefix struct {
+	mip6.PrefixInformation
+	// Own: all prefixes of its length that the interface, or From, has now, with
+	// the kernel's lifetimes where those are shorter. The information's Prefix is
+	// then ::/64 or another length.
+	Own bool
+	// From is another interface from whose prefixes this one is numbered (radvd's
+	// Base6Interface); only with Own. The subnet is the information's Prefix'
+	// bits behind that prefix.
+	From string
+	// Deprecate: the prefix is advertised with lifetime zero when roam6 stops.
+	Deprecate bool
+	// Decrement: its lifetimes count down in real time from the start.
+	Decrement bool
+}
+
+// Route is a route to advertise.
+type Route struct {
+	nd.RouteInformation
+	// Keep: not withdrawn when roam6 stops.
+	Keep bool
+}
+
+// DNSServers are DNS servers to advertise.
+type DNSServers struct {
+	nd.RecursiveDNS
+	Keep bool // as of Route
+}
+
+// DNSSearch is a DNS search list to advertise.
+type DNSSearch struct {
+	nd.DNSSearch
+	Keep bool // as of Route
 }
 
 // Load reads and validates a configuration file. The error is an Errors when

@@ -181,10 +181,10 @@ func TestHomeAgent(t *testing.T) {
 		MinInterval: time.Second, MaxInterval: 3 * time.Second, MinDelay: time.Second,
 		RouterLifetime: 9 * time.Second, CurHopLimit: 64, SourceLinkAddr: true, IntervalOption: true, UnicastReplies: true,
 		HomeAgent: true, HomeAgentInfo: &mip6.HomeAgentInformation{Lifetime: 9 * time.Second, MobileRouter: true},
-		Prefixes: []mip6.PrefixInformation{{
+		Prefixes: []Prefix{{PrefixInformation: mip6.PrefixInformation{
 			Prefix: prefix("2001:db8:1::1/64"), OnLink: true, Autonomous: true, RouterAddress: true,
 			ValidLifetime: 24 * time.Hour, PreferredLifetime: 4 * time.Hour,
-		}},
+		}}},
 	}})
 	same(t, "metrics", c.Metrics, Metrics{Enabled: true, Listen: netip.MustParseAddrPort("[::1]:9706")})
 }
@@ -196,10 +196,10 @@ func TestAccessRouter(t *testing.T) {
 		Name: "wlan0", Advertise: true,
 		MinInterval: 30 * time.Millisecond, MaxInterval: 70 * time.Millisecond, MinDelay: 30 * time.Millisecond,
 		RouterLifetime: time.Second, CurHopLimit: 64, SourceLinkAddr: true, IntervalOption: true, UnicastReplies: true,
-		Prefixes: []mip6.PrefixInformation{{
+		Prefixes: []Prefix{{PrefixInformation: mip6.PrefixInformation{
 			Prefix: prefix("2001:db8:a::/64"), OnLink: true, Autonomous: true,
 			ValidLifetime: 24 * time.Hour, PreferredLifetime: 4 * time.Hour,
-		}},
+		}}},
 	}})
 }
 
@@ -382,10 +382,10 @@ config prefix
 		{Name: "eth1", Advertise: true, MinInterval: 198 * time.Second, MaxInterval: 600 * time.Second, MinDelay: 30 * time.Millisecond,
 			RouterLifetime: 1800 * time.Second, CurHopLimit: 64, SourceLinkAddr: true, UnicastReplies: true, HomeAgent: true,
 			HomeAgentInfo: &mip6.HomeAgentInformation{Preference: -5, Lifetime: 65520 * time.Second},
-			Prefixes: []mip6.PrefixInformation{
-				{Prefix: prefix("2001:db8:1::1/64"), RouterAddress: true, ValidLifetime: mip6.InfiniteLifetime, PreferredLifetime: mip6.InfiniteLifetime},
-				{Prefix: prefix("2001:db8:7::/64"), OnLink: true, Autonomous: true, ValidLifetime: 600 * time.Second, PreferredLifetime: 600 * time.Second},
-				{Prefix: prefix("2001:db8:a::/64"), OnLink: true, Autonomous: true, ValidLifetime: 24 * time.Hour},
+			Prefixes: []Prefix{
+				{PrefixInformation: mip6.PrefixInformation{Prefix: prefix("2001:db8:1::1/64"), RouterAddress: true, ValidLifetime: mip6.InfiniteLifetime, PreferredLifetime: mip6.InfiniteLifetime}},
+				{PrefixInformation: mip6.PrefixInformation{Prefix: prefix("2001:db8:7::/64"), OnLink: true, Autonomous: true, ValidLifetime: 600 * time.Second, PreferredLifetime: 600 * time.Second}},
+				{PrefixInformation: mip6.PrefixInformation{Prefix: prefix("2001:db8:a::/64"), OnLink: true, Autonomous: true, ValidLifetime: 24 * time.Hour}},
 			}},
 	})
 	same(t, "disabled", c.Disabled, []string{"spare", "closed", "guest"})

@@ -258,8 +258,10 @@ func (a advertisement) sectionConfig() (c nd.AdvertiserConfig, linkAddr bool) {
 			CurHopLimit: in.CurHopLimit, Managed: in.Managed, OtherConfig: in.OtherConfig, HomeAgent: in.HomeAgent,
 			Preference: in.Preference, RouterLifetime: in.RouterLifetime, ReachableTime: in.ReachableTime,
 			RetransTimer: in.RetransTimer, MTU: in.MTU, HomeAgentInfo: in.HomeAgentInfo,
-			Prefixes: slices.Clone(in.Prefixes),
 		},
+	}
+	for _, p := range in.Prefixes {
+		c.Advertisement.Prefixes = append(c.Advertisement.Prefixes, p.PrefixInformation)
 	}
 	if in.MinDelay >= 3*time.Second { // not configured for mobility: RFC 4861 §6.2.6
 		c.SolicitedDelay = nd.MaxRADelay
