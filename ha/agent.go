@@ -42,9 +42,7 @@ import (
 
 // Protocol constants.
 const (
-	maxDeleteBCETimeout       = 10 * time.Second // RFC 6275 §12
-	maxNeighborAdvertisements = 3                // RFC 4861 §10
-	announcementInterval      = time.Second      // RFC 4861 §10, RETRANS_TIMER
+	maxDeleteBCETimeout = 10 * time.Second // RFC 6275 §12
 	// announcementSpread keeps apart the announcements of many addresses when the
 	// home link comes back.
 	announcementSpread = time.Millisecond
@@ -229,18 +227,9 @@ func (a *Agent) step(e *binding.Entry, h *home) {
 
 // schedule sets the deadline of an active entry.
 func (a *Agent) schedule(e *binding.Entry, h *home) {
-	at := e.Expires
-	sooner := func(t time.Time) {
-		if !t.IsZero() && t.Before(at) {
-			at = t
-		}
-	}
-	if h.announcements > 0 {
-		sooner(h.announceAt)
-	}
-	sooner(h.delivery.at)
-	sooner(h.askAt(e))
-	a.bindings.Wake(e, at)
+	at := deadline.Earlier(e.Expires, h.announcements.Next())
+	at = deadline.Earlier(at, h.delivery.at)
+	a.bindings.Wake(e, deadline.Earlier(at, h.requests.Next(e)))
 }
 
 func (a *Agent) do(actions ...role.Action) { a.out = append(a.out, actions...) }

@@ -20,7 +20,7 @@ func (a *Agent) authenticate(p mip6.Packet, bu mip6.BindingUpdate, h *home, u *u
 		// told. The sender may be anyone, with any source address.
 		a.drop(role.DropBadAuthenticator, p.Source)
 		if h.failures.Allow(a.now, failures) && a.failures.Allow(a.now, allFailures) {
-			a.acknowledge(h, u, mip6.StatusAuthenticationFailed, u.sequence, 0)
+			a.acknowledge(h, u, mip6.StatusAuthenticationFailed, u.proof.Sequence, 0)
 			a.logRefused(h, u, mip6.StatusAuthenticationFailed)
 		}
 		return false
@@ -29,35 +29,19 @@ func (a *Agent) authenticate(p mip6.Packet, bu mip6.BindingUpdate, h *home, u *u
 		return false
 	}
 
-	var status mip6.Status
-	switch {
-	case u.timestamped:
-		if h.fresh.CheckTimestamp(u.timestamp, u.sequence, a.now, a.config.ReplayWindow) == nil {
-			h.fresh.AcceptTimestamp(u.timestamp, u.sequence)
-			return true
-		}
-		status = mip6.StatusIDMismatch // RFC 4285 §6
-	case h.RequireTimestamp:
-		status = mip6.StatusMessageIDRequired // RFC 4285 §6
-	default:
-		if h.fresh.CheckSequence(u.sequence) == nil {
-			h.fresh.AcceptSequence(u.sequence)
-			return true
-		}
-		status = mip6.StatusSequenceOutOfWindow // RFC 6275 §9.5.1
+	status := h.fresh.Take(u.proof, a.now, a.config.ReplayWindow, h.RequireTimestamp)
+	if status.Accepted() {
+		return true
 	}
 	a.drop(role.DropReplay, p.Source)
-	if e := a.bindings.Get(u.home); e != nil && e.State == binding.Probing && u.sequence == e.Sequence {
+	if e := a.bindings.Get(u.home); e != nil && e.State == binding.Probing && u.proof.Sequence == e.Sequence {
 		return false // a copy of the update that waits for its answer
 	}
 	a.refuse(h, u, status)
 	return false
 }
 
-// verify checks the authenticator, over the care-of address the update asks for
-// or, where that is an alternate one, over the source: RFC 4285 §5.1 says
-// "care-of address" and mobiles read it either way. The answer is sealed over the
-// same.
+// verify checks the authenticator, if the mobile has to have one.
 func (a *Agent) verify(p mip6.Packet, bu mip6.BindingUpdate, h *home, u *update) error {
 	if h.SA == nil {
 		_, sealed := mip6.AuthenticationOf(bu)
@@ -69,12 +53,8 @@ func (a *Agent) verify(p mip6.Packet, bu mip6.BindingUpdate, h *home, u *update)
 		}
 		return mip6.ErrUnknownSPI // RFC 4285 §5.1.1
 	}
-	err := h.SA.Verify(p.MH, u.careOf, u.home)
-	if errors.Is(err, mip6.ErrBadAuthenticator) && u.source != u.careOf &&
-		h.SA.Verify(p.MH, u.source, u.home) == nil {
-		u.sealed = u.source
-		return nil
-	}
+	var err error
+	u.sealed, err = binding.Verify(*h.SA, p.MH, u.careOf, u.source, u.home)
 	return err
 }
 
@@ -86,7 +66,7 @@ func (a *Agent) refuse(h *home, u *update, status mip6.Status) {
 		a.drop(role.DropRateLimited, u.source)
 		return
 	}
-	sequence := u.sequence
+	sequence := u.proof.Sequence
 	if status == mip6.StatusSequenceOutOfWindow {
 		sequence = h.fresh.Sequence() // RFC 6275 §9.5.1
 	}
@@ -102,35 +82,22 @@ func (a *Agent) accept(h *home, u *update, granted mip6.Lifetime) {
 		status = binding.AcceptedStatus(granted,
 			binding.Remaining(a.now, prefix.PreferredUntil), binding.Remaining(a.now, prefix.ValidUntil))
 	}
-	a.acknowledge(h, u, status, u.sequence, granted)
+	a.acknowledge(h, u, status, u.proof.Sequence, granted)
 }
 
 // acknowledge sends a binding acknowledgement: always, whether or not flag A asks
 // for it (RFC 6275 §10.3.1), to the source of the update, and with a type 2
 // routing header unless the mobile is at home (§9.5.4).
 func (a *Agent) acknowledge(h *home, u *update, status mip6.Status, sequence mip6.Sequence, granted mip6.Lifetime) {
-	ba := mip6.BindingAcknowledgement{Status: status, Sequence: sequence, Lifetime: granted}
+	answer := binding.Answer{Status: status, Sequence: sequence, Granted: granted, Proof: u.proof}
 	if u.router() && h.Router && status != mip6.StatusRouterNotPermitted {
-		ba.Flags |= mip6.AckMobileRouter // RFC 3963 §4.2
+		answer.Flags = mip6.AckMobileRouter // RFC 3963 §4.2
 	}
-	if interval := binding.RefreshInterval(granted); interval != 0 {
-		ba.Options = append(ba.Options, mip6.RefreshAdvice{Interval: interval})
-	}
-	if u.timestamped { // RFC 4285 §6
-		t := u.timestamp
-		if status == mip6.StatusIDMismatch {
-			t = binding.MismatchTimestamp(t, a.now)
-		}
-		ba.Options = append(ba.Options, mip6.ReplayProtection{Timestamp: t})
-	}
-	var message mip6.Message = ba
-	if h.SA != nil {
-		var err error
-		if message, err = h.SA.Seal(ba, u.sealed, u.home); err != nil {
-			a.do(role.Log{Level: slog.LevelError, Message: "binding acknowledgement not sent", Attrs: []slog.Attr{
-				slog.String("mobile", h.Name), slog.Any("home", u.home), slog.String("reason", err.Error())}})
-			return
-		}
+	message, err := answer.Message(a.now, h.SA, u.sealed, u.home)
+	if err != nil {
+		a.do(role.Log{Level: slog.LevelError, Message: "binding acknowledgement not sent", Attrs: []slog.Attr{
+			slog.String("mobile", h.Name), slog.Any("home", u.home), slog.String("reason", err.Error())}})
+		return
 	}
 	send := role.Send{Packet: mip6.Packet{Source: a.config.Address, Destination: u.source, Message: message}}
 	if u.atHome() {

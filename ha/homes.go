@@ -3,7 +3,6 @@ package ha
 import (
 	"net/netip"
 	"slices"
-	"time"
 
 	"roam6/internal/binding"
 	"roam6/internal/limit"
@@ -31,9 +30,8 @@ type home struct {
 	// forwarded through it unless a newer binding of the mobile registered them too.
 	wanted []netip.Prefix
 
-	announcements int // still to be sent
-	announceAt    time.Time
-	asked         int // binding refresh requests since the last update
+	announcements binding.Announcements
+	requests      binding.RefreshRequests // since the last update
 	delivery      delivery
 	direct        *overlay.Route // for prefix delegation; nil: none
 	// teller is who has told the link last that it has the home address, by its

@@ -150,12 +150,7 @@ func (a *Agent) undefend(addr netip.Addr) {
 // announce sends the unsolicited advertisements that are due: several in all,
 // because multicast may be lost (RFC 6275 §10.4.1).
 func (a *Agent) announce(e *binding.Entry, h *home) {
-	if h.announcements == 0 || h.announceAt.After(a.now) {
-		return
-	}
-	h.announcements--
-	h.announceAt = a.now.Add(announcementInterval)
-	if !a.link.Up {
+	if !h.announcements.Take(a.now) || !a.link.Up {
 		return
 	}
 	for _, addr := range defended(e) {
@@ -190,7 +185,7 @@ func (a *Agent) findHomeLink() {
 			a.defend(e)
 		}
 		h := a.homes[e.Home]
-		h.announcements, h.announceAt = max(h.announcements, 1), a.now.Add(time.Duration(i)*announcementSpread)
+		h.announcements.Again(a.now.Add(time.Duration(i) * announcementSpread))
 		a.schedule(e, h)
 	}
 }

@@ -18,14 +18,12 @@ type update struct {
 	source netip.Addr // of the packet: where the answer goes
 	careOf netip.Addr // the one to bind
 	// sealed is the care-of address that the authenticator covers.
-	sealed      netip.Addr
-	flags       mip6.UpdateFlags
-	sequence    mip6.Sequence
-	lifetime    mip6.Lifetime
-	timestamped bool
-	timestamp   mip6.Timestamp
-	prefixes    []netip.Prefix // named in the update, without duplicates, in order
-	explicit    bool           // at least one was
+	sealed   netip.Addr
+	flags    mip6.UpdateFlags
+	lifetime mip6.Lifetime
+	proof    binding.Proof
+	prefixes []netip.Prefix // named in the update, without duplicates, in order
+	explicit bool           // at least one was
 }
 
 // atHome tells that the update came from the home address itself: the mobile is
@@ -99,8 +97,8 @@ func (a *Agent) read(p mip6.Packet, bu mip6.BindingUpdate) (update, role.DropRea
 		source:   p.Source,
 		careOf:   p.Source,
 		flags:    bu.Flags,
-		sequence: bu.Sequence,
 		lifetime: bu.Lifetime,
+		proof:    binding.ProofOf(bu),
 	}
 	// A routing header means that the message is for a mobile node.
 	if p.To() != a.config.Address || p.Destination != a.config.Address {
@@ -126,9 +124,6 @@ func (a *Agent) read(p mip6.Packet, bu mip6.BindingUpdate) (update, role.DropRea
 		if !a.Serves(u.home) {
 			return u, role.DropUnexpected
 		}
-	}
-	if replay, ok := mip6.Find[mip6.ReplayProtection](bu); ok {
-		u.timestamp, u.timestamped = replay.Timestamp, true
 	}
 	if options := mip6.All[mip6.MobileNetworkPrefix](bu); len(options) > 0 {
 		u.explicit = true
@@ -229,7 +224,7 @@ func (a *Agent) reserve(e *binding.Entry, h *home, u *update) {
 	} else if _, taken := a.linkLocals[ll]; !taken {
 		a.linkLocals[ll] = e.Home
 	}
-	e.Flags, e.Sequence, e.Updated = u.flags, u.sequence, a.now
+	e.Flags, e.Sequence, e.Updated = u.flags, u.proof.Sequence, a.now
 }
 
 // activate makes an entry a binding: packets are forwarded before the mobile is
@@ -245,7 +240,7 @@ func (a *Agent) activate(e *binding.Entry, h *home, u *update) {
 	// Where it was on the home link it is no more, also when the binding ends.
 	a.forgetNeighbor(e.Home)
 	a.defend(e)
-	h.announcements, h.announceAt = maxNeighborAdvertisements, a.now
+	h.announcements.Begin(a.now)
 	a.announce(e, h)
 	a.resumeDelivery(h)
 	a.schedule(e, h)
@@ -276,7 +271,7 @@ func (a *Agent) refresh(e *binding.Entry, h *home, u *update) {
 	case was == is, a.sibling(h, was, binding.Active) != nil:
 	case is.IsValid():
 		a.defend(e)
-		h.announcements, h.announceAt = maxNeighborAdvertisements, a.now
+		h.announcements.Begin(a.now)
 		a.announce(e, h)
 	default:
 		a.undefend(was)
@@ -297,7 +292,7 @@ func (a *Agent) refresh(e *binding.Entry, h *home, u *update) {
 // returns the changes to the mobile's other bindings, as share does.
 func (a *Agent) bind(e *binding.Entry, h *home, u *update) (before, after []overlay.Change) {
 	h.wanted, _ = a.prefixesFor(h, u) // judged before
-	h.asked = 0
+	h.requests = binding.RefreshRequests{}
 	e.Updated = a.now
 	e.Lifetime = a.grant(e.Home, u.lifetime)
 	e.Expires = a.now.Add(e.Lifetime.Duration())
@@ -322,7 +317,7 @@ func (a *Agent) deregister(h *home, u *update) {
 	a.withdraw(e, h)
 	h.delivery = delivery{sent: h.delivery.sent} // at home it hears the routers themselves
 	a.become(e, binding.Deleted)
-	e.Flags, e.Sequence, e.Updated = u.flags&^mip6.UpdateLinkLocal, u.sequence, a.now
+	e.Flags, e.Sequence, e.Updated = u.flags&^mip6.UpdateLinkLocal, u.proof.Sequence, a.now
 	e.Expires = a.now.Add(maxDeleteBCETimeout)
 	a.bindings.Wake(e, e.Expires)
 	a.accept(h, u, 0)
@@ -343,7 +338,7 @@ func (a *Agent) withdraw(e *binding.Entry, h *home) {
 		a.settleRoutes(h.mobile, e)
 		a.forward(slices.Concat(h.indirect(), before, []overlay.Change{removal}, after))
 	}
-	h.asked = 0
+	h.requests = binding.RefreshRequests{}
 	h.delivery.cancel()
 	e.Paths, e.Explicit, e.Lifetime = nil, false, 0
 }
