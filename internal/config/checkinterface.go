@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"net/netip"
 	"time"
 
 	"roam6/mip6"
@@ -18,39 +17,32 @@ const (
 	mobileMinInterval = 30 * time.Millisecond
 	// Largest value of a lifetime field of 16 bits in seconds.
 	maxRouterLifetime = 65535 * time.Second
-	defaultPreferred  = 14400 * time.Second
+	// Largest HomeAgentLifetime (RFC 6275 §7.4).
+	maxHomeAgentLifetime = 65520 * time.Second
+	defaultPreferred     = 14400 * time.Second
 )
 
-// interfaces checks and completes the interface and prefix sections.
-func interfaces(entries []entry[interfaceDraft], prefixes []entry[prefixDraft]) []Interface {
-	known := links(entries)
-	byLink := map[string][]Prefix{}
-	seen := map[string]map[netip.Prefix]section{}
-	for _, e := range prefixes {
-		link := e.value.link
-		if link != "" && indexOf(known, link) < 0 {
-			e.wrong("interface", 0, "the interface of an interface section"+orNone(link, known))
-		}
-		if seen[link] == nil {
-			seen[link] = map[netip.Prefix]section{}
-		}
-		for i, prefix := range e.value.prefixes {
-			distinct(seen[link], prefix.Masked(), e.section, "prefix", i, "a prefix")
-		}
-		byLink[link] = append(byLink[link], informations(e)...)
-	}
+// interfaces checks and completes the interface sections, and the sections that
+// belong to one. What is not in use is left out.
+func interfaces(s sections) []Interface {
+	l := links{s.interfaces, linkNames(s.interfaces)}
+	l.addAdvertised(s)
 	var list []Interface
 	names := map[string]section{}
-	for _, e := range entries {
+	for i := range s.interfaces {
+		e := &s.interfaces[i]
+		if !e.enabled {
+			continue
+		}
 		if e.value.Name != "" {
-			distinct(names, e.value.Name, e.section, "interface", 0, "an interface")
+			distinct(names, e.value.Name, e.section, optionInterface, 0, "an interface")
 		}
-		i := e.value.Interface
-		i.Prefixes = byLink[i.Name]
+		e.value.KeepOnExit = !e.value.removeOnExit
+		in := e.value.Interface
 		if e.sound {
-			completeInterface(e, &i)
+			completeInterface(*e, &in)
 		}
-		list = append(list, i)
+		list = append(list, in)
 	}
 	return list
 }
@@ -60,31 +52,6 @@ func orNone(word string, known []string) string {
 		return "; there is none"
 	}
 	return didYouMean(word, known)
-}
-
-// informations checks a prefix section and gives the options it makes.
-func informations(e entry[prefixDraft]) []Prefix {
-	d := e.value
-	if !e.has("AdvPreferredLifetime") {
-		d.information.PreferredLifetime = min(defaultPreferred, d.information.ValidLifetime)
-	} else if e.sound && d.information.PreferredLifetime > d.information.ValidLifetime {
-		e.wrong("AdvPreferredLifetime", 0, "at most AdvValidLifetime, "+inSeconds(d.information.ValidLifetime))
-	}
-	var list []Prefix
-	for i, prefix := range d.prefixes {
-		switch router := d.information.RouterAddress; {
-		case router && routerAnycast(prefix):
-			e.wrong("prefix", i, "the router's whole address with the length of the prefix, because of AdvRouterAddr")
-		case router && routable(prefix.Addr()) != nil:
-			e.wrong("prefix", i, "a routable unicast address with the length of the prefix, because of AdvRouterAddr")
-		case !router && prefix != prefix.Masked():
-			e.wrong("prefix", i, fmt.Sprintf("%v; the router's whole address goes with AdvRouterAddr", prefix.Masked()))
-		}
-		information := d.information
-		information.Prefix = prefix
-		list = append(list, Prefix{PrefixInformation: information})
-	}
-	return list
 }
 
 func inSeconds(d time.Duration) string {
@@ -105,37 +72,76 @@ func completeInterface(e entry[interfaceDraft], i *Interface) {
 	completeIntervals(e.section, i, mobiles)
 	completeRouterLifetime(e.section, i)
 	completeHomeAgent(e, i, routerAddress)
+	completeAudience(e.section, i)
+	e.checkUpstreams(*i)
 }
 
 // completeIntervals: RFC 4861 §6.2.1, relaxed by RFC 6275 §7.5 where the link
 // serves mobiles.
 func completeIntervals(s section, i *Interface, mobiles bool) {
 	const hint = "; less is for links that serve mobiles: AdvIntervalOpt, AdvHomeAgentFlag, AdvHomeAgentInfo or AdvRouterAddr"
+	maximum, minimum, between := maxIntervalOption(), minIntervalOption(), minDelayOption()
+	// Each of the three is to be told of: no short cut.
+	twofold := maximum.twofold(s)
+	twofold = minimum.twofold(s) || twofold
+	if between.twofold(s) || twofold {
+		return
+	}
 	longest, floor, delay := i.MaxInterval, plainMinInterval, plainMinDelay
 	if mobiles {
 		floor = mobileMinInterval
 	} else {
 		longest = i.MaxInterval * 3 / 4
 		if i.MaxInterval < plainMaxInterval {
-			s.wrong("max_interval_ms", 0, fmt.Sprintf("at least %d%s", plainMaxInterval.Milliseconds(), hint))
+			maximum.wrong(s, "at least ", plainMaxInterval, hint)
 			return
 		}
 	}
 	switch {
-	case !s.has("min_interval_ms"):
+	case !minimum.given(s):
 		i.MinInterval = min(max((i.MaxInterval*33/100).Truncate(time.Millisecond), floor), longest)
 	case i.MinInterval < floor:
-		s.wrong("min_interval_ms", 0, fmt.Sprintf("at least %d%s", floor.Milliseconds(), hint))
+		minimum.wrong(s, "at least ", floor, hint)
 	case i.MinInterval > longest && mobiles:
-		s.wrong("min_interval_ms", 0, fmt.Sprintf("at most max_interval_ms, %d", longest.Milliseconds()))
+		minimum.wrong(s, "at most "+maximum.in(s)+", ", longest, "")
 	case i.MinInterval > longest:
-		s.wrong("min_interval_ms", 0, fmt.Sprintf("at most three quarters of max_interval_ms, %d", longest.Milliseconds()))
+		minimum.wrong(s, "at most three quarters of "+maximum.in(s)+", ", longest, "")
 	}
 	switch {
-	case !s.has("min_delay_between_ras_ms"):
+	case !between.given(s):
 		i.MinDelay = min(delay, i.MinInterval)
 	case !mobiles && i.MinDelay < delay:
-		s.wrong("min_delay_between_ras_ms", 0, fmt.Sprintf("at least %d%s", delay.Milliseconds(), hint))
+		between.wrong(s, "at least ", delay, hint)
+	case i.MinDelay > i.MaxInterval:
+		between.wrong(s, "at most "+maximum.in(s)+", ", i.MaxInterval, "")
+	}
+}
+
+// in is the name by which a section gives an interval.
+func (o spelling) in(s section) string {
+	if !s.has(o.own) && s.has(o.radvd) {
+		return o.radvd
+	}
+	return o.own
+}
+
+func (o spelling) given(s section) bool { return s.has(o.own) || s.has(o.radvd) }
+
+// twofold reports an interval that is given by both of its names.
+func (o spelling) twofold(s section) bool {
+	if !s.has(o.own) || !s.has(o.radvd) {
+		return false
+	}
+	s.wrong(o.radvd, 0, "no such option beside "+o.own+", which is the same in milliseconds")
+	return true
+}
+
+// wrong reports an interval, with a limit in the unit in which it is given.
+func (o spelling) wrong(s section, before string, limit time.Duration, after string) {
+	if name := o.in(s); name == o.radvd {
+		s.wrong(name, 0, before+inDecimals(limit)+" seconds"+after)
+	} else {
+		s.wrong(name, 0, fmt.Sprintf("%s%d%s", before, limit.Milliseconds(), after))
 	}
 }
 
@@ -147,7 +153,7 @@ func completeRouterLifetime(s section, i *Interface) {
 	case !s.has("AdvDefaultLifetime"):
 		i.RouterLifetime = min(max(roundUp(3*i.MaxInterval), time.Second), maxRouterLifetime)
 	case i.RouterLifetime != 0 && i.RouterLifetime < shortest:
-		s.wrong("AdvDefaultLifetime", 0, fmt.Sprintf("0, or at least max_interval_ms: %d seconds", shortest/time.Second))
+		s.wrong("AdvDefaultLifetime", 0, fmt.Sprintf("0, or at least %s: %d seconds", maxIntervalOption().in(s), shortest/time.Second))
 	}
 }
 
@@ -180,7 +186,35 @@ func completeHomeAgent(e entry[interfaceDraft], i *Interface, routerAddress bool
 		if i.RouterLifetime == 0 {
 			e.wrong("HomeAgentLifetime", 0, "a lifetime, because AdvDefaultLifetime is 0")
 		}
-		info.Lifetime = i.RouterLifetime
+		info.Lifetime = min(i.RouterLifetime, maxHomeAgentLifetime)
 	}
 	i.HomeAgentInfo = &info
+}
+
+// completeAudience checks what an interface section says of who hears it.
+func completeAudience(s section, i *Interface) {
+	twice(s, optionClient, i.Clients, "client")
+	twice(s, optionSource, i.Sources, "address")
+	for _, only := range []struct {
+		option string
+		on     bool
+	}{{optionUnicastOnly, i.UnicastOnly}, {optionClient, len(i.Clients) > 0}} {
+		if only.on && !i.UnicastReplies {
+			s.wrong(optionUnicastReplies, 0, "1, because of "+only.option)
+			break
+		}
+	}
+	if i.UnicastOnly && i.IntervalOption {
+		s.wrong(optionIntervalOption, 0, "0, because of "+optionUnicastOnly+": mobiles would wait for advertisements that nobody sends")
+	}
+}
+
+// checkUpstreams checks where the anchors come from that are advertised on.
+func (s section) checkUpstreams(i Interface) {
+	twice(s, optionMapUpstream, i.AnchorUpstreams, "interface")
+	for n, name := range i.AnchorUpstreams {
+		if name == i.Name {
+			s.wrong(optionMapUpstream, n, "another interface: anchors are not advertised back to where they were heard")
+		}
+	}
 }

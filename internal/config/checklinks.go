@@ -32,11 +32,22 @@ func checkLinks(s sections, tunnel string) {
 			notTunnel(e.section, "interface", 0, e.value.Interface)
 		}
 	}
+	for _, e := range s.anchors {
+		if e.enabled {
+			notTunnel(e.section, optionInterface, 0, e.value.Interface)
+		}
+	}
 	up := s.uplinkOwners()
 	s.checkDownstreams(up)
 	for _, e := range s.interfaces {
+		if !e.enabled {
+			continue
+		}
 		name := e.value.Name
-		notTunnel(e.section, "interface", 0, name)
+		notTunnel(e.section, optionInterface, 0, name)
+		for i, upstream := range e.value.AnchorUpstreams {
+			notTunnel(e.section, optionMapUpstream, i, upstream)
+		}
 		if !e.value.Advertise {
 			continue
 		}
@@ -126,7 +137,7 @@ func advertiseDownstream(s sections) {
 		e := &s.interfaces[i]
 		owner, ok := owners[e.value.Name]
 		switch {
-		case !ok:
+		case !ok || !e.enabled:
 		case !e.has(optionAdvertise):
 			e.value.Advertise = true
 		case !e.value.Advertise && e.sound:

@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"roam6/mip6"
 )
@@ -175,15 +174,4 @@ func policies(entries []entry[policyDraft], mobiles []entry[mobileNodeDraft]) []
 		}
 	}
 	return list
-}
-
-// links are the names of all interfaces with an interface section.
-func links(entries []entry[interfaceDraft]) []string {
-	var l []string
-	for _, e := range entries {
-		if e.value.Name != "" && !slices.Contains(l, e.value.Name) {
-			l = append(l, e.value.Name)
-		}
-	}
-	return l
 }

@@ -313,10 +313,10 @@ type Anchor struct {
 	// all.
 	Served       []netip.Prefix
 	MaxLifetime  time.Duration
-	MaxBindings  int
-	DAD          bool
+	MaxBindings  int  // 0: as many as the visitors need
+	DAD          bool // never without an Interface
 	ReplayWindow time.Duration
-	// Insecure: whoever asks is served, without authentication.
+	// Insecure: whoever asks is served, without authentication, beside the visitors.
 	Insecure bool
 }
 
@@ -401,7 +401,8 @@ type Prefix struct {
 	mip6.PrefixInformation
 	// Own: all prefixes of its length that the interface, or From, has now, with
 	// the kernel's lifetimes where those are shorter. The information's Prefix is
-	// then ::/64 or another length.
+	// then ::/64 or another length, and with RouterAddress the interface's own address
+	// in each is told.
 	Own bool
 	// From is another interface from whose prefixes this one is numbered (radvd's
 	// Base6Interface); only with Own. The subnet is the information's Prefix'

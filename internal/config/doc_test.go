@@ -136,7 +136,17 @@ func TestTables(t *testing.T) {
 	checkDefaults(t, mobileTable())
 	checkDefaults(t, ipsecTable())
 	checkDefaults(t, interfaceTable())
+	checkDefaults(t, anchorKeyTable())
+	checkDefaults(t, anchorTable())
+	checkDefaults(t, visitorTable())
 	checkDefaults(t, prefixTable())
+	checkDefaults(t, routeTable())
+	checkDefaults(t, rdnssTable())
+	checkDefaults(t, dnsslTable())
+	checkDefaults(t, nat64Table())
+	checkDefaults(t, borderRouterTable())
+	checkDefaults(t, contextTable())
+	checkDefaults(t, mapOptionTable())
 }
 
 func checkDefaults[S any](t *testing.T, sc schema[S]) {

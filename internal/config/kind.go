@@ -228,7 +228,7 @@ func interfaceName() kind[string] {
 // sectionName is a reference to another section.
 func sectionName(what string) kind[string] {
 	return kind[string]{
-		name: "the name of a " + what + " section",
+		name: "the name of " + what + " section",
 		parse: func(s string) (string, error) {
 			if s == "" {
 				return "", errMalformed

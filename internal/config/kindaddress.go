@@ -125,14 +125,6 @@ func networkOrAddress() kind[netip.Prefix] {
 	}
 }
 
-// advertisedPrefix may carry host bits: a router's whole address.
-func advertisedPrefix() kind[netip.Prefix] {
-	return kind[netip.Prefix]{
-		name:  "an IPv6 prefix, such as 2001:db8:1::/64",
-		parse: parsePrefix,
-	}
-}
-
 func parsePrefix(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	if err != nil {

@@ -3,6 +3,7 @@ package config
 import (
 	"io/fs"
 	"net/netip"
+	"slices"
 	"time"
 
 	"roam6/internal/uci"
@@ -17,11 +18,22 @@ type sections struct {
 	homeAgents  []entry[homeAgentDraft]
 	mobiles     []entry[mobileDraft]
 	interfaces  []entry[interfaceDraft]
-	prefixes    []entry[prefixDraft]
 	policies    []entry[policyDraft]
 	uplinks     []entry[uplinkDraft]
 	requests    []entry[prefixRequestDraft]
 	ipsec       []entry[ipsecDraft]
+	anchors     []entry[anchorDraft]
+	visitors    []entry[visitorDraft]
+	anchorKeys  []entry[anchorKeyDraft]
+	// What belongs to interfaces.
+	prefixes      []entry[prefixDraft]
+	routes        []entry[routeDraft]
+	rdnss         []entry[rdnssDraft]
+	dnssl         []entry[dnsslDraft]
+	nat64         []entry[nat64Draft]
+	borderRouters []entry[borderRouterDraft]
+	contexts      []entry[contextDraft]
+	mapOptions    []entry[mapOptionDraft]
 	// correspondents are those of the node itself: at most one.
 	correspondents []entry[Correspondent]
 }
@@ -46,10 +58,13 @@ func parse(name string, src []byte, mode fs.FileMode) (*Config, error) {
 	c.PrefixRequests = prefixRequests(s.requests)
 	c.Uplinks = uplinks(s)
 	advertiseDownstream(s)
-	c.Interfaces = interfaces(s.interfaces, s.prefixes)
+	c.Interfaces = interfaces(s)
 	c.HomeAgents = homeAgents(s.homeAgents, c.Interfaces)
 	c.Mobiles = mobiles(s.mobiles, s.homeAgents, protected)
 	protected.check(s)
+	c.Anchors = anchors(s)
+	c.Visitors = visitors(s.visitors, s.anchors)
+	c.AnchorKeys = anchorKeys(s.anchorKeys, s.mobileNodes)
 	c.Correspondent = correspondent(s.correspondents)
 	c.Policies = policies(s.policies, s.mobileNodes)
 	checkLinks(s, c.Globals.TunnelDevice)
@@ -79,7 +94,7 @@ func (p *problems) checkMode(file *uci.File, mode fs.FileMode) {
 func (p *problems) readSections(file *uci.File) sections {
 	var s sections
 	node, router, agent := mobileNodeTable(), mobileRouterTable(), homeAgentTable()
-	mobile, link, prefix := mobileTable(), interfaceTable(), prefixTable()
+	mobile, link, visitor := mobileTable(), interfaceTable(), visitorTable()
 	for i := range file.Sections {
 		switch src := &file.Sections[i]; src.Type {
 		case "globals":
@@ -108,9 +123,16 @@ func (p *problems) readSections(file *uci.File) sections {
 			s.policies = append(s.policies, read(p, policyTable(), src))
 		case "correspondent":
 			s.correspondents = append(s.correspondents, read(p, correspondentTable(), src))
-		case "prefix":
-			s.prefixes = append(s.prefixes, read(p, prefix, src))
+		case "anchor":
+			s.anchors = append(s.anchors, read(p, anchorTable(), src))
+		case "visitor":
+			s.visitors = append(s.visitors, read(p, visitor, src))
+		case "anchor_key":
+			s.anchorKeys = append(s.anchorKeys, read(p, anchorKeyTable(), src))
 		default:
+			if p.readAdvertised(&s, src) {
+				continue
+			}
 			var types []string
 			for _, d := range Describe() {
 				types = append(types, d.Type)
@@ -120,6 +142,32 @@ func (p *problems) readSections(file *uci.File) sections {
 		}
 	}
 	return s
+}
+
+// readAdvertised reads a section that belongs to an interface; false if src is of
+// another type.
+func (p *problems) readAdvertised(s *sections, src *uci.Section) bool {
+	switch src.Type {
+	case "prefix":
+		s.prefixes = append(s.prefixes, read(p, prefixTable(), src))
+	case "route":
+		s.routes = append(s.routes, read(p, routeTable(), src))
+	case "rdnss":
+		s.rdnss = append(s.rdnss, read(p, rdnssTable(), src))
+	case "dnssl":
+		s.dnssl = append(s.dnssl, read(p, dnsslTable(), src))
+	case "nat64prefix":
+		s.nat64 = append(s.nat64, read(p, nat64Table(), src))
+	case "abro":
+		s.borderRouters = append(s.borderRouters, read(p, borderRouterTable(), src))
+	case "lowpanco":
+		s.contexts = append(s.contexts, read(p, contextTable(), src))
+	case "map_option":
+		s.mapOptions = append(s.mapOptions, read(p, mapOptionTable(), src))
+	default:
+		return false
+	}
+	return true
 }
 
 // settings gives the sections of which there is at most one, or their defaults.
@@ -160,23 +208,14 @@ func onlyOne[S any](entries []entry[S]) {
 }
 
 func (s sections) disabled() []string {
+	return slices.Concat(disabledOf(s.mobileNodes), disabledOf(s.requests), disabledOf(s.homeAgents), disabledOf(s.mobiles),
+		disabledOf(s.anchors), disabledOf(s.visitors), disabledOf(s.interfaces), disabledOf(s.prefixes), disabledOf(s.routes),
+		disabledOf(s.rdnss), disabledOf(s.dnssl), disabledOf(s.nat64), disabledOf(s.borderRouters), disabledOf(s.contexts), disabledOf(s.mapOptions))
+}
+
+func disabledOf[S any](entries []entry[S]) []string {
 	var names []string
-	for _, e := range s.mobileNodes {
-		if !e.enabled {
-			names = append(names, e.Ref())
-		}
-	}
-	for _, e := range s.requests {
-		if !e.enabled {
-			names = append(names, e.Ref())
-		}
-	}
-	for _, e := range s.homeAgents {
-		if !e.enabled {
-			names = append(names, e.Ref())
-		}
-	}
-	for _, e := range s.mobiles {
+	for _, e := range entries {
 		if !e.enabled {
 			names = append(names, e.Ref())
 		}

@@ -1,6 +1,10 @@
 package config
 
-import "roam6/internal/uci"
+import (
+	"slices"
+
+	"roam6/internal/uci"
+)
 
 // Effect is what a reload does about a changed option.
 type Effect uint8
@@ -54,6 +58,8 @@ type option[S any] struct {
 	// set reads the values and stores them. It returns the index of the value
 	// that is wrong and what was expected; expected is empty when all is well.
 	set func(into *S, values []uci.Value) (wrong int, expected string)
+	// blank: a list of empty items is as good as none.
+	blank bool
 }
 
 // one is an option with one value.
@@ -97,6 +103,37 @@ func (o option[S]) fallback(s string) option[S]  { o.Default = s; return o }
 func (o option[S]) dependent(s string) option[S] { o.DefaultHelp = s; return o }
 func (o option[S]) help(s string) option[S]      { o.Help = s; return o }
 func (o option[S]) onReload(e Effect) option[S]  { o.Effect = e; return o }
+
+// orBlank also takes a list of nothing but empty items, which says as much as none:
+// the file that OpenWrt's radvd package came with had such lists.
+func (o option[S]) orBlank() option[S] {
+	set := o.set
+	o.blank = true
+	o.set = func(into *S, values []uci.Value) (int, string) {
+		if blank(values) {
+			return 0, ""
+		}
+		return set(into, values)
+	}
+	return o
+}
+
+func blank(values []uci.Value) bool {
+	return !slices.ContainsFunc(values, func(v uci.Value) bool { return v.Text != "" })
+}
+
+// settled is an option of which roam6 takes one value only, whose kind says why.
+func settled[S any](name string, k kind[struct{}]) option[S] {
+	return option[S]{
+		OptionDescription: OptionDescription{Name: name, Value: k.name},
+		set: func(_ *S, values []uci.Value) (int, string) {
+			if _, err := k.parse(values[0].Text); err != nil {
+				return 0, k.expected(err)
+			}
+			return 0, ""
+		},
+	}
+}
 
 // names are the names of options.
 func names[S any](options []option[S]) (l []string) {
@@ -182,7 +219,7 @@ func read[S any](p *problems, sc schema[S], src *uci.Section) entry[S] {
 		e.enabled = sc.enabled(&e.value)
 	}
 	for _, o := range sc.options {
-		if e.enabled && o.Required && !e.has(o.Name) {
+		if given, ok := src.Option(o.Name); e.enabled && o.Required && (!ok || o.blank && blank(given.Values)) {
 			e.missing(o.Name, o.Value)
 		}
 	}

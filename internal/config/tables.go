@@ -4,9 +4,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
-
-	"roam6/mip6"
-	"roam6/nd"
 )
 
 // Options that errors of several sections refer to.
@@ -28,6 +25,10 @@ const (
 	optionDelegate   = "delegate"
 	optionDUID       = "duid"
 	optionAdvertise  = "AdvSendAdvert"
+
+	optionLifetime  = "lifetime"
+	optionInterface = "interface"
+	optionIgnore    = "ignore"
 )
 
 // Describe lists all section types, in the order of the documentation.
@@ -41,11 +42,21 @@ func Describe() []SectionDescription {
 		prefixRequestTable().describe(),
 		policyTable().describe(),
 		correspondentTable().describe(),
+		anchorKeyTable().describe(),
 		homeAgentTable().describe(),
 		mobileTable().describe(),
 		ipsecTable().describe(),
+		anchorTable().describe(),
+		visitorTable().describe(),
 		interfaceTable().describe(),
 		prefixTable().describe(),
+		routeTable().describe(),
+		rdnssTable().describe(),
+		dnsslTable().describe(),
+		nat64Table().describe(),
+		borderRouterTable().describe(),
+		contextTable().describe(),
+		mapOptionTable().describe(),
 	}
 }
 
@@ -171,16 +182,13 @@ func mobileTable() schema[mobileDraft] {
 		options: append(append([]option[mobileDraft]{
 			one("enabled", boolean(), func(m *mobileDraft) *bool { return &m.enabled }).fallback("1").onReload(EffectSection).
 				help("A mobile that is not enabled is refused."),
-			one("home_agent", sectionName("home_agent"), func(m *mobileDraft) *string { return &m.HomeAgent }).
+			one("home_agent", sectionName("a home_agent"), func(m *mobileDraft) *string { return &m.HomeAgent }).
 				dependent("the only one there is").onReload(EffectSection).
 				help("The home agent that serves this mobile; required when there are several."),
 			one("home_address", unicastAddress(), func(m *mobileDraft) *netip.Addr { return &m.HomeAddress }).required().onReload(EffectSection).
 				help("The home address, inside of a prefix of the home agent."),
 		}, credentialOptions(func(m *mobileDraft) *credentials { return &m.credentials })...),
-			one("replay", oneOf(
-				choice[Replay]{"timestamp", ReplayTimestamp},
-				choice[Replay]{"sequence", ReplaySequence},
-			), func(m *mobileDraft) *Replay { return &m.Replay }).fallback("sequence").
+			one("replay", replayKind(), func(m *mobileDraft) *Replay { return &m.Replay }).fallback("sequence").
 				help("Whether updates without a timestamp are refused, or taken by their sequence number. Timestamps are checked in any case."),
 			many("prefix", network(), func(m *mobileDraft) *[]netip.Prefix { return &m.Prefixes }).
 				help("The mobile network prefixes that the mobile may register. No two mobiles share one."),
@@ -195,115 +203,5 @@ func mobileTable() schema[mobileDraft] {
 				help("The mobile router's DHCPv6 identifier, which `roam6 show delegations` tells. Away its home address says who it is; only a router that asks on the home link before it ever was away, and whose interface identifier there is not that of its home address, needs the option."),
 		),
 		enabled: func(m *mobileDraft) bool { return m.enabled },
-	}
-}
-
-// interfaceDraft holds an interface section; what has a default that depends
-// on other options is computed later.
-type interfaceDraft struct {
-	Interface
-	homeAgentInfo bool
-	info          mip6.HomeAgentInformation
-}
-
-func interfaceTable() schema[interfaceDraft] {
-	flag := func(name string, field func(*interfaceDraft) *bool) option[interfaceDraft] {
-		return one(name, boolean(), field)
-	}
-	return schema[interfaceDraft]{
-		SectionDescription: SectionDescription{
-			Type: "interface",
-			Help: "Router advertisements on a link; one section a link. The options are those of radvd. " +
-				"With AdvIntervalOpt, AdvHomeAgentFlag, AdvHomeAgentInfo or a prefix with AdvRouterAddr the link serves mobiles, " +
-				"and the short intervals of RFC 6275 §7.5 are allowed. " +
-				"The downstream interfaces of a `mobile_router` or `prefix_request` need no section, nor do their prefixes: those come by themselves, also delegated ones. There this section only changes the defaults, and AdvSendAdvert is 1.",
-		},
-		options: []option[interfaceDraft]{
-			one("interface", interfaceName(), func(i *interfaceDraft) *string { return &i.Name }).required().onReload(EffectSection).
-				help("The name of the interface."),
-			flag(optionAdvertise, func(i *interfaceDraft) *bool { return &i.Advertise }).
-				dependent("0; 1 on a downstream").
-				help("Whether to send advertisements at all."),
-			one("max_interval_ms", milliseconds(70, 65535000), func(i *interfaceDraft) *time.Duration { return &i.MaxInterval }).fallback("600000").
-				help("The longest time between unsolicited advertisements; at least 4000 on a link that does not serve mobiles."),
-			one("min_interval_ms", milliseconds(30, 65535000), func(i *interfaceDraft) *time.Duration { return &i.MinInterval }).
-				dependent("0.33 × max_interval_ms, within the limits").
-				help("The shortest time between unsolicited advertisements. At least 3000 and at most three quarters of max_interval_ms on a link that does not serve mobiles."),
-			one("min_delay_between_ras_ms", milliseconds(30, 60000), func(i *interfaceDraft) *time.Duration { return &i.MinDelay }).
-				dependent("3000, or min_interval_ms if that is less").
-				help("The shortest time between any two multicast advertisements (RFC 6275 §13); at least 3000 on a link that does not serve mobiles."),
-			one("AdvDefaultLifetime", seconds(0, 65535), func(i *interfaceDraft) *time.Duration { return &i.RouterLifetime }).
-				dependent("three times max_interval_ms").
-				help("The router lifetime: 0 where this is no default router, otherwise at least a second and max_interval_ms."),
-			one("AdvDefaultPreference", oneOf(
-				choice[nd.Preference]{"low", nd.PreferenceLow},
-				choice[nd.Preference]{"medium", nd.PreferenceMedium},
-				choice[nd.Preference]{"high", nd.PreferenceHigh},
-			), func(i *interfaceDraft) *nd.Preference { return &i.Preference }).fallback("medium").
-				help("The default router preference (RFC 4191)."),
-			flag("AdvManagedFlag", func(i *interfaceDraft) *bool { return &i.Managed }).fallback("0").
-				help("Hosts get addresses by DHCPv6."),
-			flag("AdvOtherConfigFlag", func(i *interfaceDraft) *bool { return &i.OtherConfig }).fallback("0").
-				help("Hosts get other configuration by DHCPv6."),
-			one("AdvLinkMTU", orElse(integer[uint32](1280, 65535, "octets"), "0", 0), func(i *interfaceDraft) *uint32 { return &i.MTU }).fallback("0").
-				help("The MTU of the link; 0 does not tell."),
-			one("AdvCurHopLimit", integer[uint8](0, 255, ""), func(i *interfaceDraft) *uint8 { return &i.CurHopLimit }).fallback("64").
-				help("The hop limit for hosts to use; 0 does not tell."),
-			one("AdvReachableTime", milliseconds(0, 3600000), func(i *interfaceDraft) *time.Duration { return &i.ReachableTime }).fallback("0").
-				help("How long hosts take a neighbour as reachable; 0 does not tell."),
-			one("AdvRetransTimer", milliseconds(0, 4294967295), func(i *interfaceDraft) *time.Duration { return &i.RetransTimer }).fallback("0").
-				help("The time between repeated neighbour solicitations; 0 does not tell."),
-			flag("AdvSourceLLAddress", func(i *interfaceDraft) *bool { return &i.SourceLinkAddr }).fallback("1").
-				help("Include the link-layer address. A home agent must."),
-			flag("AdvRASolicitedUnicast", func(i *interfaceDraft) *bool { return &i.UnicastReplies }).fallback("1").
-				help("Answer solicitations by unicast."),
-			flag("AdvIntervalOpt", func(i *interfaceDraft) *bool { return &i.IntervalOption }).fallback("0").
-				help("Tell max_interval_ms, so that mobiles notice missed advertisements (RFC 6275 §7.3)."),
-			flag("AdvHomeAgentFlag", func(i *interfaceDraft) *bool { return &i.HomeAgent }).fallback("0").
-				help("This router is a home agent on the link. Needs a prefix with AdvRouterAddr."),
-			flag("AdvHomeAgentInfo", func(i *interfaceDraft) *bool { return &i.homeAgentInfo }).fallback("0").
-				help("Tell the following three (RFC 6275 §7.4). Needs AdvHomeAgentFlag."),
-			one("HomeAgentLifetime", seconds(1, 65520), func(i *interfaceDraft) *time.Duration { return &i.info.Lifetime }).
-				dependent("AdvDefaultLifetime").
-				help("How long this router will be a home agent."),
-			one("HomeAgentPreference", integer[int16](-32768, 32767, ""), func(i *interfaceDraft) *int16 { return &i.info.Preference }).fallback("0").
-				help("The preference among the home agents of the link; the highest is tried first."),
-			flag("AdvMobRtrSupportFlag", func(i *interfaceDraft) *bool { return &i.info.MobileRouter }).fallback("0").
-				help("The home agent serves mobile routers (RFC 3963 §4.4)."),
-		},
-	}
-}
-
-type prefixDraft struct {
-	link        string
-	prefixes    []netip.Prefix
-	information mip6.PrefixInformation
-}
-
-func prefixTable() schema[prefixDraft] {
-	return schema[prefixDraft]{
-		SectionDescription: SectionDescription{
-			Type: "prefix",
-			Help: "Prefixes to advertise on an interface. Options that differ take a section of their own.",
-		},
-		options: []option[prefixDraft]{
-			one("interface", interfaceName(), func(d *prefixDraft) *string { return &d.link }).required().
-				help("The name of the interface, which has an `interface` section."),
-			many("prefix", advertisedPrefix(), func(d *prefixDraft) *[]netip.Prefix { return &d.prefixes }).required().
-				help("The prefixes. With AdvRouterAddr each is the router's whole address, such as 2001:db8:1::1/64."),
-			one("AdvOnLink", boolean(), func(d *prefixDraft) *bool { return &d.information.OnLink }).fallback("1").
-				help("Addresses of the prefix are on the link."),
-			one("AdvAutonomous", boolean(), func(d *prefixDraft) *bool { return &d.information.Autonomous }).fallback("1").
-				help("Hosts may make themselves an address of the prefix."),
-			one("AdvRouterAddr", boolean(), func(d *prefixDraft) *bool { return &d.information.RouterAddress }).fallback("0").
-				help("The router's whole address is sent in place of the prefix (RFC 6275 §7.2)."),
-			one("AdvValidLifetime", orElse(seconds(0, 4294967294), "infinity", mip6.InfiniteLifetime),
-				func(d *prefixDraft) *time.Duration { return &d.information.ValidLifetime }).fallback("86400").
-				help("How long addresses of the prefix may be used."),
-			one("AdvPreferredLifetime", orElse(seconds(0, 4294967294), "infinity", mip6.InfiniteLifetime),
-				func(d *prefixDraft) *time.Duration { return &d.information.PreferredLifetime }).
-				dependent("14400, or AdvValidLifetime if that is less").
-				help("How long addresses of the prefix may be used for something new."),
-		},
 	}
 }

@@ -23,7 +23,7 @@ func policyTable() schema[policyDraft] {
 				"What a program binds to an address of its own choice, and what this machine forwards, is not concerned.",
 		},
 		options: []option[policyDraft]{
-			one("mobile_node", sectionName("mobile_node or mobile_router"), func(p *policyDraft) *string { return &p.Mobile }).required().
+			one("mobile_node", sectionName("a mobile_node or mobile_router"), func(p *policyDraft) *string { return &p.Mobile }).required().
 				help("The section with the home address."),
 			one("proto", oneOf(
 				choice[uint8]{"any", 0},

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 
 	"roam6/mip6"
@@ -16,15 +17,30 @@ type credentials struct {
 
 func credentialOptions[S any](of func(*S) *credentials) []option[S] {
 	return []option[S]{
-		one(optionSPI, integer[uint32](256, 0xffffffff, ""), func(s *S) *uint32 { return &of(s).spi }).
-			fallback("256").
+		spiOption(of).
 			help("The security parameter index (RFC 4285), which goes with the key: the same number on both sides."),
-		one(optionKey, sharedKey(), func(s *S) *mip6.SharedKey { return &of(s).key }).
+		keyOption(of).
 			dependent("none; required unless there is an ipsec section for the home address, or insecure").
 			help("The shared key of mobile and home agent. `hexdump -vn16 -e '16/1 \"%02x\"' /dev/urandom` makes one. A file with keys must have mode 0600."),
 		one(optionInsecure, boolean(), func(s *S) *bool { return &of(s).insecure }).fallback("0").
 			help("Run without authentication: anybody can then redirect this mobile's traffic. For experiments on closed networks only; logged as a warning."),
 	}
+}
+
+func spiOption[S any](of func(*S) *credentials) option[S] {
+	return one(optionSPI, integer[uint32](256, 0xffffffff, ""), func(s *S) *uint32 { return &of(s).spi }).fallback("256")
+}
+
+func keyOption[S any](of func(*S) *credentials) option[S] {
+	return one(optionKey, sharedKey(), func(s *S) *mip6.SharedKey { return &of(s).key })
+}
+
+// replayKind are the protections against replay.
+func replayKind() kind[Replay] {
+	return oneOf(
+		choice[Replay]{"timestamp", ReplayTimestamp},
+		choice[Replay]{"sequence", ReplaySequence},
+	)
 }
 
 type mobileNodeDraft struct {
@@ -34,7 +50,7 @@ type mobileNodeDraft struct {
 }
 
 func mobileNodeOptions() []option[mobileNodeDraft] {
-	return append([]option[mobileNodeDraft]{
+	return slices.Concat([]option[mobileNodeDraft]{
 		one("enabled", boolean(), func(m *mobileNodeDraft) *bool { return &m.enabled }).fallback("1").onReload(EffectSection).
 			help("A section that is not enabled is checked, but need not be complete."),
 		one("home_address", hostAddress(), func(m *mobileNodeDraft) *netip.Prefix { return &m.HomeAddress }).required().onReload(EffectSection).
@@ -62,22 +78,19 @@ func mobileNodeOptions() []option[mobileNodeDraft] {
 				"with all but those of the list `correspondent`, or only with those. They then know where the mobile is."),
 		many("correspondent", networkOrAddress(), func(m *mobileNodeDraft) *[]netip.Prefix { return &m.Correspondents }).
 			help("The correspondents that route_optimization excepts (`on`) or is for (`list`)."),
-	}, append(credentialOptions(func(m *mobileNodeDraft) *credentials { return &m.credentials }),
-		one("replay", oneOf(
-			choice[Replay]{"timestamp", ReplayTimestamp},
-			choice[Replay]{"sequence", ReplaySequence},
-		), func(m *mobileNodeDraft) *Replay { return &m.Replay }).fallback("timestamp").
+	}, credentialOptions(func(m *mobileNodeDraft) *credentials { return &m.credentials }), []option[mobileNodeDraft]{
+		one("replay", replayKind(), func(m *mobileNodeDraft) *Replay { return &m.Replay }).fallback("timestamp").
 			help("The protection against replayed messages: timestamps beside the sequence numbers, or sequence numbers alone. A clock that is wrong, as after the start of a router without one, is no obstacle: for timestamps the home agent's time is adopted."),
-		one("lifetime", seconds(8, 262140), func(m *mobileNodeDraft) *time.Duration { return &m.Lifetime }).fallback("600").
+		one(optionLifetime, seconds(8, 262140), func(m *mobileNodeDraft) *time.Duration { return &m.Lifetime }).fallback("600").
 			help("The lifetime to ask for in a binding update; rounded down to 4 seconds."),
 		one("initial_timeout_ms", milliseconds(500, 32000), func(m *mobileNodeDraft) *time.Duration { return &m.InitialTimeout }).fallback("1500").
 			help("How long to wait for the first acknowledgement of a new registration before the update is repeated (InitialBindackTimeoutFirstReg, RFC 6275 §13)."),
-		one("dad", oneOf(
+		one(optionDAD, oneOf(
 			choice[DAD]{"optimistic", DADOptimistic},
 			choice[DAD]{"wait", DADWait},
 		), func(m *mobileNodeDraft) *DAD { return &m.DAD }).fallback("optimistic").
 			help("Whether a new care-of address is used while duplicate address detection is under way (RFC 4429), or only a second later."),
-	)...)
+	}, hierarchyOptions())
 }
 
 func mobileNodeTable() schema[mobileNodeDraft] {
