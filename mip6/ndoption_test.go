@@ -29,6 +29,21 @@ func TestPrefixInformation(t *testing.T) {
 			"0304 3080 ffffffff ffffffff 00000000 20010db8000100000000000000000000",
 		},
 		{
+			"RFC 9762 §4 with P",
+			PrefixInformation{
+				Prefix: netip.MustParsePrefix("2001:db8:1::/64"), OnLink: true, PreferDelegation: true,
+				ValidLifetime: 86400 * time.Second, PreferredLifetime: 14400 * time.Second,
+			},
+			"0304 4090 00015180 00003840 00000000 20010db8000100000000000000000000",
+		},
+		{
+			"all flags",
+			PrefixInformation{
+				Prefix: netip.MustParsePrefix("2001:db8:1::1/64"), OnLink: true, Autonomous: true, RouterAddress: true, PreferDelegation: true,
+			},
+			"0304 40f0 00000000 00000000 00000000 20010db8000100000000000000000001",
+		},
+		{
 			"the whole space",
 			PrefixInformation{Prefix: netip.MustParsePrefix("::/0"), Autonomous: true},
 			"0304 0040 00000000 00000000 00000000 00000000000000000000000000000000",
@@ -128,4 +143,85 @@ func TestNDOptionLengths(t *testing.T) {
 	data[0] = 129
 	p, err := ParsePrefixInformation(data)
 	wantParseError(t, p, err, 0, ReasonOptionValue, -1, "prefix length has value 129")
+}
+
+// RFC 5380 §5: type 23, length 3, distance of at least one; a lifetime of zero is the
+// failure of the anchor and as good as any other value.
+//
+// Covers: P1
+func TestMobilityAnchorPoint(t *testing.T) {
+	anchor := netip.MustParseAddr("2001:db8:a::1")
+	for name, c := range map[string]struct {
+		option MobilityAnchorPoint
+		wire   string
+	}{
+		"on the link": {MobilityAnchorPoint{Address: anchor, Distance: 1, Preference: 10, ValidLifetime: time.Hour},
+			"1703 1a00 00000e10 20010db8000a00000000000000000001"},
+		"the furthest, preferred, with flag R, for ever": {MobilityAnchorPoint{Address: anchor, Distance: 15, Preference: 15, Allocated: true, ValidLifetime: InfiniteLifetime},
+			"1703 ff80 ffffffff 20010db8000a00000000000000000001"},
+		"not for new bindings": {MobilityAnchorPoint{Address: anchor, Distance: 2, ValidLifetime: time.Second},
+			"1703 2000 00000001 20010db8000a00000000000000000001"},
+		"failed": {MobilityAnchorPoint{Address: anchor, Distance: 3, Preference: 1},
+			"1703 3100 00000000 20010db8000a00000000000000000001"},
+	} {
+		wire := octets(t, c.wire)
+		if got := c.option.Append([]byte("before")); string(got) != "before"+string(wire) {
+			t.Errorf("%s: encoded\n%x, want\n%x", name, got[6:], wire)
+		}
+		if got, err := ParseMobilityAnchorPoint(wire[2:]); err != nil || got != c.option {
+			t.Errorf("%s: decoded\n%v, want\n%v (%v)", name, got, c.option, err)
+		}
+	}
+	if got, err := ParseMobilityAnchorPoint(octets(t, "1a7f 00000e10 20010db8000a00000000000000000001")); err != nil || got.Allocated || got.Distance != 1 {
+		t.Errorf("reserved bits: %v, %v", got, err)
+	}
+	for name, c := range map[string]struct {
+		sent MobilityAnchorPoint
+		want MobilityAnchorPoint
+	}{
+		"beyond the fields": {MobilityAnchorPoint{Address: anchor, Distance: 16, Preference: 200, ValidLifetime: 1 << 62},
+			MobilityAnchorPoint{Address: anchor, Distance: 15, Preference: 15, ValidLifetime: InfiniteLifetime}},
+		"below them": {MobilityAnchorPoint{Address: anchor, ValidLifetime: -time.Second}, MobilityAnchorPoint{Address: anchor, Distance: 1}},
+	} {
+		if got, err := ParseMobilityAnchorPoint(c.sent.Append(nil)[2:]); err != nil || got != c.want {
+			t.Errorf("%s: sent %v, want %v (%v)", name, got, c.want, err)
+		}
+	}
+}
+
+// Covers: P1
+func TestMobilityAnchorPointRefused(t *testing.T) {
+	for n := range 40 {
+		data := append([]byte{0x11}, make([]byte, 39)...)
+		copy(data[6:], octets(t, "20010db8000a00000000000000000001"))
+		if _, err := ParseMobilityAnchorPoint(data[:n]); (err == nil) != (n == 22) {
+			t.Errorf("MAP option of %d octets: %v", n, err)
+		}
+	}
+	for address, offset := range map[string]int{
+		"fe800000000000000000000000000001": 6, "ff020000000000000000000000000001": 6, "00000000000000000000000000000000": 6,
+		"00000000000000000000000000000001": 6, "00000000000000000000ffffc0000201": 6,
+	} {
+		m, err := ParseMobilityAnchorPoint(octets(t, "1100 00000e10"+address))
+		wantParseError(t, m, err, offset, ReasonOptionValue, -1, "MAP option address")
+	}
+	m, err := ParseMobilityAnchorPoint(octets(t, "0f00 00000e10 20010db8000a00000000000000000001"))
+	wantParseError(t, m, err, 0, ReasonOptionValue, -1, "MAP option distance has value 0")
+}
+
+// Covers: P1
+func FuzzMobilityAnchorPoint(f *testing.F) {
+	f.Add(octets(f, "1a00 00000e10 20010db8000a00000000000000000001"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m, err := ParseMobilityAnchorPoint(data)
+		if err != nil {
+			return
+		}
+		if m.Distance == 0 || !Routable(m.Address) {
+			t.Fatalf("accepted %+v", m)
+		}
+		if again, err := ParseMobilityAnchorPoint(m.Append(nil)[2:]); err != nil || again != m {
+			t.Fatalf("%+v became %+v, %v", m, again, err)
+		}
+	})
 }

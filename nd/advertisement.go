@@ -89,6 +89,33 @@ func (ra *RouterAdvertisement) takeOption(kind uint8, data []byte) bool {
 		if ra.HomeAgentInfo == nil {
 			ra.HomeAgentInfo = &h
 		}
+	case optionAnchor:
+		m, err := mip6.ParseMobilityAnchorPoint(data)
+		return take(&ra.Anchors, m, err == nil)
+	case optionRoute:
+		r, ok := parseRouteInformation(data)
+		return take(&ra.Routes, r, ok)
+	case optionDNSServers:
+		d, ok := parseRecursiveDNS(data)
+		return take(&ra.DNSServers, d, ok)
+	case optionDNSSearch:
+		d, ok := parseDNSSearch(data)
+		return take(&ra.DNSSearch, d, ok)
+	case optionNAT64:
+		n, ok := parseNAT64Prefix(data)
+		return take(&ra.NAT64, n, ok)
+	case optionCaptivePortal:
+		uri, ok := parseCaptivePortal(data)
+		if ok && ra.CaptivePortal == "" {
+			ra.CaptivePortal = uri
+		}
+		return ok
+	case optionBorderRouter:
+		r, ok := parseBorderRouter(data)
+		return take(&ra.BorderRouters, r, ok)
+	case optionContext:
+		c, ok := parseContext(data)
+		return take(&ra.Contexts, c, ok)
 	default:
 		if len(ra.Others) == maxRawOptions {
 			return false
@@ -100,8 +127,8 @@ func (ra *RouterAdvertisement) takeOption(kind uint8, data []byte) bool {
 
 // Append appends the ICMPv6 message with a checksum of zero. Times are rounded
 // down to the unit of their field and limited to what it can hold; a router
-// lifetime of zero is sent without a preference, as RFC 4191 §2.2 wants it.
-// Options in Others of a type that has a field of its own are left out.
+// lifetime of zero is sent without a preference, as RFC 4191 §2.2 wants it. An
+// option that cannot be sent as it is, as its own Append says, is left out.
 func (ra RouterAdvertisement) Append(b []byte) []byte {
 	var flags byte
 	if ra.Managed {
@@ -115,7 +142,7 @@ func (ra RouterAdvertisement) Append(b []byte) []byte {
 	}
 	lifetime := uint16(units(ra.RouterLifetime, time.Second, math.MaxUint16))
 	if lifetime > 0 {
-		flags |= byte(ra.Preference&preferenceMask) << preferenceShift
+		flags |= ra.Preference.bits()
 	}
 	be := binary.BigEndian
 	b = append(b, TypeRouterAdvertisement, 0, 0, 0, ra.CurHopLimit, flags)
@@ -127,21 +154,30 @@ func (ra RouterAdvertisement) Append(b []byte) []byte {
 		b = append(b, optionMTU, (optionHeader+lenMTU)/optionUnit, 0, 0)
 		b = be.AppendUint32(b, ra.MTU)
 	}
-	for _, p := range ra.Prefixes {
-		b = p.Append(b)
-	}
+	b = appendAll(b, ra.Prefixes)
 	if ra.Interval >= time.Millisecond {
 		b = mip6.AdvertisementInterval{Interval: ra.Interval}.Append(b)
 	}
 	if ra.HomeAgentInfo != nil {
 		b = ra.HomeAgentInfo.Append(b)
 	}
-	for _, o := range ra.Others {
-		switch o.Type {
-		case optionSourceLinkAddr, optionMTU, optionPrefix, optionInterval, optionHomeAgent:
-		default:
-			b = appendOption(b, o.Type, o.Data)
-		}
+	b = appendAll(b, ra.Anchors)
+	b = appendAll(b, ra.Routes)
+	b = appendAll(b, ra.DNSServers)
+	b = appendAll(b, ra.DNSSearch)
+	b = appendAll(b, ra.NAT64)
+	b = appendCaptivePortal(b, ra.CaptivePortal)
+	b = appendAll(b, ra.BorderRouters)
+	b = appendAll(b, ra.Contexts)
+	return appendAll(b, ra.Others)
+}
+
+// wireOption is an option that knows its form on the wire.
+type wireOption interface{ Append(b []byte) []byte }
+
+func appendAll[T wireOption](b []byte, list []T) []byte {
+	for _, o := range list {
+		b = o.Append(b)
 	}
 	return b
 }

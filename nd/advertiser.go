@@ -17,28 +17,35 @@ const (
 	finalRAs           = 3
 )
 
-// A withdrawn prefix is advertised until no host can have it any more, and at
-// least this often. Only the latest are.
-const (
-	withdrawRAs  = 3
-	maxWithdrawn = 16
-)
-
 // maxReplies bounds the delayed answers to solicitations.
 const maxReplies = 64
 
-// Transmission is one advertisement to send: to all nodes, or to one that
-// solicited it.
+// Transmission is one advertisement to send: to all nodes, or to one. What does not
+// fit one packet comes as several, one after the other.
 type Transmission struct {
 	Destination   netip.Addr
 	Advertisement RouterAdvertisement // to be read only
+	// Gap is the time since the last unsolicited or multicast advertisement: of the
+	// first packet of each but the first. It is zero in answers to one node.
+	Gap time.Duration
+	// Late is how much later than it was due the advertisement was made.
+	Late time.Duration
 }
 
-// AdvertiserStatistics are the totals since NewAdvertiser.
+// AdvertiserStatistics are the totals since NewAdvertiser. An advertisement that
+// takes several packets counts once, but for Packets.
 type AdvertiserStatistics struct {
 	Multicast     uint64 // advertisements to all nodes
 	Unicast       uint64 // advertisements to one node
+	Packets       uint64
 	Solicitations uint64 // received
+	// Missed counts the advertisements that came so late that the time since the one
+	// before was beyond the maximum interval by more than a tenth of it, or 20 ms if
+	// that is less: mobiles may have taken the router for gone.
+	Missed uint64
+	// Refused counts the solicitations of nodes that are not among the clients, or
+	// have no address where nothing is sent to all nodes.
+	Refused uint64
 	// Solicitations that were not answered: too many from one source, too many
 	// on the link, more delayed answers than are remembered. The next
 	// multicast advertisement serves their senders.
@@ -54,8 +61,10 @@ type Advertiser struct {
 	expiry []Expiry            // of prefixes in it
 	random *rand.Rand
 
-	next    time.Time // multicast; zero after the last one
-	last    time.Time // multicast
+	next    time.Time // to all; zero after the last one, and where nothing is sent unasked
+	last    time.Time // to all
+	begun   time.Time // of the gap that the next one ends; zero: there is none
+	limit   time.Time // the next one is missed if it is later; zero: it cannot be
 	initial int       // of the burst still to be sent
 	final   int       // before the end still to be sent
 	stopped bool
@@ -64,13 +73,6 @@ type Advertiser struct {
 	replies   []reply
 	limiter   replyLimiter
 	stats     AdvertiserStatistics
-}
-
-// withdrawal is a prefix that is not advertised any more.
-type withdrawal struct {
-	info mip6.PrefixInformation
-	ends time.Time // of the valid lifetime
-	sent int
 }
 
 // reply is a delayed answer.
@@ -84,7 +86,16 @@ func NewAdvertiser(now time.Time, c AdvertiserConfig, random *rand.Rand) (*Adver
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return &Advertiser{config: c, ra: c.advertisement(), expiry: slices.Clone(c.Expiring), random: random, next: now, initial: initialRAs}, nil
+	a := &Advertiser{random: random, initial: initialRAs}
+	a.configure(c)
+	a.soon(now)
+	return a, nil
+}
+
+// configure takes a configuration, of which it makes copies.
+func (a *Advertiser) configure(c AdvertiserConfig) {
+	c.Clients = slices.Clone(c.Clients)
+	a.config, a.ra, a.expiry = c, c.advertisement(), slices.Clone(c.Expiring)
 }
 
 // Next is when Expire is to be called; zero: never again.
@@ -105,13 +116,13 @@ func (a *Advertiser) Statistics() AdvertiserStatistics { return a.stats }
 // Expire returns what is due.
 func (a *Advertiser) Expire(now time.Time) []Transmission {
 	if deadline.Due(now, a.next) {
-		return []Transmission{a.multicast(now)}
+		return a.round(now)
 	}
 	var out []Transmission
 	kept := a.replies[:0]
 	for _, r := range a.replies {
 		if deadline.Due(now, r.at) {
-			out = append(out, a.unicast(now, r.to))
+			out = append(out, a.unicast(now, r.to)...)
 			continue
 		}
 		kept = append(kept, r)
@@ -127,11 +138,17 @@ func (a *Advertiser) Solicited(now time.Time, from netip.Addr) []Transmission {
 	if a.stopped {
 		return nil
 	}
+	from = from.WithZone("")
+	named := from.IsValid() && !from.IsUnspecified() && !from.IsMulticast()
+	if a.config.UnicastOnly && !named || len(a.config.Clients) > 0 && !slices.Contains(a.config.Clients, from) {
+		a.stats.Refused++
+		return nil
+	}
 	var delay time.Duration
 	if a.config.SolicitedDelay > 0 {
 		delay = time.Duration(a.random.Int64N(int64(a.config.SolicitedDelay) + 1))
 	}
-	if !a.config.SolicitedUnicast || !from.IsValid() || from.IsUnspecified() || from.IsMulticast() {
+	if !named || !a.config.SolicitedUnicast && !a.config.UnicastOnly && len(a.config.Clients) == 0 {
 		at := now.Add(delay)
 		if least := a.last.Add(a.config.MinDelay); !a.last.IsZero() && at.Before(least) {
 			at = least.Add(delay)
@@ -142,10 +159,9 @@ func (a *Advertiser) Solicited(now time.Time, from netip.Addr) []Transmission {
 		}
 		return nil
 	}
-	if delay > 0 && !now.Add(delay).Before(a.next) {
-		return nil // the multicast one comes first
+	if delay > 0 && !a.next.IsZero() && !now.Add(delay).Before(a.next) {
+		return nil // the one to all comes first
 	}
-	from = from.WithZone("")
 	if slices.ContainsFunc(a.replies, func(r reply) bool { return r.to == from }) {
 		return nil
 	}
@@ -155,7 +171,7 @@ func (a *Advertiser) Solicited(now time.Time, from netip.Addr) []Transmission {
 	case !ok:
 		a.stats.LimitedByLink++
 	case delay == 0:
-		return []Transmission{a.unicast(now, from)}
+		return a.unicast(now, from)
 	case len(a.replies) == maxReplies:
 		a.stats.Overflowed++
 	default:
@@ -164,8 +180,9 @@ func (a *Advertiser) Solicited(now time.Time, from netip.Addr) []Transmission {
 	return nil
 }
 
-// Reconfigure replaces the configuration. Prefixes that are not in it any more
-// are withdrawn; the hosts learn of the change by a burst as at the beginning
+// Reconfigure replaces the configuration. Prefixes, routes, DNS servers and domains,
+// NAT64 prefixes, contexts and anchors that are not in it any more are withdrawn by
+// lifetimes of zero; the hosts learn of the change by a burst as at the beginning
 // (RFC 4861 §6.2.4). After an error the old configuration holds.
 func (a *Advertiser) Reconfigure(now time.Time, c AdvertiserConfig) ([]Transmission, error) {
 	if err := c.Validate(); err != nil {
@@ -174,13 +191,10 @@ func (a *Advertiser) Reconfigure(now time.Time, c AdvertiserConfig) ([]Transmiss
 	if a.stopped {
 		return nil, nil
 	}
-	for _, p := range a.prefixes(now) {
-		if prefix := p.Prefix.Masked(); !c.advertises(prefix) {
-			a.withdraw(now, p)
-		}
-	}
-	a.withdrawn = slices.DeleteFunc(a.withdrawn, func(w withdrawal) bool { return c.advertises(w.info.Prefix) })
-	a.config, a.ra, a.expiry = c, c.advertisement(), slices.Clone(c.Expiring)
+	old := a.ra
+	old.Prefixes = counted(now, a.ra.Prefixes, a.expiry)
+	a.configure(c)
+	a.replaced(now, old, a.ra)
 	a.initial = initialRAs
 	a.soon(now)
 	return a.Expire(now), nil
@@ -194,52 +208,62 @@ func (a *Advertiser) SetPrefixes(now time.Time, prefixes []mip6.PrefixInformatio
 }
 
 // Stop begins the end: three final advertisements with a router lifetime of
-// zero, as far apart as multicast ones have to be (RFC 4861 §6.2.5). It returns
-// the first if that may be sent at once.
+// zero, as far apart as multicast ones have to be (RFC 4861 §6.2.5), to those who got
+// the others. It returns the first if that may be sent at once. With KeepOnExit, or
+// where nothing is sent unasked, there is none.
 func (a *Advertiser) Stop(now time.Time) []Transmission {
 	if a.stopped {
 		return nil
 	}
-	a.stopped, a.final, a.replies = true, finalRAs, nil
+	a.stopped, a.replies = true, nil
+	if a.config.KeepOnExit || a.config.UnicastOnly {
+		a.next = time.Time{}
+		return nil
+	}
+	a.final = finalRAs
 	a.soon(now)
 	return a.Expire(now)
 }
 
-// soon makes the next multicast advertisement due as early as it may be.
+// soon makes the next unsolicited advertisement due as early as it may be.
 func (a *Advertiser) soon(now time.Time) {
+	if a.config.UnicastOnly {
+		a.next, a.begun, a.limit = time.Time{}, time.Time{}, time.Time{}
+		return
+	}
 	a.next = now
 	if least := a.last.Add(a.config.MinDelay); !a.last.IsZero() && least.After(now) {
 		a.next = least
 	}
 }
 
-// multicast makes the advertisement to all nodes and schedules the next one
-// from when this one was due, not from when it was made: delays of the caller's
-// do not add up. The least interval is kept all the same.
-func (a *Advertiser) multicast(now time.Time) Transmission {
-	ra, withdrawn := a.build(now)
-	t := Transmission{Destination: AllNodes(), Advertisement: ra}
-	for i := range withdrawn {
-		a.withdrawn[len(a.withdrawn)-1-i].sent++
+// round makes the advertisement to all nodes, or to each client, and schedules the
+// next one from when this one was due, not from when it was made: delays of the
+// caller's do not add up. The least interval is kept all the same; it is one between
+// advertisements, of however many packets.
+func (a *Advertiser) round(now time.Time) []Transmission {
+	out := a.transmissions(now)
+	out[0].Late = now.Sub(a.next)
+	if !a.begun.IsZero() {
+		out[0].Gap = now.Sub(a.begun)
 	}
+	if !a.limit.IsZero() && now.After(a.limit) {
+		a.stats.Missed++
+	}
+	for i := range a.withdrawn {
+		a.withdrawn[i].sent++
+	}
+	a.forget(now, withdrawRAs)
 	base := a.next
-	a.last = now
+	a.last, a.begun, a.limit = now, now, now.Add(a.config.MaxInterval+min(a.config.MaxInterval/10, intervalSlack))
 	a.replies = a.replies[:0] // all have been answered
-	a.stats.Multicast++
-	kept := a.withdrawn[:0]
-	for _, w := range a.withdrawn {
-		if w.sent < withdrawRAs || now.Before(w.ends) {
-			kept = append(kept, w)
-		}
-	}
-	a.withdrawn = kept
 	if a.stopped {
 		if a.final--; a.final == 0 {
 			a.next = time.Time{}
-			return t
+			return out
 		}
 		a.next = now.Add(a.config.MinDelay)
-		return t
+		return out
 	}
 	interval := a.config.MinInterval
 	if spread := a.config.MaxInterval - a.config.MinInterval; spread > 0 {
@@ -252,66 +276,64 @@ func (a *Advertiser) multicast(now time.Time) Transmission {
 	if least := now.Add(max(min(a.config.MinInterval, interval), a.config.MinDelay)); a.next.Before(least) {
 		a.next = least
 	}
-	return t
+	return out
 }
 
-func (a *Advertiser) unicast(now time.Time, to netip.Addr) Transmission {
+// transmissions are the advertisement to all nodes, or to each client.
+func (a *Advertiser) transmissions(now time.Time) []Transmission {
+	if len(a.config.Clients) == 0 {
+		a.stats.Multicast++
+		return a.to(AllNodes(), a.build(now))
+	}
+	var out []Transmission
+	packets := a.build(now)
+	for _, client := range a.config.Clients {
+		a.stats.Unicast++
+		out = append(out, a.to(client, packets)...)
+	}
+	return out
+}
+
+func (a *Advertiser) unicast(now time.Time, to netip.Addr) []Transmission {
 	a.stats.Unicast++
-	ra, _ := a.build(now)
-	return Transmission{Destination: to, Advertisement: ra}
+	if a.config.UnicastOnly {
+		a.forget(now, 0)
+	}
+	return a.to(to, a.build(now))
 }
 
-// build makes the advertisement that is sent now. Withdrawn prefixes, the
-// latest first, take what room there is; it tells how many had room.
-func (a *Advertiser) build(now time.Time) (ra RouterAdvertisement, withdrawn int) {
-	ra = a.ra
-	ra.Prefixes = a.prefixes(now)
+func (a *Advertiser) to(destination netip.Addr, packets []RouterAdvertisement) []Transmission {
+	out := make([]Transmission, len(packets))
+	for i, p := range packets {
+		out[i] = Transmission{Destination: destination, Advertisement: p}
+	}
+	a.stats.Packets += uint64(len(packets))
+	return out
+}
+
+// build makes the packets of the advertisement that is sent now.
+func (a *Advertiser) build(now time.Time) []RouterAdvertisement {
+	ra := a.ra
+	ra.Prefixes = counted(now, ra.Prefixes, a.expiry)
 	if a.stopped {
-		// Whoever keeps a list of home agents strikes us off it (RFC 6275
-		// §10.5.1); there will be no further advertisement to wait for.
-		ra.RouterLifetime, ra.HomeAgent, ra.HomeAgentInfo, ra.Interval = 0, false, nil, 0
+		ra = a.config.Farewell.apply(ra)
 	}
-	if len(a.withdrawn) == 0 {
-		return ra, 0
-	}
-	room := (maxAdvertisement - len(ra.Append(nil))) / len(mip6.PrefixInformation{}.Append(nil))
-	withdrawn = min(room, len(a.withdrawn))
-	ra.Prefixes = slices.Clone(ra.Prefixes)
-	for i := range withdrawn {
-		w := a.withdrawn[len(a.withdrawn)-1-i]
-		w.info.ValidLifetime = deadline.Remaining(now, w.ends)
-		ra.Prefixes = append(ra.Prefixes, w.info)
-	}
-	return ra, withdrawn
+	a.takeBack(now, &ra)
+	return ra.packets()
 }
 
-// prefixes are those of the configuration with the lifetimes that are to be sent
-// now; to be read only.
-func (a *Advertiser) prefixes(now time.Time) []mip6.PrefixInformation {
-	if len(a.expiry) == 0 {
-		return a.ra.Prefixes
+// counted are prefixes with the lifetimes that are to be sent now; to be read only.
+func counted(now time.Time, prefixes []mip6.PrefixInformation, expiry []Expiry) []mip6.PrefixInformation {
+	if len(expiry) == 0 {
+		return prefixes
 	}
-	prefixes := slices.Clone(a.ra.Prefixes)
+	prefixes = slices.Clone(prefixes)
 	for i := range prefixes {
 		p := &prefixes[i]
-		if j := slices.IndexFunc(a.expiry, func(e Expiry) bool { return e.Prefix == p.Prefix.Masked() }); j >= 0 {
-			p.ValidLifetime = min(p.ValidLifetime, deadline.Remaining(now, a.expiry[j].Valid))
-			p.PreferredLifetime = min(p.PreferredLifetime, deadline.Remaining(now, a.expiry[j].Preferred), p.ValidLifetime)
+		if j := slices.IndexFunc(expiry, func(e Expiry) bool { return e.Prefix == p.Prefix.Masked() }); j >= 0 {
+			p.ValidLifetime = min(p.ValidLifetime, deadline.Remaining(now, expiry[j].Valid))
+			p.PreferredLifetime = min(p.PreferredLifetime, deadline.Remaining(now, expiry[j].Preferred), p.ValidLifetime)
 		}
 	}
 	return prefixes
-}
-
-// withdraw begins to advertise a prefix as deprecated. More than two hours of
-// valid lifetime would only keep it longer; less is not believed by hosts that
-// had more (RFC 4862 §5.5.3 e).
-func (a *Advertiser) withdraw(now time.Time, p mip6.PrefixInformation) {
-	p.Prefix, p.RouterAddress, p.PreferredLifetime = p.Prefix.Masked(), false, 0
-	if slices.ContainsFunc(a.withdrawn, func(w withdrawal) bool { return w.info.Prefix == p.Prefix }) {
-		return
-	}
-	if len(a.withdrawn) == maxWithdrawn {
-		a.withdrawn = slices.Delete(a.withdrawn, 0, 1)
-	}
-	a.withdrawn = append(a.withdrawn, withdrawal{info: p, ends: now.Add(min(p.ValidLifetime, trustedLifetime))})
 }

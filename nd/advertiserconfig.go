@@ -1,12 +1,11 @@
 package nd
 
 import (
-	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
 
+	"roam6/internal/deadline"
 	"roam6/mip6"
 )
 
@@ -36,7 +35,8 @@ type AdvertiserConfig struct {
 	// MaxInterval ≤ 65535 s.
 	MinInterval, MaxInterval time.Duration
 	// MinDelay is the least time between any two multicast advertisements
-	// (MinDelayBetweenRAs): 30 ms to MaxInterval.
+	// (MinDelayBetweenRAs): 30 ms to MaxInterval. The packets of one advertisement
+	// follow each other without it.
 	MinDelay time.Duration
 	// SolicitedDelay bounds the random delay of an answer to a solicitation.
 	// RFC 4861 §6.2.6 wants MaxRADelay; on links that serve mobiles it is zero,
@@ -47,10 +47,21 @@ type AdvertiserConfig struct {
 	SolicitedUnicast bool
 	// TellInterval: send the Advertisement Interval option (RFC 6275 §7.3).
 	TellInterval bool
-	// Advertisement is what is sent. Its Interval is not used, and its
-	// HomeAgentInfo only with HomeAgent set and where it differs from the
-	// defaults (RFC 6275 §7.4). With HomeAgent a prefix must have the R bit
-	// (RFC 6275 §7.2), and on a link with link-layer addresses SourceLinkAddr
+	// UnicastOnly: nothing is sent unasked, and answers go to one node alone: for a
+	// link without multicast. There are no final advertisements either.
+	UnicastOnly bool
+	// Clients, when there are any, are the only nodes that get advertisements, each by
+	// unicast: their link-local addresses, without zones. Their solicitations are
+	// answered; unless UnicastOnly is set, each gets the unsolicited ones, too.
+	Clients []netip.Addr
+	// KeepOnExit: no final advertisements.
+	KeepOnExit bool
+	// Farewell says what the final advertisements take back.
+	Farewell Farewell
+	// Advertisement is what is sent, in several packets if it does not fit one. Its
+	// Interval is not used, and its HomeAgentInfo only with HomeAgent set and where it
+	// differs from the defaults (RFC 6275 §7.4). With HomeAgent a prefix must have the
+	// R bit (RFC 6275 §7.2), and on a link with link-layer addresses SourceLinkAddr
 	// must be set (§7.5).
 	Advertisement RouterAdvertisement
 	// Expiring says of some of the Advertisement's prefixes when they end. What is
@@ -65,63 +76,41 @@ type Expiry struct {
 	Preferred, Valid time.Time
 }
 
-// ErrTooLong is an advertisement that does not fit into the least MTU of IPv6.
-var ErrTooLong = errors.New("the advertisement is longer than an IPv6 packet of 1280 octets holds: advertise fewer prefixes")
-
-// Validate says what in the configuration cannot be.
-func (c AdvertiserConfig) Validate() error {
-	ra := c.Advertisement
-	switch {
-	case c.MinInterval < MinMinInterval:
-		return fmt.Errorf("minimum advertisement interval %v is below %v", c.MinInterval, MinMinInterval)
-	case c.MaxInterval < MinMaxInterval || c.MaxInterval > maxInterval:
-		return fmt.Errorf("maximum advertisement interval %v is not between %v and %v", c.MaxInterval, MinMaxInterval, maxInterval)
-	case c.MinInterval > c.MaxInterval:
-		return fmt.Errorf("minimum advertisement interval %v is above the maximum %v", c.MinInterval, c.MaxInterval)
-	case c.MinDelay < MinDelayOfRAs || c.MinDelay > c.MaxInterval:
-		return fmt.Errorf("minimum delay between advertisements %v is not between %v and the maximum interval %v", c.MinDelay, MinDelayOfRAs, c.MaxInterval)
-	case c.SolicitedDelay < 0 || c.SolicitedDelay > MaxRADelay:
-		return fmt.Errorf("delay of solicited advertisements %v is not between 0 and %v", c.SolicitedDelay, MaxRADelay)
-	case ra.RouterLifetime != 0 && (ra.RouterLifetime < time.Second || ra.RouterLifetime < c.MaxInterval || ra.RouterLifetime > maxRouterLife):
-		return fmt.Errorf("router lifetime %v is not 0 nor between the maximum advertisement interval %v (at least 1s) and %v", ra.RouterLifetime, c.MaxInterval, maxRouterLife)
-	case ra.HomeAgent && ra.HomeAgentInfo != nil && ra.HomeAgentInfo.Lifetime < time.Second:
-		return fmt.Errorf("home agent lifetime %v is below 1s", ra.HomeAgentInfo.Lifetime)
-	case ra.HomeAgent && !slices.ContainsFunc(ra.Prefixes, func(p mip6.PrefixInformation) bool { return p.RouterAddress }):
-		return errors.New("a home agent must advertise its own address: set the router address flag of a prefix")
-	}
-	for i, p := range ra.Prefixes {
-		if err := validatePrefix(p); err != nil {
-			return err
-		}
-		if slices.ContainsFunc(ra.Prefixes[:i], func(q mip6.PrefixInformation) bool { return q.Prefix == p.Prefix }) {
-			return fmt.Errorf("prefix %v is advertised twice", p.Prefix)
-		}
-	}
-	if len(c.advertisement().Append(nil)) > maxAdvertisement {
-		return ErrTooLong
-	}
-	return nil
-}
-
-func validatePrefix(p mip6.PrefixInformation) error {
-	a := p.Prefix.Addr()
-	switch {
-	case !p.Prefix.IsValid() || !a.Is6() || a.Is4In6() || a.IsMulticast() || a.IsLinkLocalUnicast() || a.IsLoopback():
-		return fmt.Errorf("prefix %v cannot be advertised: not a unicast IPv6 prefix", p.Prefix)
-	case p.RouterAddress && p.Prefix == p.Prefix.Masked():
-		return fmt.Errorf("prefix %v has the router address flag but not the router's whole address", p.Prefix)
-	case p.PreferredLifetime > p.ValidLifetime || p.PreferredLifetime < 0:
-		return fmt.Errorf("prefix %v: preferred lifetime %v is not between 0 and the valid lifetime %v", p.Prefix, p.PreferredLifetime, p.ValidLifetime)
-	default:
-		return nil
+// CountDown is the Expiry of a prefix whose lifetimes decrement in real time from
+// begun (RFC 4861 §6.2.1).
+func CountDown(begun time.Time, p mip6.PrefixInformation) Expiry {
+	return Expiry{
+		Prefix: p.Prefix.Masked(), Preferred: deadline.Of(begun, p.PreferredLifetime), Valid: deadline.Of(begun, p.ValidLifetime),
 	}
 }
 
-// advertisement is what is sent while nothing is withdrawn: a copy of its own.
+// At is what is advertised at a time while nothing is withdrawn, before it is divided
+// into packets; to be read only.
+func (c AdvertiserConfig) At(now time.Time) RouterAdvertisement {
+	ra := c.advertisement()
+	ra.Prefixes = counted(now, ra.Prefixes, c.Expiring)
+	return ra
+}
+
+// advertisement is what is sent while nothing is withdrawn or counted down: a copy of
+// its own.
 func (c AdvertiserConfig) advertisement() RouterAdvertisement {
 	ra := c.Advertisement
 	ra.SourceLinkAddr = slices.Clone(ra.SourceLinkAddr)
 	ra.Prefixes = slices.Clone(ra.Prefixes)
+	ra.Anchors = slices.Clone(ra.Anchors)
+	ra.Routes = slices.Clone(ra.Routes)
+	ra.DNSServers = slices.Clone(ra.DNSServers)
+	for i := range ra.DNSServers {
+		ra.DNSServers[i].Servers = slices.Clone(ra.DNSServers[i].Servers)
+	}
+	ra.DNSSearch = slices.Clone(ra.DNSSearch)
+	for i := range ra.DNSSearch {
+		ra.DNSSearch[i].Domains = slices.Clone(ra.DNSSearch[i].Domains)
+	}
+	ra.NAT64 = slices.Clone(ra.NAT64)
+	ra.BorderRouters = slices.Clone(ra.BorderRouters)
+	ra.Contexts = slices.Clone(ra.Contexts)
 	ra.Others = slices.Clone(ra.Others)
 	ra.Interval = 0
 	if c.TellInterval {
@@ -138,9 +127,4 @@ func (c AdvertiserConfig) advertisement() RouterAdvertisement {
 		}
 	}
 	return ra
-}
-
-// advertises reports whether prefix is among those of the configuration.
-func (c AdvertiserConfig) advertises(prefix netip.Prefix) bool {
-	return slices.ContainsFunc(c.Advertisement.Prefixes, func(p mip6.PrefixInformation) bool { return p.Prefix.Masked() == prefix })
 }

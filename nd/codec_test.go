@@ -61,7 +61,7 @@ func fullAdvertisement() RouterAdvertisement {
 		}},
 		Interval:      90 * time.Millisecond,
 		HomeAgentInfo: &mip6.HomeAgentInformation{Preference: -2, Lifetime: time.Minute, MobileRouter: true},
-		Others:        []RawOption{{Type: 25, Data: []byte("\x00\x00\x00\x00\x00\x3c\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x53")}},
+		DNSServers:    []RecursiveDNS{{Servers: []netip.Addr{netip.MustParseAddr("2001:db8::53")}, Lifetime: time.Minute}},
 	}
 }
 

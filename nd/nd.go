@@ -1,9 +1,10 @@
 // Package nd is neighbour discovery as Mobile IPv6 needs it, without I/O: its
 // messages on the wire, the Advertiser that decides when a router
 // advertisement is sent (RFC 4861 §6.2, with the short intervals of RFC 6275
-// §7.5), the Routers table that remembers those heard and notices a router's
-// silence, and the Defender that answers for home addresses whose mobile is
-// away. The sockets are in nd/ndconn.
+// §7.5), CompareAdvertisements for those of other routers on the link, the Routers
+// table that remembers those heard and notices a router's silence, the AnchorRelay of
+// the mobility anchor points that they advertise, and the Defender that answers for
+// home addresses whose mobile is away. The sockets are in nd/ndconn.
 package nd
 
 import (

@@ -14,7 +14,8 @@ type Router struct {
 	// and the home agent information of an earlier one stay when it lacks
 	// them: a router need not send all options each time (RFC 4861 §6.2.3,
 	// RFC 6275 §7.2). Its RouterLifetime is zero as soon as that has run out.
-	// Its Prefixes are only those it had: see the other Prefixes.
+	// Its Prefixes are only those it had: see the other Prefixes. So are all options
+	// that a router may divide between several advertisements.
 	RA RouterAdvertisement
 	// Prefixes are those valid now, in the order of their appearance.
 	Prefixes []Prefix

@@ -3,6 +3,7 @@ package nd
 import (
 	"net"
 	"net/netip"
+	"reflect"
 	"testing"
 	"time"
 
@@ -72,7 +73,49 @@ func TestStranger(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if back.CurHopLimit != 32 || back.RouterLifetime != 9*time.Second || back.Preference != PreferenceLow || back.MTU != 1280 || len(back.Others) != 1 {
+	if back.CurHopLimit != 32 || back.RouterLifetime != 9*time.Second || back.Preference != PreferenceLow || back.MTU != 1280 || len(back.DNSServers) != 1 {
 		t.Errorf("read theirs as %+v", back)
+	}
+}
+
+// The options beside prefixes: what we encode a stranger's codec reads, where it knows
+// the option, and the other way round.
+func TestStrangerInformation(t *testing.T) {
+	servers := []netip.Addr{resolver, adr("fe80::53")}
+	for name, c := range map[string]struct {
+		ours   RouterAdvertisement
+		theirs ndp.Option
+	}{
+		"default route": {RouterAdvertisement{Routes: []RouteInformation{{Prefix: pfx("::/0"), Preference: PreferenceLow, Lifetime: time.Hour}}},
+			&ndp.RouteInformation{Prefix: adr("::"), Preference: ndp.Low, RouteLifetime: time.Hour}},
+		"route of 48 bits": {RouterAdvertisement{Routes: []RouteInformation{{Prefix: pfx("2001:db8:f::/48"), Preference: PreferenceHigh, Lifetime: mip6.InfiniteLifetime}}},
+			&ndp.RouteInformation{Prefix: adr("2001:db8:f::"), PrefixLength: 48, Preference: ndp.High, RouteLifetime: ndp.Infinity}},
+		"route of 96 bits": {RouterAdvertisement{Routes: []RouteInformation{{Prefix: pfx("2001:db8:f::1:0:0/96")}}},
+			&ndp.RouteInformation{Prefix: adr("2001:db8:f::1:0:0"), PrefixLength: 96}},
+		"DNS servers": {RouterAdvertisement{DNSServers: []RecursiveDNS{{Servers: servers, Lifetime: time.Minute}}},
+			&ndp.RecursiveDNSServer{Lifetime: time.Minute, Servers: servers}},
+		"domains": {RouterAdvertisement{DNSSearch: []DNSSearch{{Domains: []string{"example.org", "a.b"}, Lifetime: time.Hour}}},
+			&ndp.DNSSearchList{Lifetime: time.Hour, DomainNames: []string{"example.org", "a.b"}}},
+		"captive portal": {RouterAdvertisement{CaptivePortal: "https://example.org/api"}, &ndp.CaptivePortal{URI: "https://example.org/api"}},
+		"NAT64 of 96 bits": {RouterAdvertisement{NAT64: []NAT64Prefix{{Prefix: pfx("64:ff9b::/96"), Lifetime: 30 * time.Minute}}},
+			&ndp.PREF64{Prefix: pfx("64:ff9b::/96"), Lifetime: 30 * time.Minute}},
+		"NAT64 of 32 bits": {RouterAdvertisement{NAT64: []NAT64Prefix{{Prefix: pfx("2001:db8::/32"), Lifetime: 65528 * time.Second}}},
+			&ndp.PREF64{Prefix: pfx("2001:db8::/32"), Lifetime: 65528 * time.Second}},
+	} {
+		m, err := ndp.ParseMessage(c.ours.Append(nil))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if ra := m.(*ndp.RouterAdvertisement); len(ra.Options) != 1 || !reflect.DeepEqual(ra.Options[0], c.theirs) {
+			t.Errorf("%s: read as %+v, want %+v", name, ra.Options, c.theirs)
+		}
+		b, err := ndp.MarshalMessage(&ndp.RouterAdvertisement{Options: []ndp.Option{c.theirs}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ParseRouterAdvertisement(b); err != nil || !reflect.DeepEqual(got, c.ours) {
+			t.Errorf("%s: theirs read as %+v, %v", name, got, err)
+		}
 	}
 }
