@@ -39,6 +39,30 @@ const (
 
 // Path is one way to the other end: outer addresses and, on a mobile with
 // several uplinks, the link.
+//
+// A path of a MobileSide tunnel whose Local is the Home of another MobileSide tunnel
+// of the same plane is stacked on that, and so is a MobileSide route with such a
+// CareOf; its Link is 0. So a mobile in the domain of an anchor has the anchor's
+// tunnel (Home: the regional care-of address, Local: the on-link one) and on it the
+// home agent's (Local: the regional one), RFC 5380 §6.1. For an engine this means:
+//
+//   - Packets leave in both tunnels, [LCoA → anchor][RCoA → agent][inner], and come in
+//     both; each level checks the outer source and counts what is in it. A packet to
+//     the Home of a tunnel that is not from that tunnel is no packet of what is
+//     stacked on it.
+//   - The lower tunnel is like a link to the upper one: it takes 40 octets more of
+//     the path MTU (§11), and Status.MTU, Packet Too Big and all other ICMPv6 errors
+//     are right at both levels. What is learned about the way behind the anchor is
+//     learned for the upper path, and what about the way to it for the lower one.
+//   - Order is free: the lower tunnel may be set after the upper one. A swap of its
+//     paths takes effect for what is stacked on it at once, without a Set there. When
+//     it is removed, packets of the upper one are dropped as DropUnreachable until
+//     the lower one is set again or the upper one's path changes: they never leave
+//     from the regional address by an uplink. (What is set on a tunnel that never was
+//     is not known to be stacked: set the lower one first, or in the same Apply.)
+//   - What is addressed to the Home of the lower tunnel and is not for the upper one,
+//     signalling above all, comes out of the device as of any tunnel.
+//   - A tunnel on itself, in a circle, or a third on two is refused by Apply.
 type Path struct {
 	// BID is the binding identifier (RFC 5648), zero where none is used.
 	BID uint16

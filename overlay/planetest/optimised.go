@@ -92,7 +92,7 @@ func optimise(made *world, open Open) *optimisedWorld {
 	}
 	w.before = map[*nstest.Space]string{w.mobile: Snapshot(w.mobile), w.correspondent: Snapshot(w.correspondent)}
 	w.agentEngine = w.open(w.agent, open)
-	w.mobileEngine = w.openWith(w.mobile, open, w.mobileSees.options(firstCareOf, secondCareOf, homeAddress))
+	w.mobileEngine = w.openWith(w.mobile, open, w.mobileSees.options(firstCareOf, secondCareOf, homeAddress, regionalCareOf))
 	w.correspondentEngine = w.openWith(w.correspondent, open, w.correspondentSees.options(correspondentAddress, peerSecond, otherHome))
 	w.t.Cleanup(func() {
 		for _, e := range []Engine{w.agentEngine, w.mobileEngine, w.correspondentEngine} {

@@ -49,6 +49,18 @@ func Run(t *testing.T, open Open) {
 		{"OptimisedClose", optimisedClose},
 		{"Watch", watching},
 		{"Silence", silent},
+		{"Stacked", stackedForwarding},
+		{"StackedSourceCheck", stackedSourceCheck},
+		{"StackedMTU", stackedMTU},
+		{"StackedUnreachable", stackedUnreachable},
+		{"StackedSwap", stackedSwap},
+		{"StackedOrder", stackedOrder},
+		{"StackedInFlight", stackedInFlight},
+		{"StackedFailures", stackedFailures},
+		{"StackedOptimised", stackedOptimised},
+		{"StackedSignalling", stackedSignalling},
+		{"StackedSilence", stackedSilence},
+		{"StackedClose", stackedClose},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open) })
 	}

@@ -84,6 +84,47 @@ func Throughput(b *testing.B, open Open) {
 	b.Run("Wires", func(b *testing.B) { throughput(b, open, false) })
 	b.Run("OptimisedAggregates", func(b *testing.B) { optimisedThroughput(b, open, true) })
 	b.Run("OptimisedWires", func(b *testing.B) { optimisedThroughput(b, open, false) })
+	b.Run("StackedAggregates", func(b *testing.B) { stackedThroughput(b, open, true) })
+	b.Run("StackedWires", func(b *testing.B) { stackedThroughput(b, open, false) })
+}
+
+// stackedThroughput measures TCP between the correspondent and a node in the mobile
+// network in two tunnels on each other against one.
+func stackedThroughput(b *testing.B, open Open, offloads bool) {
+	w := makeStackedWorld(b, open)
+	if !offloads {
+		for _, l := range []struct {
+			space *nstest.Space
+			name  string
+		}{
+			{w.correspondent, "up"}, {w.agent, "cn"}, {w.agent, "up"}, {w.transit, "ha"}, {w.transit, "map"}, {w.anchor, "up"},
+			{w.anchor, "ar"}, {w.core, "map"}, {w.core, "mr1"}, {w.mobile, "wan1"}, {w.mobile, "lan"}, {w.node, "up"},
+		} {
+			if err := withoutOffloads(l.space, l.name); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	w.enter(0)
+	var one, two [2]float64
+	rates := func(into *[2]float64) {
+		into[0] += w.rate(w.correspondent, netip.Addr{}, w.node, nodeAddress, period)
+		into[1] += w.rate(w.node, netip.Addr{}, w.correspondent, correspondentAddress, period)
+	}
+	for b.Loop() {
+		w.attach(0)
+		rates(&one)
+		w.stack()
+		rates(&two)
+	}
+	n := float64(b.N)
+	for i, direction := range []string{"down", "up"} {
+		b.ReportMetric(one[i]/n*8/1e9, "single-"+direction+"-Gbit/s")
+		b.ReportMetric(two[i]/n*8/1e9, "stacked-"+direction+"-Gbit/s")
+		b.ReportMetric(two[i]/one[i], "stacked-"+direction+"-ratio")
+	}
+	b.ReportMetric(0, "ns/op") // says nothing here
+	logDrops(b, w.agentEngine, w.anchorEngine, w.mobileEngine)
 }
 
 // wires makes the links of a world plain ones.

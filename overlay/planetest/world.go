@@ -6,6 +6,7 @@
 //
 // The mobile has two links to the core, and so two care-of addresses. What is
 // behind the mobile is the mobile network; the home address is the mobile's own.
+// For stacked tunnels the domain of an anchor is between agent and core.
 package planetest
 
 import (

@@ -57,15 +57,25 @@ func (e *Engine) set(s *overlay.Tunnel, plan *plan) error {
 	for _, p := range s.Paths {
 		paths = append(paths, newPath(p, e.firstMTU(p.Link)))
 	}
-	t, ok := e.tunnels[s.Key]
-	if !ok {
+	t, known := e.tunnels[s.Key]
+	if !known {
 		t = &tunnel{key: s.Key, home: addressOf(s.Home), since: time.Now()}
 		e.tunnels[s.Key] = t
 	}
 	t.watch.Store(s.Watch)
 	t.protected.Store(s.Protected)
 	t.silence.heard() // another path may have more to say
+	if s.Side == overlay.MobileSide {
+		e.link(paths)
+	}
 	t.paths.Store(t.paths.Load().swap(paths, e.now(), e.config.Grace))
+	if s.Side == overlay.MobileSide {
+		if !known {
+			e.mobiles[s.Home] = t
+			e.carry(t)
+		}
+		e.resize(t, plan)
+	}
 	trie := e.table.side(s.Side)
 	for _, p := range inner {
 		if !slices.Contains(t.inner, p) {
@@ -100,6 +110,8 @@ func (e *Engine) remove(k overlay.Key, plan *plan) {
 	}
 	delete(e.tunnels, k)
 	if k.Side == overlay.MobileSide {
+		t.gone.Store(true)
+		delete(e.mobiles, k.Home)
 		e.table.returned.add(t, e.now(), e.config.Grace)
 	}
 }
@@ -150,7 +162,7 @@ func (e *Engine) check(s *overlay.Tunnel) ([]netip.Prefix, error) {
 			}
 		}
 	}
-	return inner, nil
+	return inner, e.checkStack(s)
 }
 
 // global reports whether an address can be an end of a tunnel or within.

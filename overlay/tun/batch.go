@@ -4,7 +4,9 @@ const (
 	// maximumInnerHeaders bounds the headers of an aggregate that are copied into
 	// each of its packets: IPv6, some extension headers, TCP with all its options.
 	maximumInnerHeaders = 192
-	maximumHeaders      = headerLength + fragmentLength + limitLength + maximumInnerHeaders + routeHeaderLength + homeHeaderLength
+	// maximumHeaders is with the headers of two tunnels, each with an encapsulation
+	// limit and in fragments, and those of route optimisation.
+	maximumHeaders = mostStacked*(headerLength+fragmentLength+limitLength) + maximumInnerHeaders + routeHeaderLength + homeHeaderLength
 )
 
 // datagram is one outer packet: headers built here, and the payload where it
@@ -37,6 +39,9 @@ func (b *batch) next() *datagram {
 	b.n++
 	return &b.datagrams[b.n-1]
 }
+
+// last returns the datagram that next returned.
+func (b *batch) last() *datagram { return &b.datagrams[b.n-1] }
 
 func (b *batch) send() {
 	if b.n == 0 {

@@ -9,6 +9,8 @@ import (
 // course is the way that a packet from the device takes.
 type course struct {
 	path          *path
+	below         *tunnel    // that the path is stacked on; nil: none
+	under         *path      // of that tunnel
 	tunnel        *tunnel    // that it enters; nil: none
 	mobile        *optimised // whose Home Address option it gets; nil: none
 	correspondent *optimised // whose type 2 routing header it gets; nil: none
@@ -99,7 +101,20 @@ func (c *course) errorSource(packet []byte) address {
 	return source(packet)
 }
 
-// count counts packets that have taken the course.
+// descend finds the tunnel that the path is stacked on, and its present path.
+func (c *course) descend() overlay.DropReason {
+	c.below = c.path.below.Load()
+	if c.below == nil {
+		return 0
+	}
+	c.under = c.below.paths.Load().preferred() // once: it may be swapped
+	if c.below.gone.Load() {
+		return overlay.DropUnreachable
+	}
+	return 0
+}
+
+// count counts packets that have taken the course, but for the tunnel below.
 func (c *course) count(packets, bytes int) {
 	if c.tunnel != nil {
 		c.tunnel.encapsulated.add(packets, bytes)

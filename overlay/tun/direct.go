@@ -13,16 +13,14 @@ func (e *encapsulator) emitDirect(o *outgoing, headers, payload []byte) {
 		if len(headers) == 0 {
 			headers, payload = payload[:headerLength], payload[headerLength:]
 		}
-		d := e.out.next()
-		d.path, d.length, d.payload = o.path, copy(d.headers[:], headers), payload
+		e.end(o, &o.upper, copy(e.begin(o, &o.upper), headers), payload)
 		return
 	}
-	if o.fragment && len(headers)+len(payload)+o.inserted() > o.mtu {
+	if len(headers)+len(payload)+o.inserted() > o.upper.mtu {
 		e.emitDirectFragments(o, headers, payload)
 		return
 	}
-	d := e.out.next()
-	d.path, d.length, d.payload = o.path, o.insert(d.headers[:], headers, len(payload)), payload
+	e.end(o, &o.upper, o.insert(e.begin(o, &o.upper), headers, len(payload)), payload)
 }
 
 // emitDirectFragments adds a packet that is no larger than the minimum MTU in
@@ -30,7 +28,7 @@ func (e *encapsulator) emitDirect(o *outgoing, headers, payload []byte) {
 // before the fragment header (RFC 6275 §6.3), in each fragment. A packet that is
 // a fragment itself is divided into smaller ones of the same whole.
 func (e *encapsulator) emitDirectFragments(o *outgoing, headers, payload []byte) {
-	c := *o.course
+	c := o.course
 	const more = 1
 	var (
 		next           = c.next
@@ -52,7 +50,7 @@ func (e *encapsulator) emitDirectFragments(o *outgoing, headers, payload []byte)
 		repeated, rest = headers[:c.at], headers[c.at:]
 	}
 	fixed := len(repeated) + c.inserted() + fragmentLength
-	room := (o.mtu - fixed) &^ 7
+	room := (o.upper.mtu - fixed) &^ 7
 	total := len(rest) + len(payload)
 	if room < len(rest) || room < 8 || offset+total > 0xffff {
 		e.drops.count(overlay.DropTooBig)
@@ -63,15 +61,15 @@ func (e *encapsulator) emitDirectFragments(o *outgoing, headers, payload []byte)
 		if at+size == total {
 			flag = last
 		}
-		d := e.out.next()
-		n := c.insert(d.headers[:], repeated, fragmentLength+size)
-		n += putFragment(d.headers[n:], next, uint16(offset+at|flag), identification)
+		b := e.begin(o, &o.upper)
+		n := c.insert(b, repeated, fragmentLength+size)
+		n += putFragment(b[n:], next, uint16(offset+at|flag), identification)
 		if at == 0 {
-			n += copy(d.headers[n:], rest)
+			n += copy(b[n:], rest)
 			size -= len(rest)
 			at += len(rest)
 		}
-		d.path, d.length, d.payload = o.path, n, payload[:size]
+		e.end(o, &o.upper, n, payload[:size])
 		payload = payload[size:]
 		at += size
 	}

@@ -6,7 +6,8 @@
 // The kernel routes packets into the device (kernel.go). From there sendRunLoop
 // reads them, aggregates of TCP among them, finds their course (course.go,
 // table.go), puts a tunnel header before each (encapsulate.go) or the headers of
-// an optimised route into it (insert.go, direct.go) and sends them in batches
+// an optimised route into it (insert.go, direct.go), in an anchor's domain one more
+// tunnel header (stack.go), and sends them in batches
 // (send.go). receiveRunLoop reads tunnel packets from a raw socket, checks where
 // they come from, and writes the inner packets to the device, joined into
 // aggregates again (decapsulate.go, coalesce.go). captureRunLoop does the same
@@ -23,6 +24,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -54,6 +56,7 @@ type Engine struct {
 
 	mu       sync.Mutex // held by one who changes tunnels or routes
 	tunnels  map[overlay.Key]*tunnel
+	mobiles  map[netip.Addr]*tunnel // those of them of mobiles, by home address
 	routes   map[overlay.Pair]*optimised
 	leads    map[led]*lead
 	bound    int         // leads of the correspondent side
@@ -77,7 +80,7 @@ func Open(c Config) (_ *Engine, err error) {
 	}
 	e := &Engine{
 		config: c, start: time.Now(), errors: newBucket(200, 100), reports: newReporter(c), icmp: -1, stop: -1,
-		tunnels: make(map[overlay.Key]*tunnel), routes: make(map[overlay.Pair]*optimised), leads: make(map[led]*lead),
+		tunnels: make(map[overlay.Key]*tunnel), mobiles: make(map[netip.Addr]*tunnel), routes: make(map[overlay.Pair]*optimised), leads: make(map[led]*lead),
 	}
 	e.table.local, e.table.espOurs = c.Local, c.Signalling
 	defer func() {

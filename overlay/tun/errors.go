@@ -30,6 +30,8 @@ var (
 	// ErrLoop: packets to the other end would enter the tunnel themselves
 	// (RFC 2473 §4.1.2).
 	ErrLoop = errors.New("tunnel would carry its own packets")
+	// ErrStack: the tunnel or route would be in a stack that is too high.
+	ErrStack = errors.New("more than two tunnels on each other")
 	// ErrPrefixTaken: an inner prefix belongs to another tunnel.
 	ErrPrefixTaken = errors.New("inner prefix belongs to another tunnel")
 	// ErrPathUnsupported: the path goes through a NAT (RFC 5555), which this engine

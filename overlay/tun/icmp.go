@@ -124,6 +124,7 @@ type tunnelError struct {
 	local, remote address // of the outer packet
 	inner         []byte  // as much of the inner packet as was quoted
 	headers       int     // length of the tunnel headers
+	below         bool    // it is what an error about the tunnel below means for this one
 }
 
 // parseTunnelError reads an ICMPv6 message. ok is false if it is not an error
@@ -140,26 +141,33 @@ func parseTunnelError(b []byte) (e tunnelError, ok bool) {
 		return e, false
 	}
 	e.local, e.remote = source(quoted), destination(quoted)
-	next, at := quoted[offsetNextHeader], headerLength
-	for next != protocolIPv6 {
-		if next != protocolFragment && next != protocolDestinationOptions || at+8 > len(quoted) {
-			return e, false
-		}
-		length := 8
-		if next == protocolFragment {
-			if binary.BigEndian.Uint16(quoted[at+2:])&^7 != 0 {
-				return e, false
-			}
-		} else {
-			length += int(quoted[at+1]) * 8
-		}
-		next, at = quoted[at], at+length
-	}
-	if at+headerLength > len(quoted) || quoted[at]>>4 != 6 {
+	at, ok := tunnelledIn(quoted)
+	if !ok {
 		return e, false
 	}
 	e.inner, e.headers = quoted[at:], at
 	return e, true
+}
+
+// tunnelledIn finds what is in a tunnel packet, perhaps the first fragment of one,
+// that may be cut off. ok is false where nobody can tell whose that is.
+func tunnelledIn(packet []byte) (at int, ok bool) {
+	next, at := packet[offsetNextHeader], headerLength
+	for next != protocolIPv6 {
+		if next != protocolFragment && next != protocolDestinationOptions || at+8 > len(packet) {
+			return 0, false
+		}
+		length := 8
+		if next == protocolFragment {
+			if binary.BigEndian.Uint16(packet[at+2:])&^7 != 0 {
+				return 0, false
+			}
+		} else {
+			length += int(packet[at+1]) * 8
+		}
+		next, at = packet[at], at+length
+	}
+	return at, at+headerLength <= len(packet) && packet[at]>>4 == 6
 }
 
 // relay is what the source of the inner packet is told (RFC 2473 §8.2).
@@ -190,12 +198,16 @@ func (t *table) received(e *tunnelError, now time.Duration) (u *tunnel, p *path,
 		if e.parameter < minimumMTU {
 			return nil, nil, r, false // forged: no link may say so (RFC 8201 §4)
 		}
-		p.tooBig(int(min(e.parameter, 1<<16)), now)
-		overhead := headerLength + routing
-		if nestingOf(e.inner).tunnelled {
+		if !e.below { // which knows it
+			p.tooBig(int(min(e.parameter, 1<<16)), now)
+		}
+		overhead := headerLength
+		if n := nestingOf(e.inner); n.limit != 0 {
+			overhead += limitLength
+		} else if _, ours := t.above(u, e.inner); n.tunnelled && !ours {
 			overhead += limitLength
 		}
-		mtu := max(p.mtu(now)-overhead, minimumMTU)
+		mtu := max(p.mtuOver(overhead, now)-overhead-routing, minimumMTU)
 		size := headerLength + int(binary.BigEndian.Uint16(e.inner[offsetPayloadLength:]))
 		// §7.1: only where the packet is larger than what is let through in fragments.
 		return u, p, relay{icmpPacketTooBig, 0, uint32(mtu)}, size > minimumMTU && size > mtu

@@ -120,7 +120,7 @@ func (e *Engine) receiveRunLoop() {
 	var denied quiet
 	refusals := refuser{limit: newBucket(refusalsPerSecond, refusalsPerSecond)}
 	e.receiveAll(e.receive, d.joined, func(i int, now time.Duration) {
-		buffer, o, whole := e.receive.tunnelPacket(i)
+		buffer, o, whole := e.receive.tunnelPacket(i, e.device.index)
 		if !whole {
 			e.table.drops.count(overlay.DropMalformed)
 			return
@@ -274,6 +274,15 @@ func (e *Engine) tunnelFailed(relays *errorSender, report *tunnelError) {
 	}
 	e.config.Log.Debug("error from within a tunnel", "engine", e.Name(), "remote", p.Remote,
 		"type", report.kind, "code", report.code, "path_mtu", p.mtu(now))
+	// What is stacked on the tunnel is told without a message.
+	if upper, ok := e.table.tunnelAbove(t, report, r); ok {
+		e.tunnelFailed(relays, &upper)
+		return
+	}
+	if upper, ok := e.table.routeAbove(t, report, r); ok {
+		e.routeFailed(relays, &upper, t.home)
+		return
+	}
 	if reply := relays.reply(report.inner, t.errorSource(p), r.kind, r.code, r.parameter, now); reply != nil {
 		e.informed(reply)
 	}

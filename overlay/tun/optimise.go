@@ -18,6 +18,9 @@ func (e *Engine) optimise(r *overlay.Route, plan *plan) error {
 	if err := checkRoute(r); err != nil {
 		return err
 	}
+	if err := e.checkStackedRoute(r); err != nil {
+		return err
+	}
 	way := overlay.Path{Local: r.CareOf, Remote: r.Peer, Link: r.Link}
 	if r.Side == overlay.CorrespondentSide {
 		way = overlay.Path{Local: r.Peer, Remote: r.CareOf}
@@ -26,7 +29,11 @@ func (e *Engine) optimise(r *overlay.Route, plan *plan) error {
 	if !ok {
 		o = &optimised{pair: r.Pair, since: time.Now()}
 	}
-	o.paths.Store(o.paths.Load().swap([]*path{newPath(way, e.firstMTU(way.Link))}, e.now(), e.config.Grace))
+	paths := []*path{newPath(way, e.firstMTU(way.Link))}
+	if r.Side == overlay.MobileSide {
+		e.link(paths)
+	}
+	o.paths.Store(o.paths.Load().swap(paths, e.now(), e.config.Grace))
 	if !ok {
 		e.routes[r.Pair] = o
 		e.table.routes(r.Side).insert(o)
@@ -165,7 +172,7 @@ func (e *Engine) update(l *lead, plan *plan) {
 	if o.pair.Side == overlay.CorrespondentSide {
 		want.table, want.source = e.config.Table+1, o.pair.Peer
 	}
-	want.mtu = max(o.path().firstHop-homeHeaderLength, minimumMTU)
+	want.mtu = max(o.path().first()-homeHeaderLength, minimumMTU)
 	if l.installed && l.route == want {
 		return
 	}

@@ -41,10 +41,12 @@ func (o *optimised) accepts(source address, now time.Duration) bool {
 // side, whose path is to, and one of the mobile side, whose path is from. Of the
 // sending goroutine.
 func (o *optimised) jointPath(from, to *path) *path {
-	if p := o.joint.Load(); p != nil && p.local == from.local && p.remote == to.remote && p.Link == from.Link {
+	below := from.below.Load()
+	if p := o.joint.Load(); p != nil && p.local == from.local && p.remote == to.remote && p.Link == from.Link && p.below.Load() == below {
 		return p
 	}
 	p := newPath(overlay.Path{Local: from.Local, Remote: to.Remote, Link: from.Link}, from.firstHop)
+	p.below.Store(below)
 	o.joint.Store(p)
 	return p
 }

@@ -8,6 +8,7 @@ const (
 	headerLength   = 40
 	fragmentLength = 8 // fragment header (RFC 8200 §4.5)
 	limitLength    = 8 // destination options header with an encapsulation limit (RFC 2473 §5.1)
+	limitOffset    = 4 // of the limit in it
 	minimumMTU     = 1280
 
 	offsetPayloadLength = 4

@@ -23,6 +23,7 @@ type path struct {
 	local, remote address
 	firstHop      int // MTU of the link it begins with
 	learned       atomic.Pointer[learnedMTU]
+	below         atomic.Pointer[tunnel] // that the path is stacked on (stack.go); nil: none
 }
 
 // learnedMTU is what a Packet Too Big said.
@@ -35,8 +36,23 @@ func newPath(p overlay.Path, firstHop int) *path {
 	return &path{Path: p, local: addressOf(p.Local), remote: addressOf(p.Remote), firstHop: max(firstHop, minimumMTU)}
 }
 
-// mtu returns the path MTU: the largest outer packet.
+// mtu returns the path MTU: the largest outer packet. Of a stacked path, what the
+// tunnel below takes counts, too.
 func (p *path) mtu(now time.Duration) int {
+	return p.mtuOver(headerLength, now)
+}
+
+// mtuOver is mtu where the tunnel below, if any, adds so much.
+func (p *path) mtuOver(overhead int, now time.Duration) int {
+	if b := p.below.Load(); b != nil {
+		return min(p.beyond(now), passed(b.paths.Load().preferred(), overhead, now))
+	}
+	return p.beyond(now)
+}
+
+// beyond is mtu without what is below: of a stacked path, what is known of its way
+// from the far end of that tunnel on.
+func (p *path) beyond(now time.Duration) int {
 	if l := p.learned.Load(); l != nil {
 		if now < l.until {
 			return min(l.mtu, p.firstHop)
@@ -50,7 +66,7 @@ func (p *path) mtu(now time.Duration) int {
 // is discarded, and an increase not believed (RFC 8201 §4). It reports whether the
 // path MTU was lowered.
 func (p *path) tooBig(mtu int, now time.Duration) bool {
-	if mtu < minimumMTU || mtu >= p.mtu(now) {
+	if mtu < minimumMTU || mtu >= p.beyond(now) {
 		return false
 	}
 	p.learned.Store(&learnedMTU{mtu, now + learnedMTULifetime})
@@ -100,6 +116,9 @@ func (s *pathSet) swap(paths []*path, now, grace time.Duration) *pathSet {
 	}
 	for i, p := range paths {
 		for _, old := range s.paths {
+			if old.local == p.local && old.Link == p.Link {
+				p.below.CompareAndSwap(nil, old.below.Load()) // perhaps one that has gone
+			}
 			if old.local == p.local && old.remote == p.remote && old.Link == p.Link {
 				if l := old.learned.Load(); l != nil {
 					paths[i].learned.Store(l)

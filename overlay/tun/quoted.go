@@ -12,6 +12,7 @@ type routeError struct {
 	packet     []byte  // as much of it as was quoted
 	ends               // of it
 	careOf     address // of the mobile, where there is a routing header
+	below      bool    // it is what an error about the tunnel below means for the route
 
 	correspondent *optimised // the present route of that; nil: none
 }
@@ -22,9 +23,13 @@ func parseRouteError(b []byte) (e routeError, ok bool) {
 	if len(b) < icmpHeaderLength+headerLength || b[0] >= icmpFirstInfo || b[icmpHeaderLength]>>4 != 6 {
 		return e, false
 	}
-	e.kind, e.code = b[0], b[1]
-	e.parameter = binary.BigEndian.Uint32(b[4:])
-	e.packet = b[icmpHeaderLength:]
+	return routeErrorOf(b[0], b[1], binary.BigEndian.Uint32(b[4:]), b[icmpHeaderLength:])
+}
+
+// routeErrorOf is parseRouteError for the packet that is quoted, which has an IPv6
+// header.
+func routeErrorOf(kind, code uint8, parameter uint32, packet []byte) (e routeError, ok bool) {
+	e.kind, e.code, e.parameter, e.packet = kind, code, parameter, packet
 	x, reason := endsOf(e.packet)
 	switch {
 	case reason != 0 || !x.any():
@@ -99,7 +104,7 @@ func (t *table) pathOf(e *routeError) (p *path) {
 // care-of address that its routing header is for. A port is unreachable only for
 // who is there, and only there the packet is past its routing header.
 func (e *routeError) unreachable() bool {
-	return e.correspondent != nil && e.kind == icmpUnreachable && e.code != icmpCodePortUnreachable && e.segments != 0
+	return !e.below && e.correspondent != nil && e.kind == icmpUnreachable && e.code != icmpCodePortUnreachable && e.segments != 0
 }
 
 // about acts on an error: it lowers the path MTU, and returns what the source of
@@ -116,8 +121,14 @@ func (t *table) about(e *routeError, now time.Duration) (p *path, r relay, ok bo
 		if e.parameter < minimumMTU {
 			return nil, r, false // forged: no link may say so (RFC 8201 §4)
 		}
-		p.tooBig(int(min(e.parameter, 1<<16)), now)
-		mtu := max(p.mtu(now)-ours.length, minimumMTU)
+		if !e.below { // which knows it
+			p.tooBig(int(min(e.parameter, 1<<16)), now)
+		}
+		overhead := headerLength // of a tunnel below
+		if nestingOf(e.packet).tunnelled {
+			overhead += limitLength
+		}
+		mtu := max(p.mtuOver(overhead, now)-ours.length, minimumMTU)
 		size := headerLength + int(binary.BigEndian.Uint16(e.packet[offsetPayloadLength:])) - ours.length
 		return p, relay{icmpPacketTooBig, 0, uint32(mtu)}, size > minimumMTU && size > mtu
 	case icmpParameterProblem:

@@ -1,6 +1,7 @@
 package tun
 
 import (
+	"encoding/binary"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -85,16 +86,17 @@ func (r *receiver) receive() (int, error) {
 }
 
 // tunnelPacket returns a received tunnel packet, with receiveHeadroom octets in
-// front that are free, and what its tunnel header said. whole is false if it was
-// too large.
-func (r *receiver) tunnelPacket(i int) (buffer []byte, o outer, whole bool) {
+// front that are free, and what its tunnel header said. device is the interface of
+// what came out of a tunnel. whole is false if it was too large.
+func (r *receiver) tunnelPacket(i, device int) (buffer []byte, o outer, whole bool) {
 	m := &r.messages[i]
 	o.source = addressAt(r.names[i].Addr[:])
 	r.ancillary(i, func(level, kind int32, data []byte) {
 		switch {
 		case level != unix.IPPROTO_IPV6:
-		case kind == unix.IPV6_PKTINFO && len(data) >= 16:
+		case kind == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
 			o.destination = addressAt(data)
+			o.tunnelled = int(binary.NativeEndian.Uint32(data[16:])) == device
 		case kind == unix.IPV6_TCLASS && len(data) >= 4:
 			o.class = uint8(*(*int32)(unsafe.Pointer(&data[0])))
 		}

@@ -54,9 +54,15 @@ type watcher struct {
 func (w *watcher) sent(c *course, packet []byte, now time.Duration) {
 	w.route(c.mobile, now)
 	w.route(c.correspondent, now)
-	t := c.tunnel
-	if t == nil || t.key.Side != overlay.MobileSide || packet[offsetNextHeader] == protocolMobility {
+	if packet[offsetNextHeader] == protocolMobility {
 		return // the signalling of route optimisation is no reason for it
+	}
+	if b := c.below; b != nil && w.silent != nil && b.silence.sent(now) {
+		w.silent(b.key.Home)
+	}
+	t := c.tunnel
+	if t == nil || t.key.Side != overlay.MobileSide {
+		return
 	}
 	if w.silent != nil && t.silence.sent(now) {
 		w.silent(t.key.Home)

@@ -24,6 +24,8 @@ type tunnel struct {
 	// Of the control side alone, under the engine's lock.
 	inner     []netip.Prefix
 	installed []netip.Prefix // those of inner that the kernel routes to us
+
+	gone atomic.Bool // removed: what is stacked on it leads nowhere
 }
 
 // counter counts inner packets and their octets.
@@ -121,6 +123,7 @@ func (t *table) outbound(s, d address) (*tunnel, overlay.DropReason) {
 type outer struct {
 	source, destination address
 	class               uint8
+	tunnelled           bool // the packet came out of another tunnel of this node
 }
 
 // inbound finds the tunnel that a packet came out of, and checks that it may
@@ -138,7 +141,7 @@ func (t *table) inbound(packet []byte, o outer, now time.Duration) (*tunnel, ove
 		u = t.away(d, now)
 	}
 	if u != nil {
-		if u.paths.Load().accepts(overlay.MobileSide, o.source, o.destination, now) {
+		if u.paths.Load().accepts(overlay.MobileSide, o.source, o.destination, now) && (o.tunnelled || !t.stacks(o.destination)) {
 			return u, 0
 		}
 		reason = overlay.DropOuterSource
