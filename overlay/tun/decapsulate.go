@@ -27,7 +27,7 @@ func (d *decapsulator) packet(buffer []byte, o outer, now time.Duration) overlay
 		d.drops.count(reason)
 		return reason
 	}
-	if t.guards(packet, inbound) {
+	if t.guards(packet, inbound) || d.bare(packet, destination(packet), source(packet)) {
 		d.drops.count(overlay.DropUnprotected)
 		return overlay.DropUnprotected
 	}
