@@ -63,6 +63,18 @@ func AppendTunnelHeader(b []byte, source, destination netip.Addr, protocol uint8
 	return out, nil
 }
 
+// AppendHomeHeaders appends the IPv6 header of a packet from or to the care-of address
+// of a mobile, with a Home Address option that has the address home and a type 2
+// routing header that has route, each where it is valid; SetPayloadLength finishes the
+// packet. It fails for addresses that are not IPv6, and returns b as it was.
+func AppendHomeHeaders(b []byte, source, destination, home, route netip.Addr, protocol uint8) ([]byte, error) {
+	out, _, err := appendChain(b, chain{source: source, destination: destination, home: home, route: route}, protocol)
+	if err != nil {
+		return b, err
+	}
+	return out, nil
+}
+
 // SetPayloadLength writes the payload length of a packet that begins with its
 // IPv6 header and ends with its payload. The error is ErrTooLong.
 func SetPayloadLength(packet []byte) error { return setPayloadLength(packet) }

@@ -19,7 +19,7 @@ const (
 	DropOffload                             // aggregate that cannot be taken apart
 	DropHomeAddress                         // Home Address option that no binding permits (RFC 6275 §9.3.1)
 	DropRoutingHeader                       // type 2 routing header that is not for a home address of ours (RFC 6275 §6.4)
-	DropUnprotected                         // home test or home test init message that must be in ESP and is not (RFC 6275 §10.4.6)
+	DropUnprotected                         // home test, home test init or DHCPv6 message that must be in ESP and is not (RFC 6275 §10.4.6, RFC 6276 §4)
 	DropUnreachable                         // no route, neighbour or link for the outer packet
 	DropNoSource                            // the outer source is not this node's address (any more)
 	DropQueueFull                           // no buffer in the kernel

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ func TestDelegation(t *testing.T) {
 				"restart_home_agent_down_ms", "restart_home_agent_up_ms", "new_prefix_after_ms", "old_deprecated_after_ms", "forwarded_after", "lost_new", "foreign_addresses")
 			t.Run("tshark", func(t *testing.T) {
 				dissect(t, capture)
-				relayed(t, capture, kea)
+				relayed(t, capture, kea, nil)
 			})
 		})
 	}
@@ -56,8 +57,9 @@ const (
 // between mobile router and home agent, there are Relay-forward messages with a Home
 // Address option and Relay-reply messages with a type 2 routing header (RFC 6276 §3,
 // §3.1.2); at home the router speaks by multicast, without a relay (§3.2); and what
-// goes on to Kea is relayed once more (RFC 8415 §19.1.2).
-func relayed(t *testing.T, file string, kea bool) {
+// goes on to Kea is relayed once more (RFC 8415 §19.1.2). With the keys of IPsec, those
+// of the router away are in ESP (RFC 6276 §4), and no others are.
+func relayed(t *testing.T, file string, kea bool, keys []string) {
 	t.Helper()
 	const home, agent, server = "2001:db8:10::100", "2001:db8:10::1", "2001:db8:d::2"
 	const group, client, relay = "ff02::1:2", "546", "547"
@@ -66,7 +68,7 @@ func relayed(t *testing.T, file string, kea bool) {
 		return strings.HasPrefix(a, "2001:db8:a1:") || strings.HasPrefix(a, "2001:db8:a2:")
 	}
 	seen := map[string]int{}
-	for _, row := range tshark(t, file, "dhcpv6", "frame.number", "ipv6.src", "ipv6.dst", "ipv6.opt.mipv6.home_address", "ipv6.routing.mipv6.home_address",
+	for _, row := range tsharkWith(t, keys, file, "dhcpv6", "frame.number", "ipv6.src", "ipv6.dst", "ipv6.opt.mipv6.home_address", "ipv6.routing.mipv6.home_address",
 		"ipv6.routing.segleft", "udp.srcport", "udp.dstport", "dhcpv6.msgtype", "dhcpv6.hopcount", "dhcpv6.linkaddr", "dhcpv6.peeraddr", "frame.protocols") {
 		from, to, option, route, left, source, destination := row[1], row[2], row[3], row[4], row[5], row[6], row[7]
 		messages, hops, links, peers := strings.Split(row[8], ","), row[9], row[10], row[11]
@@ -106,6 +108,9 @@ func relayed(t *testing.T, file string, kea bool) {
 			if away(from) || away(to) {
 				good = good && hops == "1" && links == home && peers == home
 			}
+		}
+		if sealed := slices.Contains(strings.Split(row[12], ":"), "esp"); sealed != (len(keys) > 0 && (away(from) || away(to))) {
+			good = false
 		}
 		if !good {
 			t.Errorf("frame %s: %q", row[0], row[1:])

@@ -25,7 +25,11 @@ const (
 // decryption tells tshark the keys of a policy.
 func decryption(p esp.Policy) []string {
 	options := []string{"-o", "esp.enable_encryption_decode:TRUE", "-o", "esp.enable_authentication_check:TRUE"}
-	for _, a := range []esp.Association{p.Out, p.In, *p.TunnelOut, *p.TunnelIn} {
+	all := []esp.Association{p.Out, p.In}
+	if p.TunnelOut != nil {
+		all = append(all, *p.TunnelOut, *p.TunnelIn)
+	}
+	for _, a := range all {
 		const aes = 16
 		key := hex.EncodeToString([]byte(a.Key))
 		options = append(options, "-o", fmt.Sprintf(`uat:esp_sa:"IPv6","*","*","0x%08x","AES-CBC [RFC3602]","0x%s","HMAC-SHA-256-128 [RFC4868]","0x%s"`,

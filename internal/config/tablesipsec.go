@@ -62,7 +62,7 @@ func ipsecTable() schema[ipsecDraft] {
 		SectionDescription: SectionDescription{
 			Type: "ipsec",
 			Help: "IPsec ESP for the signalling of a mobile and one of its home agents (RFC 3776, RFC 4877), with keys that both are configured with: the same section, word for word, in the files of both. " +
-				"Binding updates and acknowledgements and the messages of prefix discovery are then taken in ESP only; the mobile needs no `key`, and may have one all the same. " +
+				"Binding updates and acknowledgements and the messages of prefix discovery are then taken in ESP only, and so are the DHCPv6 messages of a mobile router with `prefix_delegation` that is away (RFC 6276 §4); the mobile needs no `key`, and may have one all the same. " +
 				"There is no key exchange (IKE), and what hosts and networks send each other is not encrypted. " +
 				"A mobile with several home agents has a section for each; it cannot look for others (`discover`), nor use a home address that it forms itself when its home link is renumbered: those have no keys.",
 		},

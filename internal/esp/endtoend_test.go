@@ -36,12 +36,20 @@ type node struct {
 	secure chan []byte
 	denied chan role.DropReason
 	tunnel chan error // what became of home tests in ESP
+	relay  chan relayed
+}
+
+// relayed is a DHCPv6 message in ESP, and what the data plane thinks of it.
+type relayed struct {
+	esp.Datagram
+	err error
 }
 
 func newNode(t *testing.T, side overlay.Side, policy esp.Policy, local ...netip.Addr) *node {
 	n := &node{
 		t: t, space: nstest.New(t), side: side, opened: make(chan struct{}), plain: make(chan []byte, 64), secure: make(chan []byte, 64),
 		denied: make(chan role.DropReason, 64), tunnel: make(chan error, 64),
+		relay: make(chan relayed, 64),
 	}
 	policies := esp.NewPolicies(func(b []byte) { _, _ = rand.Read(b) })
 	isLocal := func(a netip.Addr) bool { return slices.Contains(local, a) }
@@ -53,6 +61,10 @@ func newNode(t *testing.T, side overlay.Side, policy esp.Policy, local ...netip.
 				Policies: policies,
 				Deliver:  func(p []byte, _ int) { n.secure <- p },
 				Dropped:  func(r role.DropReason, _ netip.Addr) { n.denied <- r },
+				Relayed: func(d esp.Datagram) {
+					<-n.opened
+					n.relay <- relayed{d, n.engine.Accept(d.Key, d.Source, d.Destination)}
+				},
 				Tunnelled: func(p []byte, end esp.TunnelEnd) {
 					<-n.opened
 					n.tunnel <- n.engine.HomeTestReceived(end.Key, end.Source, end.Destination, p)
@@ -63,6 +75,7 @@ func newNode(t *testing.T, side overlay.Side, policy esp.Policy, local ...netip.
 		}
 		n.engine, err = tun.Open(tun.Config{
 			Local: isLocal, Signalling: policies.Has,
+			Relayed: func(local, remote netip.Addr) bool { _, ok := policies.Between(local, remote); return ok },
 			HomeTest: func(home overlay.Key, path overlay.Path, p []byte) {
 				if err := n.conn.SendTunnelled(home, path, p); err != nil {
 					t.Error(err)

@@ -10,6 +10,8 @@
 //	at home, both ways        IPv6 | ESP | MH
 //	prefix solicitation and
 //	advertisement             the same with ICMPv6 in place of MH
+//	DHCPv6 of a relay away    IPv6(CoA→HA) | destination options (HoA) | ESP | UDP
+//	and back                  IPv6(HA→CoA) | type 2 routing header (HoA) | ESP | UDP
 //	home test init            IPv6(CoA→HA) | ESP | IPv6(HoA→CN) | MH
 //	home test                 IPv6(HA→CoA) | ESP | IPv6(CN→HoA) | MH
 //
@@ -42,9 +44,12 @@
 // Mobile IPv6: updates and acknowledgements by their sequence numbers and
 // timestamps, prefix advertisements by the identifier of the solicitation, tests by
 // their cookies (RFC 4877 §4.3). A replayed solicitation or home test init asks for
-// an answer that goes to the mobile. A sender that keeps its counter across
-// restarts may be given a window (Association.Window). Ours does not keep it, but
-// it never wraps: ErrExhausted comes before.
+// an answer that goes to the mobile. So does a replayed DHCPv6 message of a mobile
+// router, if it comes from the care-of address of the moment; at most it renews or makes
+// a lease of that router's own, since roam6's routers never send a Release to a home
+// agent; and replies are recognised by their transaction identifiers. A sender that
+// keeps its counter across restarts may be given a window (Association.Window). Ours
+// does not keep it, but it never wraps: ErrExhausted comes before.
 package esp
 
 import (

@@ -18,8 +18,9 @@ type Policy struct {
 	Home, Agent netip.Addr
 	// Side is where this node is: overlay.MobileSide or overlay.AgentSide.
 	Side overlay.Side
-	// Out and In, in transport mode, are for binding updates and acknowledgements
-	// and for mobile prefix solicitations and advertisements.
+	// Out and In, in transport mode, are for binding updates and acknowledgements,
+	// for mobile prefix solicitations and advertisements, and, while the mobile is
+	// away, for DHCPv6 messages between its relay and the agent.
 	Out, In Association
 	// TunnelOut and TunnelIn, in tunnel mode, are for home test init and home test
 	// messages; nil where these are not protected. Both or none.
@@ -130,6 +131,20 @@ func (p *Policies) Has(spi uint32) bool {
 func (p *Policies) Tunnelled(home, agent netip.Addr, side overlay.Side) bool {
 	e := p.table.Load().protected[endpoints{home, agent, side}]
 	return e != nil && e.tunnelOut != nil
+}
+
+// Between finds the policy for what this node sends from local to remote, and takes
+// the other way, by their logical addresses: of those DHCPv6 messages have no other way
+// than ESP (RFC 6276 §4). ok is false if there is none.
+func (p *Policies) Between(local, remote netip.Addr) (home overlay.Key, ok bool) {
+	t := p.table.Load()
+	if t.protected[endpoints{local, remote, overlay.MobileSide}] != nil {
+		return overlay.Key{Home: local, Side: overlay.MobileSide}, true
+	}
+	if t.protected[endpoints{remote, local, overlay.AgentSide}] != nil {
+		return overlay.Key{Home: remote, Side: overlay.AgentSide}, true
+	}
+	return overlay.Key{}, false
 }
 
 // builder makes a table.

@@ -502,12 +502,21 @@ func FuzzUnprotect(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(tunnelled)
+	relayed, err := mobileSide.Enclose(nil, mobileKey, careOf, agent, datagram(547, 547))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(relayed)
 	agentSide := database(f, ofAgent)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := agentSide.Unprotect(b)
 		switch {
 		case err != nil:
 			return
+		case r.Datagram != nil:
+			if d := r.Datagram; !r.Protected || d.From() != home || d.To() != agent || !isDHCP(d.UDP) {
+				t.Errorf("by the association of %v: %+v", home, *d)
+			}
 		case r.Protected:
 			if p, err := mip6.ParsePacket(r.Packet); err == nil && p.From() != home {
 				t.Errorf("from %v by the association of %v", p.From(), home)

@@ -45,6 +45,8 @@ type Received struct {
 	Protected bool
 	// Tunnel, when not nil, is the tunnel that the packet came through.
 	Tunnel *TunnelEnd
+	// Datagram, when not nil, is the DHCPv6 message in the packet.
+	Datagram *Datagram
 }
 
 // TunnelEnd says which tunnel a packet came through, and between which addresses.
@@ -98,14 +100,25 @@ func (r receiver) openTransport(e *mip6.Envelope) (Received, error) {
 	if r.side == overlay.MobileSide {
 		from, to = to, from
 	}
-	if e.From() != from || e.To() != to || next != mip6.ProtocolMobility && next != mip6.ProtocolICMPv6 {
+	if e.From() != from || e.To() != to {
+		return Received{}, ErrSelector
+	}
+	var datagram *Datagram
+	switch next {
+	case mip6.ProtocolMobility, mip6.ProtocolICMPv6:
+	case protocolUDP:
+		if !r.relayed(e, payload) {
+			return Received{}, ErrSelector
+		}
+		datagram = &Datagram{TunnelEnd{overlay.Key{Home: r.home, Side: r.side}, e.Source, e.Destination}, r.agent, payload}
+	default:
 		return Received{}, ErrSelector
 	}
 	out := append(e.AppendHeaders(make([]byte, 0, len(e.Payload)+headersLen), next), payload...)
 	if err := mip6.SetPayloadLength(out); err != nil {
 		return Received{}, ErrMalformed
 	}
-	return Received{Packet: out, Protected: true}, nil
+	return Received{Packet: out, Protected: true, Datagram: datagram}, nil
 }
 
 const (

@@ -22,6 +22,7 @@ type delegationOptions struct {
 	preferred time.Duration // lifetimes of what is delegated
 	valid     time.Duration
 	crash     bool
+	ipsec     bool // protects the signalling of mobile router and home agent
 	patience  time.Duration
 }
 
@@ -52,6 +53,7 @@ func (o *delegationOptions) declare(f *flag.FlagSet) {
 	f.DurationVar(&o.preferred, "preferred", 8*time.Second, "preferred `lifetime` of a delegated prefix, whole seconds; it is renewed after half of it")
 	f.DurationVar(&o.valid, "valid", 40*time.Second, "valid `lifetime` of a delegated prefix, whole seconds")
 	f.BoolVar(&o.crash, "crash", false, "the daemons that restart are killed")
+	f.BoolVar(&o.ipsec, "ipsec", false, "mobile router and home agent protect their signalling by IPsec alone, without a key of RFC 4285; DHCPv6 too, while the router is away")
 	f.DurationVar(&o.patience, "patience", 20*time.Second, "how long anything may take that has to happen, a `time`")
 }
 
@@ -100,6 +102,7 @@ type passenger struct {
 type delegationRun struct {
 	delegationOptions
 	key        string
+	keys       *section // of IPsec; nil: none
 	passengers []*passenger
 	first      *probe.Stream // from the first passenger, whatever its address
 
@@ -201,7 +204,11 @@ func (r *delegationRun) router() mobile {
 func (r *delegationRun) cast() []part {
 	r.key = newKey()
 	parts := append([]part{{nodeHomeAgent, r.agent(r.pools()[0]).sections()}}, accessRouters(2)...)
-	return append(parts, part{nodeRouter, r.router().sections()})
+	parts = append(parts, part{nodeRouter, r.router().sections()})
+	if r.ipsec {
+		r.keys = protect(parts, r.router())
+	}
+	return parts
 }
 
 func (r *delegationRun) placeOf(stop string) report.Place {

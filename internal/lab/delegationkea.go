@@ -77,7 +77,11 @@ func (r *delegationRun) configureKea(s *stage, pool netip.Prefix) error {
 // replacePool gives whoever delegates another pool.
 func (r *delegationRun) replacePool(s *stage, pool netip.Prefix) error {
 	if r.server != byKea {
-		return s.daemon(nodeHomeAgent).reload(r.agent(pool).sections()...)
+		sections := r.agent(pool).sections()
+		if r.keys != nil {
+			sections = protected(sections, r.router(), r.keys)
+		}
+		return s.daemon(nodeHomeAgent).reload(sections...)
 	}
 	if err := r.configureKea(s, pool); err != nil {
 		return err

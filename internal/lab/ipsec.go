@@ -10,17 +10,24 @@ import (
 )
 
 // protect gives a mobile and its home agent, of which it has one, IPsec for all of
-// their signalling in place of the key that the two have in common.
-func protect(parts []part, m mobile) {
+// their signalling in place of the key that the two have in common, and returns the
+// section with its keys.
+func protect(parts []part, m mobile) *section {
 	keys := m.ipsec()
 	for i := range parts {
-		for _, s := range parts[i].sections {
-			if s.Name == m.name && s.drop("spi", "key") {
-				parts[i].sections = append(parts[i].sections, keys)
-				break
-			}
+		parts[i].sections = protected(parts[i].sections, m, keys)
+	}
+	return keys
+}
+
+// protected does that for the sections of a node, if the mobile is among them.
+func protected(sections []*section, m mobile, keys *section) []*section {
+	for _, s := range sections {
+		if s.Name == m.name && s.drop("spi", "key") {
+			return append(sections, keys)
 		}
 	}
+	return sections
 }
 
 // ipsec has associations for everything, with keys for one run.

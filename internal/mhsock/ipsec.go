@@ -28,6 +28,10 @@ type IPsec struct {
 	// mode, and the tunnel. Whether the outer addresses are the tunnel's present
 	// ones has not been looked at: that is for the data plane.
 	Tunnelled func(packet []byte, end esp.TunnelEnd)
+	// Relayed takes a DHCPv6 message between a home address and its agent, of a mobile
+	// that is away. Whether the care-of address is the present one has not been looked
+	// at, either.
+	Relayed func(esp.Datagram)
 	// Dropped learns of packets that IPsec drops, from their outer source: among
 	// them signalling that must be protected and is not.
 	Dropped func(reason role.DropReason, from netip.Addr)
@@ -35,7 +39,7 @@ type IPsec struct {
 
 // complete reports whether nothing is missing. nil is complete.
 func (o *IPsec) complete() bool {
-	return o == nil || o.Policies != nil && o.Deliver != nil && o.Tunnelled != nil && o.Dropped != nil
+	return o == nil || o.Policies != nil && o.Deliver != nil && o.Tunnelled != nil && o.Relayed != nil && o.Dropped != nil
 }
 
 // ipsec is a Conn's part of it.
@@ -100,10 +104,27 @@ func (s *ipsec) protect(packet []byte) ([]byte, error) {
 // link; otherwise it is as Send. It fails with SendProhibited where there is no
 // policy for it.
 func (c *Conn) SendTunnelled(home overlay.Key, path overlay.Path, inner []byte) error {
+	return c.sendSealed(path, func(p *esp.Policies) ([]byte, error) {
+		return p.Encapsulate(nil, time.Now(), home, path.Local, path.Remote, inner)
+	})
+}
+
+// SendRelayed sends a UDP datagram with a DHCPv6 message between a home address and its
+// agent in ESP, between the addresses of the tunnel's path and on its link; otherwise it
+// is as SendTunnelled. One that the link does not take in one piece is not sent
+// (SendTooBig): protected signalling has no fragments.
+func (c *Conn) SendRelayed(home overlay.Key, path overlay.Path, datagram []byte) error {
+	return c.sendSealed(path, func(p *esp.Policies) ([]byte, error) {
+		return p.Enclose(nil, home, path.Local, path.Remote, datagram)
+	})
+}
+
+// sendSealed sends what seal makes.
+func (c *Conn) sendSealed(path overlay.Path, seal func(*esp.Policies) ([]byte, error)) error {
 	err := errNoIPsec
 	var packet []byte
 	if s := &c.ipsec; s.IPsec != nil {
-		packet, err = s.Policies.Encapsulate(nil, time.Now(), home, path.Local, path.Remote, inner)
+		packet, err = seal(s.Policies)
 	}
 	if err != nil {
 		c.counters.sendErrors[SendProhibited].Add(1)
@@ -132,6 +153,8 @@ func (c *Conn) unprotect(packet []byte, link int) []byte {
 	}
 	deliver := s.Deliver
 	switch protocol, _ := payloadOf(r.Packet); {
+	case r.Datagram != nil:
+		deliver = func([]byte, int) { s.Relayed(*r.Datagram) }
 	case r.Tunnel != nil:
 		deliver = func(packet []byte, _ int) { s.Tunnelled(packet, *r.Tunnel) }
 	case protocol == mip6.ProtocolICMPv6:

@@ -152,9 +152,14 @@ func (s *Shell) closeSockets() {
 	}
 }
 
-// deliverDHCP posts a message. It runs in a socket's goroutine.
+// deliverDHCP posts a message that is not in ESP, unless it would have to be. It runs
+// in a socket's goroutine.
 func (s *Shell) deliverDHCP(m role.DHCPReceived) {
-	if s.listed.Load() {
+	switch {
+	case !s.listed.Load():
+	case s.ipsec.relays(m.To.Addr(), m.From.Addr()):
+		s.metrics.DHCPDropped(role.DropUnauthenticated)
+	default:
 		s.post(m)
 	}
 }
@@ -167,6 +172,11 @@ func (s *Shell) sendDHCP(m role.SendDHCP) error {
 	case m.From.Port() == dhcpv6.ClientPort:
 		c = s.clientSocket(m.Link)
 	case from.IsValid() && !from.IsLinkLocalUnicast():
+		if home, ok := s.ipsec.between(from, m.To.Addr()); ok {
+			err := s.sendRelayed(home, m)
+			s.sayOnce("in ESP from "+from.String()+" to "+m.To.Addr().String(), "a DHCPv6 message is not sent", err)
+			return nil
+		}
 		var err error
 		if !s.local.Contains(from) { // a mobile router's home address may be nowhere for a moment
 			err = fmt.Errorf("the address %v is not assigned", from)

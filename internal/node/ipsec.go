@@ -36,6 +36,7 @@ func (s *Shell) protect() *mhsock.IPsec {
 				s.log.LogAttrs(context.Background(), slog.LevelDebug, "message dropped", slog.Any("reason", err))
 			}
 		},
+		Relayed: s.relayedReceived,
 		Dropped: func(reason role.DropReason, from netip.Addr) {
 			s.dropped(role.Dropped{Reason: reason, From: from})
 		},

@@ -241,7 +241,7 @@ func (s *Shell) openMobility() error {
 	s.ipsec.policies = esp.NewPolicies(randomOctets)
 	plane, err := tun.Open(tun.Config{
 		Device: s.config.Globals.TunnelDevice, Log: s.log, Refuse: len(s.config.HomeAgents) > 0, Ready: s.serves,
-		Local: s.local.Contains, Signalling: s.ipsec.policies.Has, HomeTest: s.homeTest,
+		Local: s.local.Contains, Signalling: s.ipsec.policies.Has, HomeTest: s.homeTest, Relayed: s.ipsec.relays,
 		Refused: func(home netip.Addr) { s.post(role.TunnelRefused{Home: home}) },
 		Silent:  func(home netip.Addr) { s.post(role.TunnelSilent{Home: home}) },
 		TrafficSeen: func(home, peer netip.Addr, side overlay.Side) {

@@ -36,6 +36,10 @@ func (a *arrivals) take(packet []byte, now time.Duration) (removed int, ours boo
 	}
 	removed = x.strip(packet)
 	packet = packet[removed:]
+	if a.bare(packet, destination(packet), source(packet)) {
+		a.drops.count(overlay.DropUnprotected)
+		return 0, true, overlay.DropUnprotected
+	}
 	a.note(packet, &x, j, now)
 	return removed, true, 0
 }

@@ -74,6 +74,11 @@ type Config struct {
 	// from the goroutine that sends and must not call the engine. nil: such packets
 	// are dropped.
 	HomeTest func(home overlay.Key, path overlay.Path, packet []byte)
+	// Relayed reports whether DHCPv6 messages between an address of this node and a
+	// remote one are in ESP, which somebody else takes from the wire and sends: the
+	// engine drops those without, whichever way they come or go. Several goroutines
+	// call it. nil: there are none.
+	Relayed func(local, remote netip.Addr) bool
 
 	// What the engine reports. The functions are called from its goroutines, must
 	// be quick and must not call the engine; nil: not reported. Anybody can forge

@@ -36,7 +36,7 @@ func (d *decapsulator) level(buffer []byte, o outer, level int, now time.Duratio
 	case t == nil && reason == overlay.DropNoTunnel:
 		return reason, false
 	case t == nil:
-	case t.guards(packet, inbound):
+	case t.guards(packet, inbound), d.bare(packet, destination(packet), source(packet)):
 		reason = overlay.DropUnprotected
 	case !decapsulateECN(packet, o.class):
 		reason = overlay.DropCongestion

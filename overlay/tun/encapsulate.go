@@ -38,6 +38,10 @@ func (e *encapsulator) packet(b []byte, h virtioHeader, now time.Duration) (repl
 		e.drops.count(overlay.DropMalformed)
 		return nil
 	}
+	if e.bare(packet, source(packet), destination(packet)) {
+		e.drops.count(overlay.DropUnprotected)
+		return nil
+	}
 	c, reason := e.choose(packet, now)
 	if reason == 0 {
 		reason = c.descend()

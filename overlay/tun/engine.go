@@ -82,7 +82,7 @@ func Open(c Config) (_ *Engine, err error) {
 		config: c, start: time.Now(), errors: newBucket(200, 100), reports: newReporter(c), icmp: -1, stop: -1,
 		tunnels: make(map[overlay.Key]*tunnel), mobiles: make(map[netip.Addr]*tunnel), routes: make(map[overlay.Pair]*optimised), leads: make(map[led]*lead),
 	}
-	e.table.local, e.table.espOurs = c.Local, c.Signalling
+	e.table.local, e.table.espOurs, e.table.relayed = c.Local, c.Signalling, c.Relayed
 	defer func() {
 		if err != nil {
 			e.release()

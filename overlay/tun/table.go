@@ -69,8 +69,9 @@ type table struct {
 
 	mobileRoutes, correspondentRoutes pairs // optimised routes of each side
 
-	local   func(netip.Addr) bool // nil: nothing is known
-	espOurs func(spi uint32) bool // Config.Signalling
+	local   func(netip.Addr) bool               // nil: nothing is known
+	espOurs func(spi uint32) bool               // Config.Signalling
+	relayed func(local, remote netip.Addr) bool // Config.Relayed
 	drops   dropCounters
 }
 
