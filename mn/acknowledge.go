@@ -14,6 +14,10 @@ import (
 // received handles a Mobility Header message.
 func (n *Node) received(now time.Time, e role.MessageReceived) {
 	p := e.Packet
+	if r := n.fromAnchor(p); r != nil {
+		n.locallyAcknowledged(now, r, p, p.Message.(mip6.BindingAcknowledgement))
+		return
+	}
 	if n.fromPeer(p) {
 		n.out = append(n.out, n.optimiser.Handle(now, e)...)
 		return
@@ -116,7 +120,7 @@ func (n *Node) acknowledged(now time.Time, p mip6.Packet, a mip6.BindingAcknowle
 		return
 	}
 	t := n.target()
-	late := n.withdrawing() || t == nil || s.careOf != t.careOf
+	late := n.withdrawing() || t == nil || s.careOf != n.locator(t).careOf
 	switch {
 	case late && !a.Status.Accepted():
 		// About a place that was left: what was sent from the present one is answered
@@ -163,13 +167,20 @@ func (n *Node) judged(now time.Time, s sent, a mip6.BindingAcknowledgement) bool
 // accepted completes a registration.
 func (n *Node) accepted(now time.Time, s sent, a mip6.BindingAcknowledgement) {
 	t := n.target()
-	if t == nil || s.careOf != t.careOf || n.withdrawing() {
+	if t == nil || s.careOf != n.locator(t).careOf || n.withdrawing() {
 		// An earlier care-of address was accepted while a newer update is on
 		// its way, or waits: nothing to complete.
 		n.stats.LateAcknowledgements++
 		n.reg.overtaken(s, a.Lifetime)
 		if t != nil && n.reg.retransmit.IsZero() {
 			n.requestUpdate(now)
+		}
+		if c := n.current; n.pending == nil && c != nil && !c.home && !n.withdrawing() && n.bound(c) {
+			// The on-link care-of address, while the regional one is on its way: the
+			// node is reachable.
+			n.forward()
+			n.settleDefault()
+			n.completeHandover(now)
 		}
 		return
 	}
@@ -226,7 +237,7 @@ func (n *Node) refused(now time.Time, s sent, a mip6.BindingAcknowledgement) {
 		n.abandon(now, "the home agent refused it")
 		return
 	case n.stopping:
-		n.finish()
+		n.finish(now)
 		return
 	}
 	switch a.Status {

@@ -191,7 +191,7 @@ func (n *Node) registrationOf(agent netip.Addr) *registration {
 func (n *Node) carrier() *registration {
 	if a := n.current; a != nil && !n.reg.registered {
 		for _, r := range n.former {
-			if r.registered && r.careOf == a.careOf {
+			if _, ok := n.reaches(r.careOf, a); r.registered && ok {
 				return r
 			}
 		}

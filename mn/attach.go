@@ -70,13 +70,18 @@ func (n *Node) goAway(now time.Time, from *attachment) {
 	if n.handover != nil {
 		n.handover.CareOf = now
 	}
-	if n.reg.registered && n.reg.careOf == to.careOf && n.reg.retransmit.IsZero() {
+	n.enterRegion(now, from)
+	if n.reg.registered && n.reg.careOf == n.locator(to).careOf && n.reg.retransmit.IsZero() {
 		// Another router, or another way to the same link, with the same address:
-		// the home agent has nothing to learn.
-		n.handover = nil
+		// the home agent has nothing to learn. Nor has it with the same regional one.
 		n.forward()
 		n.settleDefault()
-		n.retireCareOfs(now)
+		if n.bound(to) {
+			n.handover = nil
+			n.retireCareOfs(now)
+		} else {
+			n.shedCareOfs(now) // the anchor completes it
+		}
 		return
 	}
 	n.freshTimeout()

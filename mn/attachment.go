@@ -19,6 +19,10 @@ type attachment struct {
 	careOf netip.Addr // the home address at home; invalid once it is not ours any more
 	home   bool
 
+	anchor   *regional // whose regional care-of address the home agent is told; nil: none
+	prospect *regional // is to take its place when it has acknowledged; nil: none
+	native   bool      // the router here has advertised anchor
+
 	lost      bool // the link is down or the router gone
 	lostSince time.Time
 	probed    time.Time     // when the router was asked, for the round trip
@@ -84,7 +88,7 @@ func (n *Node) best(now time.Time) (candidate, bool) {
 // serves reports whether the attachment is more than a try: packets come and go.
 func (n *Node) serves() bool {
 	a := n.current
-	return a.works() && (a.home || n.reg.registered && n.reg.careOf == a.careOf)
+	return a.works() && (a.home || n.bound(a))
 }
 
 // steadyAt is when a candidate has been good for long enough to leave a working

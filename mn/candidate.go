@@ -117,7 +117,7 @@ func (n *Node) givenBy(l *link, r *nd.Router, o origin) []candidate {
 	}
 	var all []candidate
 	for _, g := range n.given[l.Index] {
-		if g.origin != o || g.deprecated || !n.goesBy(l, r, g) {
+		if g.origin != o || g.deprecated || n.isRegional(g.addr) || !n.goesBy(l, r, g) {
 			continue
 		}
 		c := candidate{link: l, router: r, prefix: hostPrefix(g.addr), origin: o, validUntil: g.validUntil}

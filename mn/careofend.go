@@ -100,6 +100,9 @@ func (n *Node) retireCareOfs(now time.Time) {
 // agent knew them: none may answer for as long as the node moves on.
 func (n *Node) shedCareOfs(now time.Time) {
 	bound := func(c *careOf) bool {
+		if slices.ContainsFunc(n.regionals, func(r *regional) bool { return r.lives() && r.careOf == c.addr && r.path.Local == c.addr }) {
+			return true
+		}
 		return slices.ContainsFunc(append(n.former[:len(n.former):len(n.former)], n.reg), func(r *registration) bool {
 			return r.registered && r.careOf == c.addr
 		})
@@ -128,4 +131,5 @@ func (n *Node) notOurs(c *careOf) {
 			a.careOf = netip.Addr{}
 		}
 	}
+	n.pathLost(c.link, c.addr)
 }

@@ -66,6 +66,9 @@ type Config struct {
 	ESP bool
 	// Timestamps adds the replay protection option of RFC 4285 §6.
 	Timestamps bool
+	// Hierarchy: use the mobility anchor points that access routers advertise
+	// (RFC 5380).
+	Hierarchy Hierarchy
 	// Lifetime is asked for in each home registration.
 	Lifetime time.Duration
 	// Uplinks are interface names in order of preference.
@@ -124,7 +127,7 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("home agent %v is not another node's routable unicast IPv6 address", a))
 		}
 	}
-	errs = append(errs, c.RouteOptimisation.Validate())
+	errs = append(errs, c.RouteOptimisation.Validate(), c.Hierarchy.Validate())
 	if c.Hysteresis < 0 || c.Attempts < 0 {
 		errs = append(errs, fmt.Errorf("hysteresis %v and %d attempts must not be negative", c.Hysteresis, c.Attempts))
 	}

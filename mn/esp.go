@@ -8,7 +8,7 @@ import (
 // permits drops an acknowledgement of a home agent that should have come under
 // IPsec and did not. A correspondent's carries authorization data instead.
 func (n *Node) permits(e role.MessageReceived) bool {
-	if _, ok := e.Packet.Message.(mip6.BindingAcknowledgement); !ok || !n.config.ESP || e.Protected || n.fromPeer(e.Packet) {
+	if _, ok := e.Packet.Message.(mip6.BindingAcknowledgement); !ok || !n.config.ESP || e.Protected || n.fromAnchor(e.Packet) != nil || n.fromPeer(e.Packet) {
 		return true
 	}
 	n.drop(role.DropUnauthenticated, e.Packet)

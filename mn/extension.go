@@ -18,9 +18,12 @@ type Place struct {
 	// AtHome: on the home link, and the home address may be used there.
 	AtHome bool
 	// CareOf is the care-of address that the tunnel uses; invalid at home and
-	// nowhere. Link is its interface, or the home link.
+	// nowhere. Link is its interface, or the home link; 0 with a regional care-of
+	// address.
 	CareOf netip.Addr
 	Link   int
+	// OnLink is the care-of address on the link: CareOf, if that is no regional one.
+	OnLink netip.Addr
 	// Agent is the home agent that carries the tunnel, at home the one that the node
 	// would register with; invalid while none is known.
 	Agent netip.Addr
@@ -36,14 +39,15 @@ func (n *Node) Place() Place {
 		return Place{}
 	}
 	r := n.carrier()
-	p := Place{Link: a.link, Agent: r.agent}
+	l := n.inUse(a)
+	p := Place{Link: l.link, Agent: r.agent}
 	if a.home {
 		p.AtHome = a.works() && (a.homeState == homeSettled || a.homeState == homeUnanswered)
 		return p
 	}
 	if a.careOf.IsValid() {
-		p.CareOf = a.careOf
-		p.Bound, p.Registered = r.registered, r.registered && r.careOf == a.careOf && !a.lost
+		p.CareOf, p.OnLink = l.careOf, a.careOf
+		p.Bound, p.Registered = r.registered, r.registered && r.careOf == l.careOf && !a.lost
 	}
 	return p
 }

@@ -11,6 +11,13 @@ import (
 // forward installs the tunnel of the current attachment, or swaps its path, or
 // removes it at home. What is so already is not done again.
 func (n *Node) forward() {
+	n.installRegionals()
+	n.forwardHome()
+	n.removeRegionals()
+}
+
+// forwardHome is forward for the tunnel to the home agent.
+func (n *Node) forwardHome() {
 	want, keep := n.wantedTunnel()
 	if keep || want == nil && n.tunnel == nil || want != nil && n.tunnel != nil && sameTunnel(want, n.tunnel) {
 		return
@@ -36,6 +43,7 @@ func (n *Node) wantedTunnel() (want *overlay.Tunnel, keep bool) {
 	if !a.careOf.IsValid() || !agent.IsValid() {
 		return nil, true
 	}
+	from := n.inUse(a)
 	inner := []netip.Prefix{netip.PrefixFrom(n.config.HomeAddress, 128)}
 	if n.extension != nil {
 		inner = append(inner, n.extension.Inner()...)
@@ -43,7 +51,7 @@ func (n *Node) wantedTunnel() (want *overlay.Tunnel, keep bool) {
 	return &overlay.Tunnel{
 		Key:   overlay.Key{Home: n.config.HomeAddress, Side: overlay.MobileSide},
 		Inner: inner,
-		Paths: []overlay.Path{{Local: a.careOf, Remote: agent, Link: a.link}},
+		Paths: []overlay.Path{{Local: from.careOf, Remote: agent, Link: from.link}},
 		Watch: n.optimiser.Active(),
 	}, false
 }

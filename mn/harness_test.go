@@ -109,7 +109,17 @@ func (b *bench) did(actions []role.Action) []role.Action {
 // standby addresses are no more than that.
 func (b *bench) accounted() {
 	b.Helper()
+	if r := b.node.regionalAt(b.node.reg.careOf); r != nil && r.registered && b.node.reg.registered && b.node.reg.retransmit.IsZero() &&
+		b.node.reg.expires.After(r.expires) {
+		b.Errorf("registered with the home agent until %v, with the anchor until %v", b.node.reg.expires, r.expires)
+	}
 	for p := range b.kernel.addresses {
+		if r := b.node.regionalAt(p.prefix.Addr()); r != nil && r.tunnel != nil && p.link == 0 {
+			if t := b.kernel.regional[r.rcoa]; t == nil || t.Paths[0] != r.tunnel.Paths[0] || len(t.Inner) != 1 || t.Inner[0] != p.prefix || !b.kernel.addresses[p] {
+				b.Errorf("regional care-of address %v has the tunnel %+v, not %+v", r.rcoa, t, r.tunnel)
+			}
+			continue
+		}
 		if c := b.node.careOfs.find(p.link, p.prefix.Addr()); p.prefix.Addr() != b.node.config.HomeAddress && (c == nil || !c.assigned()) {
 			b.Errorf("%v stays on link %d: %+v", p.prefix, p.link, c)
 		}

@@ -128,7 +128,9 @@ func (n *Node) deregistered(now time.Time, s sent, ack mip6.BindingAcknowledgeme
 	switch p := n.pending; {
 	case n.stopping:
 		n.reg.forget()
-		n.finish()
+		if !n.stopAnchors(now) {
+			n.finish(now)
+		}
 	case p != nil && p.home && s.careOf == n.config.HomeAddress:
 		n.commit(now)
 		n.settle(now, ack.Status.Accepted())

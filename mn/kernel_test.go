@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"roam6/internal/role"
+	"roam6/mip6"
 	"roam6/overlay"
 )
 
@@ -17,8 +18,9 @@ type kernel struct {
 	lent      map[placedAddress]bool // what somebody else assigned
 	foreign   func(link int) bool    // somebody else manages it
 	tunnel    *overlay.Tunnel
-	router    bool // a mobile network is behind the node
-	homeLink  int  // where the node is at home when all is carried out; 0: it is not
+	regional  map[netip.Addr]*overlay.Tunnel // of regional care-of addresses
+	router    bool                           // a mobile network is behind the node
+	homeLink  int                            // where the node is at home when all is carried out; 0: it is not
 	// orphaned is the home link that the node is leaving, if the home address was
 	// somebody else's there: there is nothing to keep on it until the tunnel is there.
 	orphaned int
@@ -32,7 +34,8 @@ type placedAddress struct {
 func newKernel() kernel {
 	return kernel{
 		addresses: make(map[placedAddress]bool), routes: make(map[string]role.Route), lent: make(map[placedAddress]bool),
-		foreign: func(int) bool { return false },
+		regional: make(map[netip.Addr]*overlay.Tunnel),
+		foreign:  func(int) bool { return false },
 	}
 }
 
@@ -54,13 +57,29 @@ func (k *kernel) carryOut(t *testing.T, a role.Action) {
 	case role.Forward:
 		for _, c := range a.Changes {
 			switch {
+			case c.Set != nil && c.Set.Home != homeAddress:
+				k.regional[c.Set.Home] = c.Set
+			case c.Set == nil && c.Remove.Home.IsValid() && c.Remove.Home != homeAddress:
+				if k.tunnel != nil && k.tunnel.Paths[0].Local == c.Remove.Home {
+					t.Errorf("the tunnel to the home agent is stacked on %v, which is removed", c.Remove.Home)
+				}
+				delete(k.regional, c.Remove.Home)
 			case c.Set != nil:
+				if p := c.Set.Paths[0]; p.Link == 0 && (k.regional[p.Local] == nil || p.Local == c.Set.Home) {
+					t.Errorf("the tunnel to the home agent is stacked on %v, which is none", p.Local)
+				}
 				k.tunnel = c.Set
 			case c.Optimise == nil && c.Deoptimise == nil:
 				k.tunnel = nil
 			}
 		}
 	case role.Send:
+		if u, ok := a.Packet.Message.(mip6.BindingUpdate); ok && u.Flags&mip6.UpdateMAP != 0 && k.regional[a.Packet.Source] != nil {
+			t.Errorf("tells %v a regional care-of address: %v", a.Packet.Destination, a.Packet.Source)
+		}
+		if a.Link == 0 && a.Packet.Source != homeAddress && k.regional[a.Packet.Source] == nil {
+			t.Errorf("sends from %v, which no tunnel takes", a.Packet.Source)
+		}
 		if !k.has(a.Link, a.Packet.Source) && a.Link != 0 {
 			t.Errorf("sends from %v, which is not on link %d", a.Packet.Source, a.Link)
 		}
@@ -143,8 +162,8 @@ func (b *bench) kernelState() (addresses, routes []string) {
 // empty asserts that nothing is left in the kernel.
 func (b *bench) empty() {
 	b.Helper()
-	if as, rs := b.kernelState(); len(as)+len(rs) != 0 || b.kernel.tunnel != nil {
-		b.Errorf("left behind: %v %v %+v", as, rs, b.kernel.tunnel)
+	if as, rs := b.kernelState(); len(as)+len(rs)+len(b.kernel.regional) != 0 || b.kernel.tunnel != nil {
+		b.Errorf("left behind: %v %v %+v %v", as, rs, b.kernel.tunnel, b.kernel.regional)
 	}
 }
 

@@ -26,6 +26,7 @@ func (n *Node) Reconfigure(now time.Time, c Config) []role.Action {
 	for _, r := range n.former {
 		r.pardon()
 	}
+	n.reconfigureAnchors(now)
 	n.adoptLinks(now)
 	// What the parts of the node send now may not come from an uplink that has gone.
 	n.tellHomeLink(now)
@@ -34,6 +35,7 @@ func (n *Node) Reconfigure(now time.Time, c Config) []role.Action {
 	n.out = append(n.out, n.optimiser.Reconfigure(now, n.optimiserConfig())...)
 	n.decide(now, role.TriggerStart)
 	before := n.reg.sequence
+	n.settleAnchors(now)
 	n.followAgent(now)
 	if n.current != nil {
 		n.forward()
@@ -59,7 +61,7 @@ func (n *Node) stop(now time.Time) {
 	n.out = append(n.out, n.optimiser.Handle(now, role.Stop{})...)
 	bound := n.reg.registered || len(n.reg.outstanding) > 0
 	if !n.current.works() || n.current.home || !bound {
-		n.finish()
+		n.finish(now)
 		return
 	}
 	n.sayFarewell(now)
@@ -69,7 +71,8 @@ func (n *Node) stop(now time.Time) {
 }
 
 // finish removes everything the node put in the kernel.
-func (n *Node) finish() {
+func (n *Node) finish(now time.Time) {
+	n.stopAnchors(now) // what is not acknowledged is left to run out
 	n.leave()
 	for _, c := range n.careOfs {
 		n.removeCareOf(c)

@@ -17,6 +17,7 @@ func (n *Node) routerHeard(now time.Time, e role.RouterHeard) {
 		return
 	}
 	changes := n.routers.Heard(now, e.Link, e.Router, e.RA)
+	n.anchorsHeard(now, e)
 	n.refreshCareOfs(e.Link, e.Router)
 	if e.RA.RouterLifetime > 0 {
 		l.solicit = time.Time{} // RFC 7559 §2.1: a router was found
@@ -118,6 +119,7 @@ func (n *Node) restore(now time.Time, c candidate) {
 		n.freshTimeout()
 		n.requestUpdate(now)
 	}
+	n.resumeAnchors(now)
 	n.settleDefault()
 }
 

@@ -14,9 +14,10 @@
 // assigned by somebody else, see given.go; on links that are not in use one stands
 // by, see standby.go.
 //
-// Which home agent serves is decided in package homelink, route optimisation is
-// in package ro; the node owns one of each and tells them where it is. A mobile
-// router is a mobile node with an Extension; see package mr.
+// Which home agent serves is decided in package homelink, which mobility anchor point
+// (RFC 5380; see hierarchy.go) in package region, route optimisation is in package ro; the node owns
+// one of each and tells them where it is. A mobile router is a mobile node with an
+// Extension; see package mr.
 package mn
 
 import (
@@ -31,6 +32,7 @@ import (
 	"roam6/internal/role"
 	"roam6/mip6"
 	"roam6/mn/homelink"
+	"roam6/mn/region"
 	"roam6/mn/ro"
 	"roam6/nd"
 	"roam6/overlay"
@@ -58,9 +60,14 @@ type Node struct {
 	former    []*registration // with home agents that were left, the oldest first
 	ending    withdrawal
 	homeLink  *homelink.HomeLink
+	anchors   *region.Table
+	entering  bool        // the anchors of a new attachment are being chosen
+	regionals []*regional // with anchors, former ones too
 	optimiser *ro.Optimiser
 	reported  ro.Attachment // that optimiser was told last
 	homeTold  homePlace     // that homeLink was told last
+	// anchorsTold are the anchors of which the log has told why they are not used.
+	anchorsTold []netip.Addr
 
 	plain    role.Route      // the default route without a source; zero: none
 	tunnel   *overlay.Tunnel // in the data plane; nil: none
@@ -99,6 +106,12 @@ type Stats struct {
 	Handovers            uint64
 	Duplicates           uint64 // care-of addresses found taken
 	Acknowledgements     map[mip6.Status]uint64
+
+	// Of registrations with mobility anchor points.
+	LocalUpdates          uint64 // sent
+	LocalRetransmissions  uint64
+	AnchorFailures        uint64 // refused, not answered in time, or said to have failed
+	LocalAcknowledgements map[mip6.Status]uint64
 }
 
 func (s *Stats) count(status mip6.Status) { s.Acknowledgements[status]++ }
@@ -118,10 +131,11 @@ func New(c Config, extension Extension) *Node {
 		given:      make(map[int][]*given),
 		routers:    nd.NewRouters(),
 		timestamps: c.Timestamps,
-		stats:      Stats{Acknowledgements: make(map[mip6.Status]uint64)},
+		stats:      Stats{Acknowledgements: make(map[mip6.Status]uint64), LocalAcknowledgements: make(map[mip6.Status]uint64)},
 	}
 	n.homeLink = homelink.New(n.homeLinkConfig())
 	n.optimiser = ro.New(n.optimiserConfig())
+	n.anchors = region.NewTable(c.Hierarchy)
 	n.reg = &registration{agent: n.homeLink.Agent()}
 	return n
 }
@@ -151,6 +165,7 @@ func (n *Node) Handle(now time.Time, e role.Event) []role.Action {
 		n.linkChanged(now, e.Link)
 	case role.LinkGone:
 		n.linkGone(now, e.Index)
+		n.anchors.LinkGone(e.Index)
 		delete(n.given, e.Index)
 	case role.LeaseChanged:
 		n.give(now, e.Link, leased, e.Lease.Addresses)
@@ -190,6 +205,7 @@ func (n *Node) Handle(now time.Time, e role.Event) []role.Action {
 // correspondents, then duplicate address detection and probes.
 func (n *Node) finishHandle(now time.Time) []role.Action {
 	if !n.stopped {
+		n.settleAnchors(now)
 		n.tellHomeLink(now)
 		n.followAgent(now)
 		n.watchService(now)
@@ -208,7 +224,8 @@ func (n *Node) finishHandle(now time.Time) []role.Action {
 func (n *Node) tellHomeLink(now time.Time) {
 	var to homePlace
 	if a := n.current; a.works() && !n.stopping {
-		to = homePlace{a.careOf, a.link, a.home}
+		l := n.inUse(a)
+		to = homePlace{l.careOf, l.link, a.home}
 	}
 	if to == n.homeTold {
 		return
@@ -219,20 +236,29 @@ func (n *Node) tellHomeLink(now time.Time) {
 
 // tellOptimiser tells where the node is for route optimisation. After a move the
 // home registration of before counts until it expires: a correspondent need not
-// wait for the home agent's answer.
+// wait for the home agent's answer. Behind a regional care-of address it is not told
+// that the link is gone for a moment.
 func (n *Node) tellOptimiser(now time.Time) {
 	var to ro.Attachment
+	if n.paused() {
+		return
+	}
 	if a := n.current; a.speaks() && !n.stopping {
 		r := n.carrier()
-		to = ro.Attachment{CareOf: a.careOf, Link: a.link, AtHome: a.home, HomeAgent: r.agent}
+		l := n.inUse(a)
+		to = ro.Attachment{CareOf: l.careOf, Link: l.link, AtHome: a.home, HomeAgent: r.agent}
 		switch {
 		case a.home:
 			to.Registered = a.homeState == homeUnanswered || a.homeState == homeProbing || a.homeState == homeSettled
 		case r.registered:
-			to.Registered, to.Expires = r.careOf == a.careOf, r.expires
+			to.Registered, to.Expires = r.careOf == l.careOf, r.expires
 		}
 		if c := n.careOfs.find(a.link, a.careOf); c != nil {
 			to.ValidUntil = c.validUntil
+		}
+		if x := n.regionalAt(l.careOf); x != nil && !a.home {
+			to.Local = ro.Local{CareOf: a.careOf, Link: a.link, ValidUntil: to.ValidUntil, OnLink: n.onLink(a.link)}
+			to.ValidUntil = x.expires // RFC 5380 §6.1
 		}
 	}
 	if to == n.reported {
@@ -245,7 +271,7 @@ func (n *Node) tellOptimiser(now time.Time) {
 // timers does what is due, whatever the event was.
 func (n *Node) timers(now time.Time) {
 	if n.stopping && deadline.Due(now, n.stopBy) {
-		n.finish()
+		n.finish(now)
 	}
 	if n.stopped {
 		return
@@ -259,6 +285,10 @@ func (n *Node) timers(now time.Time) {
 		n.decide(now, role.TriggerLink)
 	}
 	n.announceDue(now)
+	n.regionTimers(now)
+	if n.stopped {
+		return
+	}
 	if n.reg.registered && !now.Before(n.reg.expires) {
 		n.expireRegistration(now)
 	}
@@ -292,7 +322,7 @@ func (n *Node) Next() time.Time {
 		next = deadline.Earlier(next, n.reg.refresh)
 	}
 	next = deadline.Earlier(next, n.reg.expires)
-	next = deadline.Earlier(next, n.fallbackDue())
+	next = deadline.Earlier(deadline.Earlier(next, n.fallbackDue()), n.regionNext())
 	for _, r := range n.former {
 		next = deadline.Earlier(next, r.expires)
 		if r.farewell && n.current.works() {
@@ -318,16 +348,19 @@ func (n *Node) Next() time.Time {
 // Agent is the home agent to register with; invalid while none is known.
 func (n *Node) Agent() netip.Addr { return n.reg.agent }
 
-// HasCareOf reports whether an address is a care-of address of this node.
+// HasCareOf reports whether an address is a care-of address of this node, an on-link or
+// a regional one.
 func (n *Node) HasCareOf(a netip.Addr) bool {
-	return slices.ContainsFunc(n.careOfs, func(c *careOf) bool { return c.addr == a && c.assigned() })
+	r := n.regionalAt(a)
+	return r != nil && r.tunnel != nil || slices.ContainsFunc(n.careOfs, func(c *careOf) bool { return c.addr == a && c.assigned() })
 }
 
 // Takes reports whether a Mobility Header message is for this node: for its home
-// address, or, without a routing header, for one of its care-of addresses.
+// address, or, without a routing header, for one of its care-of addresses; with one, for
+// a regional care-of address, also one that is yet to be registered.
 func (n *Node) Takes(p mip6.Packet) bool {
 	to := p.To()
-	return to == n.config.HomeAddress || !p.RouteHome.IsValid() && n.HasCareOf(to)
+	return to == n.config.HomeAddress || p.RouteHome.IsValid() && n.isRegional(to) || !p.RouteHome.IsValid() && n.HasCareOf(to)
 }
 
 // Done reports that a Stop has been carried out.

@@ -42,8 +42,7 @@ func (n *Node) prepare(now time.Time, to *attachment) {
 		n.assignHome(to.link)
 		n.arriveHome(now)
 	} else {
-		n.freshTimeout()
-		n.requestUpdate(now)
+		n.prepareRegion(now, to)
 	}
 	n.probe(now, to)
 	n.log(slog.LevelInfo, "preparing a better attachment", slog.String("link", to.name), slog.String("router", to.router.String()),
@@ -53,8 +52,9 @@ func (n *Node) prepare(now time.Time, to *attachment) {
 // commit makes the prepared attachment the one in use: the home agent has
 // acknowledged it, or the old one has died.
 func (n *Node) commit(now time.Time) {
-	to := n.pending
+	to, from := n.pending, n.current
 	n.current, n.pending, n.query = to, nil, nil
+	n.commitRegion(now, from)
 	if to.home {
 		// The route before the tunnel goes, as the other way round when it
 		// comes: nothing leaves by the foreign link beside it.
@@ -81,8 +81,7 @@ func (n *Node) settlePending(now time.Time, best candidate, ok bool) bool {
 	}
 	n.dropPending(now, "the link does not work any more")
 	if n.current.works() && (!ok || best.is(n.current)) {
-		n.freshTimeout()
-		n.requestUpdate(now)
+		n.retell(now)
 	}
 	return false
 }
@@ -102,8 +101,7 @@ func (n *Node) abandon(now time.Time, why string) {
 		l.avoidFrom(now)
 	}
 	n.dropPending(now, why)
-	n.freshTimeout()
-	n.requestUpdate(now)
+	n.retell(now)
 	n.decide(now, role.TriggerLink) // sets the time to think again
 }
 
@@ -147,4 +145,48 @@ func (n *Node) askHomeAgentLink(a *attachment) {
 		return
 	}
 	n.act(role.ProbeNeighbor{Link: a.link, Source: l.LinkLocal, Target: n.reg.agent})
+}
+
+// prepareRegion tells the anchor, or the home agent, of an attachment that is prepared:
+// in the domain of the anchor in use only the anchor, in another one first the anchor
+// there.
+func (n *Node) prepareRegion(now time.Time, to *attachment) {
+	n.entering = true
+	if from := n.current; from.anchor != nil && from.anchor.lives() && !from.anchor.doubted {
+		if best, ok := n.anchors.Select(now, n.anchorQueryFrom(to, from.anchor)); ok && best.Address == from.anchor.agent {
+			to.anchor = from.anchor
+			n.tell(now, to.anchor, to)
+		}
+	}
+	n.chooseAnchor(now, to)
+	n.entering = false
+	if to.anchor != nil && n.told(n.locator(to)) {
+		return
+	}
+	n.freshTimeout()
+	n.requestUpdate(now)
+}
+
+// commitRegion makes the tunnels of regional care-of addresses begin at the attachment
+// that is the one in use now. Where it was not acknowledged, since the old one died, the
+// anchor of before serves as in any other move.
+func (n *Node) commitRegion(now time.Time, from *attachment) {
+	to := n.current
+	if to.home {
+		return
+	}
+	switch former := from.anchor; {
+	case former == nil || former == to.anchor:
+	case to.anchor == nil && former.lives() && !former.doubted && !n.told(n.locator(to)):
+		to.anchor = former
+	default:
+		former.left = true
+	}
+	for _, r := range slices.Clone(n.regionals) {
+		if r.lives() {
+			n.tell(now, r, to)
+			n.lead(r, to)
+		}
+	}
+	n.informHome(now)
 }

@@ -95,19 +95,23 @@ func (n *Node) answered(now time.Time, a *attachment, e role.NeighborHeard) bool
 	if q := n.query; q != nil && q.router == a.router && q.link == a.link {
 		n.query = nil
 		if q.silent && n.reg.retransmit.IsZero() && n.reg.silence.mayAsk(now) {
-			n.askAgent(now)
+			if r := n.between(); r != nil {
+				n.askAnchor(now, r, true)
+			} else {
+				n.askAgent(now)
+			}
 		}
 	}
 	return true
 }
 
 // tunnelSilent follows a tunnel that takes packets and brings none. That may be
-// in order, may be a router that is gone without a sign (RFC 6275 §11.5.1), or a
-// home agent that is. The router is asked each time, and if it answers the home
-// agent, ever more rarely.
+// in order, may be a router that is gone without a sign (RFC 6275 §11.5.1), or an
+// anchor or a home agent that is. The router is asked each time, and if it answers
+// the next one on the way, ever more rarely.
 func (n *Node) tunnelSilent(now time.Time, e role.TunnelSilent) {
 	a := n.current
-	if e.Home != n.config.HomeAddress || !a.works() || a.home || n.pending != nil || n.query != nil ||
+	if e.Home != n.config.HomeAddress && n.regionalAt(e.Home) == nil || !a.works() || a.home || n.pending != nil || n.query != nil ||
 		!n.reg.registered || !n.reg.retransmit.IsZero() {
 		return
 	}

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -48,6 +49,7 @@ func (c chance) event() {
 			ra.Preference = pick(c.Rand, nd.PreferenceLow, nd.PreferenceMedium, nd.PreferenceHigh)
 			ra.Prefixes[0].ValidLifetime = pick(c.Rand, 0, time.Minute, time.Hour, mip6.InfiniteLifetime)
 			ra.Prefixes[0].PreferredLifetime = pick(c.Rand, 0, ra.Prefixes[0].ValidLifetime)
+			ra.Anchors = c.someAnchors()
 			ra.Managed, ra.OtherConfig, ra.Prefixes[0].Autonomous = c.IntN(2) == 0, c.IntN(3) == 0, c.IntN(3) > 0
 			if c.IntN(10) == 0 {
 				ra.Prefixes = nil
@@ -62,7 +64,9 @@ func (c chance) event() {
 	case 9, 10, 11:
 		c.answerSomething()
 	case 12:
+		rcoa := c.someRegional()
 		c.handle(pick[role.Event](c.Rand, role.TunnelSilent{Home: homeAddress}, role.TunnelRefused{Home: homeAddress},
+			role.TunnelSilent{Home: rcoa}, role.TunnelRefused{Home: rcoa}, role.TrafficSeen{Home: homeAddress, Peer: neighbor, Side: overlay.MobileSide},
 			role.PeerRefused{Local: homeAddress, Peer: peer}, role.UnknownHomeAddress{}))
 	case 13:
 		c.handle(role.TrafficSeen{Home: homeAddress, Peer: peer, Side: overlay.MobileSide})
@@ -74,6 +78,11 @@ func (c chance) event() {
 			x.Uplinks = pick(c.Rand, []string{"up0", "up1", "up2"}, []string{"up1"}, []string{"up2", "up0"})
 			x.DefaultSource, x.WaitForDAD = c.IntN(2) == 0, c.IntN(2) == 0
 			x.Addressing = c.addressing()
+			if c.IntN(3) > 0 {
+				hierarchical(&x)
+				x.Hierarchy.Selection = AnchorSelection(c.IntN(3))
+				x.Hierarchy.Lifetime = pick(c.Rand, 0, 30*time.Second, time.Hour)
+			}
 			x.RouteOptimisation = pick(c.Rand, ro.Policy{}, ro.Policy{Mode: ro.On})
 			c.did(c.node.Reconfigure(c.now, x))
 		}
@@ -84,6 +93,49 @@ func (c chance) event() {
 	case 18, 19:
 		c.handle(role.ForeignAddresses{Link: index, Addresses: c.list(64, foreign1, foreign2)})
 	}
+}
+
+// neighbor is a correspondent on the link of ar1.
+var neighbor = netip.MustParseAddr("2001:db8:a1::99")
+
+// someAnchors are what a router may say of anchors.
+func (c chance) someAnchors() []mip6.MobilityAnchorPoint {
+	var all []mip6.MobilityAnchorPoint
+	for _, a := range []netip.Addr{anchor1, anchor2, netip.MustParseAddr("2001:db8:a2::1"), netip.MustParseAddr("2001:db8:10::2")} {
+		if c.IntN(3) > 0 {
+			continue
+		}
+		o := offered(a, uint8(1+c.IntN(15)), uint8(c.IntN(16)))
+		o.ValidLifetime = pick(c.Rand, 0, 20*time.Second, time.Minute, time.Hour, time.Hour, mip6.InfiniteLifetime)
+		o.Allocated = c.IntN(10) == 0
+		all = append(all, o)
+	}
+	return all
+}
+
+// someRegional is a regional care-of address of the node, or none.
+func (c chance) someRegional() netip.Addr {
+	if all := c.node.regionals; len(all) > 0 {
+		return all[c.IntN(len(all))].rcoa
+	}
+	return anchor1
+}
+
+// answerAnchor answers a local update in some way.
+func (c chance) answerAnchor(p mip6.Packet) {
+	status := mip6.StatusAccepted
+	if c.IntN(4) == 0 {
+		status = pick(c.Rand, mip6.StatusAdministrativelyProhibited, mip6.StatusDuplicateAddress, mip6.StatusSequenceOutOfWindow,
+			mip6.StatusReasonUnspecified, mip6.StatusIDMismatch, mip6.Status(c.IntN(256)))
+	}
+	if !c.node.Takes(mip6.Packet{Source: p.Destination, Destination: p.Source, RouteHome: p.HomeAddress}) {
+		return
+	}
+	c.handle(c.anchorAnswer(p, status, func(a *mip6.BindingAcknowledgement) {
+		if c.IntN(10) == 0 {
+			a.Lifetime = mip6.Lifetime(c.IntN(20))
+		}
+	}))
 }
 
 // addressing says for some uplinks where their addresses come from.
@@ -118,6 +170,10 @@ func (c chance) answerSomething() {
 			break
 		}
 		s := sends[len(sends)-1-c.IntN(min(len(sends), 3))]
+		if u, ok := s.Packet.Message.(mip6.BindingUpdate); ok && u.Flags&mip6.UpdateMAP != 0 {
+			c.answerAnchor(s.Packet)
+			break
+		}
 		if u, ok := s.Packet.Message.(mip6.BindingUpdate); ok && u.Flags&mip6.UpdateHome != 0 {
 			status := mip6.StatusAccepted
 			if c.IntN(4) == 0 {
@@ -150,6 +206,9 @@ func rideAtRandom(t *testing.T, seed uint64, router bool) *bench {
 		c.Uplinks, c.Seed = []string{"up0", "up1", "up2"}, seed
 		c.HomeAgents = []netip.Addr{homeAgent, agentB}
 		c.Addressing = map[string]Addressing{"up2": Addressing(seed / 2 % 4)}
+		if seed%8 >= 2 {
+			hierarchical(c)
+		}
 	}
 	b := newBench(t, change)
 	r := rand.New(rand.NewPCG(seed, 99))
@@ -180,10 +239,11 @@ func rideAtRandom(t *testing.T, seed uint64, router bool) *bench {
 // Whatever happens in whatever order: there is at most one default route, nothing
 // leaves beside the tunnel, no update has a source that is not on its link (see
 // bench.did), what is on an uplink is accounted for and what somebody else manages
-// is left alone (see bench.accounted and kernel.spares), the node rests between
+// is left alone (see bench.accounted and kernel.spares), no anchor is told a regional
+// care-of address and none is used without its tunnel (see kernel), the node rests between
 // events, works again when the world is in order, and leaves nothing when it ends.
 //
-// Covers: B2, B5, B9, B10.
+// Covers: B2, B5, B9, B10, P6.
 func TestAnythingMayHappen(t *testing.T) {
 	seeds := uint64(600)
 	if testing.Short() {
@@ -192,16 +252,24 @@ func TestAnythingMayHappen(t *testing.T) {
 	for seed := range seeds {
 		router := seed%2 == 1
 		b := rideAtRandom(t, seed, router)
-		b.did(b.node.Reconfigure(b.now, config())) // ends a halt
+		calm := config()
+		regional := seed%3 > 0
+		if regional {
+			hierarchical(&calm)
+		}
+		b.did(b.node.Reconfigure(b.now, calm)) // ends a halt
 		for i := range 3 {
 			b.handle(upLink(1+i, fmt.Sprintf("up%d", i), false))
 			b.handle(lent(1 + i))
 		}
 		b.pass(4 * time.Hour) // every hint and refusal is forgiven, every lifetime over
 		b.carrier(true)
-		b.hear(ar1)
+		for range 3 { // what it said of other anchors before is over
+			b.hearOn(1, ar1, offered(anchor1, 2, 10))
+		}
 		b.handle(lease(1)) // the client that was asked for has nothing here
 		for range 20 {
+			b.answerAnchors()
 			u, p := b.lastUpdateAnyway()
 			if r := b.node.registrationOf(p.Destination); r != nil {
 				if _, ok := r.find(u.Sequence); ok {
@@ -210,14 +278,35 @@ func TestAnythingMayHappen(t *testing.T) {
 			}
 			b.answering(10 * time.Second)
 		}
-		if s := b.node.Snapshot(b.now); !s.Update.Registered || !ar1.prefix.Contains(s.Update.CareOf) || s.Lost {
-			t.Fatalf("seed %d: %+v lost %v", seed, s.Update, s.Lost)
+		domain := ar1.prefix
+		if regional {
+			domain = netip.PrefixFrom(anchor1, 64)
+		}
+		if s := b.node.Snapshot(b.now); !s.Update.Registered || !domain.Contains(s.Update.CareOf) || s.Lost {
+			t.Fatalf("seed %d: %+v lost %v, %+v, %+v", seed, s.Update, s.Lost, s.Anchors, s.Regional)
+		}
+		if len(b.kernel.regional) > 0 != regional {
+			t.Fatalf("seed %d: tunnels %v", seed, b.kernel.regional)
 		}
 		b.handle(role.Stop{})
 		b.pass(3 * time.Second)
 		b.empty()
 		if !b.node.Done() || b.Failed() {
 			t.Fatalf("seed %d", seed)
+		}
+	}
+}
+
+// answerAnchors answers the last update to each anchor that waits for an answer.
+func (b *bench) answerAnchors() {
+	b.Helper()
+	for _, r := range slices.Clone(b.node.regionals) {
+		all := sends(b.all, true)
+		i := slices.IndexFunc(all, func(p mip6.Packet) bool {
+			return p.Destination == r.agent && p.HomeAddress == r.rcoa && p.Message.(mip6.BindingUpdate).Sequence == r.sequence
+		})
+		if _, ok := r.find(r.sequence); ok && i >= 0 {
+			b.anchorAccepts(all[i])
 		}
 	}
 }

@@ -24,6 +24,8 @@ type Snapshot struct {
 	CareOfs     []CareOf
 	HomeLink    homelink.Snapshot // home agents and prefixes
 	Peers       []ro.Peer         // correspondents, for route optimisation
+	Anchors     []Anchor          // mobility anchor points of the router in use
+	Regional    []Regional        // bindings with such
 	Stats       Stats
 }
 
@@ -83,6 +85,8 @@ func (n *Node) Snapshot(now time.Time) Snapshot {
 		Stats: n.stats,
 	}
 	s.Stats.Acknowledgements = maps.Clone(n.stats.Acknowledgements)
+	s.Stats.LocalAcknowledgements = maps.Clone(n.stats.LocalAcknowledgements)
+	s.Anchors, s.Regional = n.anchorSnapshot(now), n.regionalSnapshot(now)
 	if n.reg.registered {
 		s.Update.Remaining = n.reg.expires.Sub(now)
 	}

@@ -39,6 +39,10 @@ func (n *Node) sendUpdate(now time.Time) {
 		n.reg.retransmit = time.Time{} // decide finds another place
 		return
 	}
+	if n.holdsBack() {
+		n.reg.retransmit = time.Time{} // informHome comes back
+		return
+	}
 	if !n.reg.agent.IsValid() {
 		n.reg.retransmit = time.Time{} // followAgent comes back
 		if a.home {
@@ -66,12 +70,13 @@ func (n *Node) send(now time.Time, r *registration, a *attachment, ending bool) 
 		lifetime = 0
 	}
 	r.sequence++
-	s := sent{sequence: r.sequence, lifetime: lifetime, careOf: a.careOf, at: now}
+	from := n.locator(a)
+	s := sent{sequence: r.sequence, lifetime: lifetime, careOf: from.careOf, at: now}
 	u := mip6.BindingUpdate{
 		Sequence: s.sequence,
 		Flags:    mip6.UpdateAcknowledge | mip6.UpdateHome,
 		Lifetime: lifetime,
-		Options:  []mip6.Option{mip6.AlternateCareOf{Addr: a.careOf}},
+		Options:  []mip6.Option{mip6.AlternateCareOf{Addr: from.careOf}},
 	}
 	if n.compatibleLinkLocal(a.link) {
 		u.Flags |= mip6.UpdateLinkLocal
@@ -86,17 +91,17 @@ func (n *Node) send(now time.Time, r *registration, a *attachment, ending bool) 
 	var m mip6.Message = u
 	if n.config.SA != nil {
 		var err error
-		if m, err = n.config.SA.Seal(u, a.careOf, n.config.HomeAddress); err != nil {
+		if m, err = n.config.SA.Seal(u, from.careOf, n.config.HomeAddress); err != nil {
 			n.log(slog.LevelError, "binding update not sent", slog.String("reason", err.Error()))
 			r.retransmit = now.Add(slowRetry)
 			return false
 		}
 	}
-	p := mip6.Packet{Source: a.careOf, Destination: r.agent, Message: m}
+	p := mip6.Packet{Source: from.careOf, Destination: r.agent, Message: m}
 	if !a.home {
 		p.HomeAddress = n.config.HomeAddress
 	}
-	n.act(role.Send{Packet: p, Link: a.link})
+	n.act(role.Send{Packet: p, Link: from.link})
 	r.record(s)
 	r.retransmit = now.Add(r.timeout)
 	return true
@@ -108,6 +113,9 @@ func (n *Node) lifetimeFor(now time.Time, a *attachment) time.Duration {
 	l := n.config.Lifetime
 	if c := n.careOfs.find(a.link, a.careOf); c != nil && !c.validUntil.IsZero() {
 		l = min(l, c.validUntil.Sub(now))
+	}
+	if a.anchor != nil && !a.home {
+		l = min(l, a.anchor.expires.Sub(now)) // RFC 5380 §6.1: no longer than that with the anchor
 	}
 	if t := n.homeLink.HomePrefixValidUntil(); now.Before(t) {
 		// What is past was not renewed only as far as we know; then the home
@@ -189,6 +197,9 @@ func (n *Node) unanswered(now time.Time) bool {
 	}
 	// First the router may be gone without a sign (RFC 6275 §11.5.1).
 	n.ask(now, role.TriggerSilence, 2)
+	if r := n.between(); r != nil {
+		n.askAnchor(now, r, false) // or the anchor
+	}
 	if n.reg.silent%n.config.Attempts != 0 {
 		return false
 	}
@@ -209,6 +220,12 @@ func (n *Node) askAgent(now time.Time) {
 // us: it has lost its bindings, in a restart for instance.
 func (n *Node) tunnelRefused(now time.Time, e role.TunnelRefused) {
 	a := n.current
+	if r := n.regionalAt(e.Home); r != nil {
+		if r.lives() && n.needs(r) && a.works() && !a.home && r.retransmit.IsZero() && r.refusal.mayAsk(now) {
+			n.askAnchor(now, r, false)
+		}
+		return
+	}
 	if e.Home != n.config.HomeAddress || !a.works() || a.home || n.pending != nil ||
 		!n.reg.registered || !n.reg.retransmit.IsZero() || !n.reg.refusal.mayAsk(now) {
 		return

@@ -319,7 +319,7 @@ func (r *Router) objection(p netip.Prefix) string {
 		return "it contains the home link"
 	case p.Contains(r.config.HomeAddress):
 		return "it contains the home address"
-	case p.Contains(r.node.Place().CareOf):
+	case p.Contains(r.node.Place().CareOf), p.Contains(r.node.Place().OnLink):
 		return "it contains the care-of address"
 	default:
 		return ""

@@ -21,6 +21,7 @@ const (
 // de-registration was sent, since until then nothing may leave from the home
 // address there (RFC 6275 §11.5.5).
 //
+// A move behind a regional care-of address is none, but for correspondents on the link.
 // After a move all optimised routes are out at once, and the tunnel serves until
 // the correspondents know the new care-of address. The care-of tests go out in
 // the same call; home tests, where no home keygen token is left, when the home
@@ -38,25 +39,31 @@ func (o *Optimiser) Attach(now time.Time, a Attachment) []role.Action {
 	if e := o.peers[a.HomeAgent]; e != nil {
 		o.evict(now, e) // was a correspondent, and is none any more
 	}
-	if a.samePlace(was) {
-		o.confirmed(now, a.Registered && !was.Registered)
-	} else {
-		o.moved(now)
+	var moved, stayed []*entry
+	for _, e := range o.order {
+		if a.of(e.peer).samePlace(was.of(e.peer)) {
+			stayed = append(stayed, e)
+		} else {
+			moved = append(moved, e)
+		}
 	}
+	o.moved(now, moved)
+	o.shorten(now, stayed)
+	o.confirmed(now, stayed, a.Registered && !was.Registered)
 	o.timers(now)
 	return o.out
 }
 
-// moved begins anew with everybody, in the order of use: correspondents with
+// moved begins anew with those for whom the place is another one, in the order of use: correspondents with
 // traffic are told the new care-of address; those that are silent, or all of
 // them at home, are told to delete what they have, lest what they send goes to
 // the old one until it expires (RFC 6275 §11.7.2).
-func (o *Optimiser) moved(now time.Time) {
-	o.tunnel(o.order...)
+func (o *Optimiser) moved(now time.Time, entries []*entry) {
+	o.tunnel(entries...)
 	n := 0
-	for _, e := range o.order {
+	for _, e := range entries {
 		if o.at.away() {
-			e.arrive(o.at.CareOf)
+			e.arrive(o.at.of(e.peer).CareOf)
 		}
 		switch {
 		case o.at.away() && o.worthwhile(now, e):
@@ -68,6 +75,15 @@ func (o *Optimiser) moved(now time.Time) {
 			continue
 		}
 		n++
+	}
+}
+
+// shorten renews the bindings that would be there when the care-of address has ended.
+func (o *Optimiser) shorten(now time.Time, entries []*entry) {
+	for _, e := range entries {
+		if until := o.at.of(e.peer).ValidUntil; e.route != nil && !until.IsZero() && e.expires.After(until) {
+			e.expires, e.refresh = until, now
+		}
 	}
 }
 
@@ -95,9 +111,9 @@ func (e *entry) arrive(careOf netip.Addr) {
 // confirmed goes on with what waited for the home registration. The first
 // acknowledgement at a place proves that it is connected, and forgives what
 // failed there before. Who has fallen silent while waiting waits no more.
-func (o *Optimiser) confirmed(now time.Time, registered bool) {
+func (o *Optimiser) confirmed(now time.Time, entries []*entry, registered bool) {
 	n := 0
-	for _, e := range o.order {
+	for _, e := range entries {
 		again := registered && o.at.away() && e.phase == resting && e.route == nil && e.retryAfter.After(now) && o.worthwhile(now, e)
 		switch {
 		case again:

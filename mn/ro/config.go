@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"roam6/mip6"
@@ -100,6 +101,48 @@ type Attachment struct {
 	ValidUntil time.Time
 	// HomeAgent is never a correspondent.
 	HomeAgent netip.Addr
+	// Local is where the mobile node is on its link when CareOf is a regional care-of
+	// address; otherwise the zero value.
+	Local Local
+}
+
+// MaxOnLink bounds the prefixes of Local.
+const MaxOnLink = 4
+
+// Local is an on-link care-of address beside a regional one: correspondents on the same
+// link are told the former, so that packets do not go through the mobility anchor point
+// (RFC 5380 §6.1).
+type Local struct {
+	CareOf     netip.Addr
+	Link       int
+	ValidUntil time.Time // zero: for ever
+	// OnLink are prefixes of the link; the rest is invalid.
+	OnLink [MaxOnLink]netip.Prefix
+}
+
+// of is the attachment as a correspondent is to be told of it.
+func (a Attachment) of(peer netip.Addr) Attachment {
+	if !a.AtHome && a.near(peer) {
+		a.CareOf, a.Link, a.ValidUntil = a.Local.CareOf, a.Local.Link, a.Local.ValidUntil
+	}
+	return a
+}
+
+// near reports whether a correspondent is on the link, beside a regional care-of address.
+func (a Attachment) near(peer netip.Addr) bool {
+	return a.CareOf.IsValid() && a.Local.CareOf.IsValid() &&
+		slices.ContainsFunc(a.Local.OnLink[:], func(p netip.Prefix) bool { return p.Contains(peer) })
+}
+
+// has reports whether an address is a care-of address of the mobile node.
+func (a Attachment) has(addr netip.Addr) bool { return addr == a.CareOf || addr == a.Local.CareOf }
+
+// physical is the link that the mobile node is on.
+func (a Attachment) physical() int {
+	if a.Local.CareOf.IsValid() {
+		return a.Local.Link
+	}
+	return a.Link
 }
 
 func (a Attachment) nowhere() bool { return !a.AtHome && !a.CareOf.IsValid() }

@@ -77,7 +77,7 @@ func (o *Optimiser) giveUp(now time.Time, e *entry, pause time.Duration, refused
 // than an ICMPv6 error can.
 func (o *Optimiser) peerRefused(e role.PeerRefused) {
 	peer := o.peers[e.Peer]
-	if peer == nil || peer.capable || !peer.awaits() || e.Local != o.config.Home && e.Local != o.at.CareOf {
+	if peer == nil || peer.capable || !peer.awaits() || e.Local != o.config.Home && !o.at.has(e.Local) {
 		o.act(role.Dropped{Reason: role.DropUnsolicited, From: e.Peer})
 		return
 	}
@@ -87,7 +87,7 @@ func (o *Optimiser) peerRefused(e role.PeerRefused) {
 // bindingError handles a Binding Error of a correspondent (RFC 6275 §11.3.6).
 func (o *Optimiser) bindingError(now time.Time, p mip6.Packet, m mip6.BindingError) {
 	e := o.peers[p.Source]
-	if e == nil || p.Destination != o.config.Home && p.Destination != o.at.CareOf {
+	if e == nil || p.Destination != o.config.Home && !o.at.has(p.Destination) {
 		o.drop(role.DropUnsolicited, p)
 		return
 	}

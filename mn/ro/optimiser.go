@@ -194,7 +194,7 @@ func (o *Optimiser) trafficSeen(now time.Time, t role.TrafficSeen) {
 
 // candidate reports whether routes to a node may be optimised at all.
 func (o *Optimiser) candidate(peer netip.Addr) bool {
-	return mip6.Routable(peer) && peer != o.config.Home && peer != o.at.CareOf && peer != o.at.HomeAgent &&
+	return mip6.Routable(peer) && peer != o.config.Home && !o.at.has(peer) && peer != o.at.HomeAgent &&
 		o.config.Policy.Permits(peer)
 }
 

@@ -144,10 +144,11 @@ func (o *Optimiser) ask(now time.Time, e *entry, t *test) {
 		})
 		return
 	}
+	at := o.at.of(e.peer)
 	o.stats.CareOfTestInits++
 	o.act(role.Send{
-		Packet: mip6.Packet{Source: o.at.CareOf, Destination: e.peer, Message: mip6.CareOfTestInit{Cookie: t.cookie}},
-		Link:   o.at.Link,
+		Packet: mip6.Packet{Source: at.CareOf, Destination: e.peer, Message: mip6.CareOfTestInit{Cookie: t.cookie}},
+		Link:   at.Link,
 	})
 }
 
@@ -202,7 +203,7 @@ func (o *Optimiser) homeTest(now time.Time, e role.MessageReceived, m mip6.HomeT
 	}
 	// What comes to the home address on the link of the care-of address did not
 	// come through the tunnel: a neighbour made it.
-	if o.at.away() && e.Link != 0 && e.Link == o.at.Link {
+	if o.at.away() && e.Link != 0 && e.Link == o.at.physical() {
 		o.drop(role.DropUnexpected, p)
 		return
 	}
@@ -218,7 +219,7 @@ func (o *Optimiser) homeTest(now time.Time, e role.MessageReceived, m mip6.HomeT
 // the mobile node moves, so that the present care-of address is the one that was
 // asked for.
 func (o *Optimiser) careOfTest(now time.Time, p mip6.Packet, m mip6.CareOfTest) {
-	if !o.at.away() || p.Destination != o.at.CareOf {
+	if !o.at.away() || p.Destination != o.at.of(p.Source).CareOf {
 		o.drop(role.DropNotForUs, p)
 		return
 	}

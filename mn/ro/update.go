@@ -16,13 +16,13 @@ import (
 // Zero means that there is nothing to ask for. The home registration counts
 // before the home agent has acknowledged the present care-of address, too: the
 // mobile node has one, and its next acknowledgement is on its way.
-func (o *Optimiser) lifetime(now time.Time) mip6.Lifetime {
+func (o *Optimiser) lifetime(now time.Time, e *entry) mip6.Lifetime {
 	if o.at.Expires.IsZero() {
 		return 0
 	}
 	d := min(o.config.Lifetime, o.at.Expires.Sub(now))
-	if !o.at.ValidUntil.IsZero() {
-		d = min(d, o.at.ValidUntil.Sub(now))
+	if until := o.at.of(e.peer).ValidUntil; !until.IsZero() {
+		d = min(d, until.Sub(now))
 	}
 	return mip6.LifetimeFrom(d)
 }
@@ -33,7 +33,7 @@ func (o *Optimiser) lifetime(now time.Time) mip6.Lifetime {
 func (o *Optimiser) update(now time.Time, e *entry) {
 	lifetime := mip6.Lifetime(0)
 	if !e.deleting {
-		if lifetime = o.lifetime(now); lifetime == 0 {
+		if lifetime = o.lifetime(now, e); lifetime == 0 {
 			return
 		}
 	}
@@ -57,7 +57,8 @@ func (o *Optimiser) update(now time.Time, e *entry) {
 // address otherwise where §6.2.7 wants the home address under the authenticator,
 // and implementations differ in which of the two they follow.
 func (o *Optimiser) sendUpdate(now time.Time, e *entry, lifetime mip6.Lifetime, flags mip6.UpdateFlags) error {
-	s := sent{sequence: e.sequence + 1, lifetime: lifetime, source: o.at.source(o.config.Home), at: now}
+	at := o.at.of(e.peer)
+	s := sent{sequence: e.sequence + 1, lifetime: lifetime, source: at.source(o.config.Home), at: now}
 	u := mip6.BindingUpdate{Sequence: s.sequence, Flags: flags, Lifetime: lifetime}
 	if lifetime > 0 {
 		s.careOf = s.source
@@ -84,7 +85,7 @@ func (o *Optimiser) sendUpdate(now time.Time, e *entry, lifetime mip6.Lifetime, 
 	e.updates.record(now)
 	e.record(s)
 	o.stats.Updates++
-	o.act(role.Send{Packet: p, Link: o.at.Link})
+	o.act(role.Send{Packet: p, Link: at.Link})
 	return nil
 }
 
@@ -185,7 +186,7 @@ func (o *Optimiser) accepted(now time.Time, e *entry, s sent, a mip6.BindingAckn
 	e.held = now.Add(granted)
 	e.expires = expires
 	e.refresh = expires.Add(-min(granted/4, refreshLead))
-	route := overlay.Route{Pair: o.pair(e), CareOf: s.careOf, Link: o.at.Link}
+	route := overlay.Route{Pair: o.pair(e), CareOf: s.careOf, Link: o.at.of(e.peer).Link}
 	if e.route == nil || *e.route != route {
 		e.route = &route
 		o.stats.Optimised++

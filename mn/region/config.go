@@ -1,0 +1,87 @@
+// Package region is what a mobile node knows of mobility anchor points
+// (RFC 5380): which ones the access routers advertise, which of them to use, and
+// the regional care-of address at each. It is pure and sends nothing; package mn
+// registers with the one that is chosen.
+package region
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"roam6/mip6"
+)
+
+// Selection is how a mobile chooses among several anchors. One that serves is left
+// only for one that is chosen before it and has a higher preference: distances differ
+// from access router to access router, and each change costs updates to the home agent
+// and all correspondents (RFC 5380 §9.1).
+type Selection uint8
+
+// Selections.
+const (
+	Preferred Selection = iota // the highest preference, then the furthest (§7.1)
+	Furthest                   // the furthest, then the highest preference (§9.1)
+	Nearest                    // the nearest, then the highest preference
+)
+
+// Key authenticates local binding updates to anchors (RFC 4285).
+type Key struct {
+	// Anchors are the addresses that have the key; of several keys the one with the
+	// longest prefix counts.
+	Anchors netip.Prefix
+	SA      *mip6.SecurityAssociation
+}
+
+// Config is what the administrator decides about hierarchical mobility.
+type Config struct {
+	// Enabled: use the anchors that access routers advertise.
+	Enabled   bool
+	Selection Selection
+	Keys      []Key
+	// Insecure uses anchors without a key, too; anybody may then redirect what is
+	// sent to the regional care-of address (RFC 5380 §12).
+	Insecure bool
+	// Lifetime is asked for in local registrations; zero: that of home
+	// registrations.
+	Lifetime time.Duration
+}
+
+// Validate reports everything that is wrong with c.
+func (c Config) Validate() error {
+	var errs []error
+	if c.Selection > Nearest {
+		errs = append(errs, fmt.Errorf("unknown selection %d of mobility anchor points", c.Selection))
+	}
+	for _, k := range c.Keys {
+		if !k.Anchors.IsValid() || !k.Anchors.Addr().Is6() {
+			errs = append(errs, fmt.Errorf("key for mobility anchor points %v, which is not an IPv6 prefix", k.Anchors))
+		}
+		if k.SA == nil {
+			errs = append(errs, fmt.Errorf("key for mobility anchor points %v has no security association", k.Anchors))
+		}
+	}
+	if c.Lifetime < 0 || c.Lifetime > 0 && c.Lifetime < LeastGrant {
+		errs = append(errs, fmt.Errorf("lifetime %v of local registrations is shorter than %v", c.Lifetime, LeastGrant))
+	}
+	return errors.Join(errs...)
+}
+
+// LeastGrant is the shortest lifetime of a local registration that is of use: home
+// registrations may not be longer (RFC 5380 §6.1), and have to be renewed within it.
+const LeastGrant = 5 * mip6.LifetimeUnit
+
+// Association is the security association with an anchor; nil: there is none.
+func (c Config) Association(anchor netip.Addr) *mip6.SecurityAssociation {
+	var best *Key
+	for i := range c.Keys {
+		if k := &c.Keys[i]; k.Anchors.Contains(anchor) && (best == nil || k.Anchors.Bits() > best.Anchors.Bits()) {
+			best = k
+		}
+	}
+	if best == nil {
+		return nil
+	}
+	return best.SA
+}
