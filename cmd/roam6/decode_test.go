@@ -350,8 +350,8 @@ func FuzzDecodePacket(f *testing.F) {
 		if !json.Valid(out.Bytes()) || bytes.Count(out.Bytes(), []byte("\n")) != 1 {
 			t.Fatalf("%x: %s", b, out.Bytes())
 		}
-		if r.head == "" || strings.Contains(r.head+strings.Join(r.lines, ""), "\n") {
-			t.Fatalf("%x: %q %q", b, r.head, r.lines)
+		if r.head == "" || strings.Contains(r.head+strings.Join(r.Lines, ""), "\n") {
+			t.Fatalf("%x: %q %q", b, r.head, r.Lines)
 		}
 	})
 }

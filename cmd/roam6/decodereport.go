@@ -5,38 +5,33 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"strings"
 	"time"
 	"unicode/utf8"
 
+	"roam6/internal/radump/report"
 	"roam6/mip6"
 )
 
 // packetReport is what is said of one packet: for people a heading and lines, for
 // programs a JSON object with the same content.
 type packetReport struct {
+	report.Report
 	asJSON bool
 	prefix string // before the heading
 	head   string
-	lines  []string
-	object jsonObject
 }
 
 func newPacketReport(asJSON bool) *packetReport { return &packetReport{asJSON: asJSON} }
 
-func (r *packetReport) line(label, format string, values ...any) {
-	r.lines = append(r.lines, label+": "+fmt.Sprintf(format, values...))
-}
-
 // writeTo prints the report; what goes wrong shows when w is flushed.
 func (r *packetReport) writeTo(w *bufio.Writer) {
 	if r.asJSON {
-		w.Write(r.object.end())
+		w.Write(r.Object.End())
 		w.WriteByte('\n')
 		return
 	}
 	fmt.Fprintf(w, "%s%s\n", r.prefix, r.head)
-	for _, l := range r.lines {
+	for _, l := range r.Lines {
 		fmt.Fprintf(w, "  %s\n", l)
 	}
 }
@@ -44,11 +39,11 @@ func (r *packetReport) writeTo(w *bufio.Writer) {
 // frame says which frame of a capture is reported.
 func (r *packetReport) frame(number int, at time.Time) {
 	r.prefix = fmt.Sprintf("#%d ", number)
-	r.object.number("number", int64(number))
+	r.Object.Number("number", int64(number))
 	if !at.IsZero() {
 		text := at.Format(time.RFC3339Nano)
 		r.prefix += text + " "
-		r.object.text("time", text)
+		r.Object.Text("time", text)
 	}
 }
 
@@ -76,8 +71,8 @@ func (r *packetReport) packet(b []byte) error {
 	if len(b) >= ipv6HeaderLen && b[0]>>4 == 6 {
 		source, destination := packetAddresses(b)
 		what = fmt.Sprintf("packet %v > %v", source, destination)
-		r.object.addr("source", source)
-		r.object.addr("destination", destination)
+		r.Object.Addr("source", source)
+		r.Object.Addr("destination", destination)
 	}
 	r.unparsed(what, err)
 	return err
@@ -85,8 +80,8 @@ func (r *packetReport) packet(b []byte) error {
 
 // mobilityHeader reports a bare Mobility Header.
 func (r *packetReport) mobilityHeader(source, destination netip.Addr, mh []byte) error {
-	r.object.addr("source", source)
-	r.object.addr("destination", destination)
+	r.Object.Addr("source", source)
+	r.Object.Addr("destination", destination)
 	m, err := mip6.ParseMessage(source, destination, mh)
 	if err != nil {
 		r.unparsed(fmt.Sprintf("Mobility Header %v > %v", source, destination), err)
@@ -99,11 +94,11 @@ func (r *packetReport) mobilityHeader(source, destination netip.Addr, mh []byte)
 // malformed reports what is wrong with what, and at which octet.
 func (r *packetReport) malformed(what string, octet int, reason, text string) {
 	r.head = fmt.Sprintf("malformed %s: %s", what, text)
-	var o jsonObject
-	o.number("octet", int64(octet))
-	o.text("reason", reason)
-	o.text("text", text)
-	r.object.nested("malformed", o)
+	var o report.Object
+	o.Number("octet", int64(octet))
+	o.Text("reason", reason)
+	o.Text("text", text)
+	r.Object.Nested("malformed", o)
 }
 
 // unparsed is malformed for an error of package mip6, all of which but
@@ -125,17 +120,17 @@ func packetAddresses(b []byte) (source, destination netip.Addr) {
 }
 
 func (r *packetReport) addresses(source, destination netip.Addr, hopLimit uint8, home, route netip.Addr) {
-	r.object.addr("source", source)
-	r.object.addr("destination", destination)
-	r.object.number("hop_limit", int64(hopLimit))
-	r.line("hop limit", "%d", hopLimit)
+	r.Object.Addr("source", source)
+	r.Object.Addr("destination", destination)
+	r.Object.Number("hop_limit", int64(hopLimit))
+	r.Line("hop limit", "%d", hopLimit)
 	if home.IsValid() {
-		r.line("home address option", "%v", home)
-		r.object.addr("home_address_option", home)
+		r.Line("home address option", "%v", home)
+		r.Object.Addr("home_address_option", home)
 	}
 	if route.IsValid() {
-		r.line("type 2 routing header", "%v", route)
-		r.object.addr("type_2_routing_header", route)
+		r.Line("type 2 routing header", "%v", route)
+		r.Object.Addr("type_2_routing_header", route)
 	}
 }
 
@@ -143,15 +138,10 @@ func (r *packetReport) addresses(source, destination netip.Addr, hopLimit uint8,
 // typeKey tells what kind of type it is.
 func (r *packetReport) heading(name, typeKey string, kind uint8, source, destination netip.Addr) {
 	r.head = fmt.Sprintf("%s %v > %v", name, source, destination)
-	r.object.text("message", identifier(name))
-	r.object.number(typeKey, int64(kind))
-	r.line("checksum", "ok")
-	r.object.text("checksum", "ok")
-}
-
-// identifier makes a name one for programs: snake_case.
-func identifier(name string) string {
-	return strings.NewReplacer(" ", "_", "-", "_").Replace(strings.ToLower(name))
+	r.Object.Text("message", report.Identifier(name))
+	r.Object.Number(typeKey, int64(kind))
+	r.Line("checksum", "ok")
+	r.Object.Text("checksum", "ok")
 }
 
 func (r *packetReport) message(m mip6.Message, source, destination netip.Addr) {
@@ -163,144 +153,110 @@ func (r *packetReport) message(m mip6.Message, source, destination netip.Addr) {
 	switch m := m.(type) {
 	case mip6.BindingRefreshRequest:
 	case mip6.HomeTestInit:
-		r.octets("home init cookie", m.Cookie[:])
+		r.Octets("home init cookie", m.Cookie[:])
 	case mip6.CareOfTestInit:
-		r.octets("care-of init cookie", m.Cookie[:])
+		r.Octets("care-of init cookie", m.Cookie[:])
 	case mip6.HomeTest:
-		r.integer("home nonce index", int(m.NonceIndex))
-		r.octets("home init cookie", m.Cookie[:])
-		r.octets("home keygen token", m.Token[:])
+		r.Integer("home nonce index", int(m.NonceIndex))
+		r.Octets("home init cookie", m.Cookie[:])
+		r.Octets("home keygen token", m.Token[:])
 	case mip6.CareOfTest:
-		r.integer("care-of nonce index", int(m.NonceIndex))
-		r.octets("care-of init cookie", m.Cookie[:])
-		r.octets("care-of keygen token", m.Token[:])
+		r.Integer("care-of nonce index", int(m.NonceIndex))
+		r.Octets("care-of init cookie", m.Cookie[:])
+		r.Octets("care-of keygen token", m.Token[:])
 	case mip6.BindingUpdate:
-		r.integer("sequence", int(m.Sequence))
+		r.Integer("sequence", int(m.Sequence))
 		r.updateFlags(m.Flags)
 		r.lifetime(m.Lifetime)
 	case mip6.BindingAcknowledgement:
 		r.status(int(m.Status), m.Status.String())
-		r.object.boolean("accepted", m.Status.Accepted())
-		r.integer("sequence", int(m.Sequence))
+		r.Object.Boolean("accepted", m.Status.Accepted())
+		r.Integer("sequence", int(m.Sequence))
 		r.ackFlags(m.Flags)
 		r.lifetime(m.Lifetime)
 	case mip6.BindingError:
 		r.status(int(m.Status), m.Status.String())
-		r.line("home address", "%v", m.Home)
-		r.object.addr("home_address", m.Home)
+		r.Line("home address", "%v", m.Home)
+		r.Object.Addr("home_address", m.Home)
 	case mip6.UnknownMessage:
-		r.line("MH type", "%d", uint8(m.MessageType))
-		r.octets("body", m.Body)
+		r.Line("MH type", "%d", uint8(m.MessageType))
+		r.Octets("body", m.Body)
 		return
 	}
-	var options []jsonObject
+	var options []report.Object
 	for _, o := range m.MobilityOptions() {
 		options = append(options, r.option(o))
 	}
-	r.object.objects("options", options)
-}
-
-func (r *packetReport) octets(name string, b []byte) {
-	r.line(name, "%x", b)
-	r.object.hex(identifier(name), b)
-}
-
-func (r *packetReport) integer(name string, n int) {
-	r.line(name, "%d", n)
-	r.object.number(identifier(name), int64(n))
+	r.Object.Objects("options", options)
 }
 
 func (r *packetReport) status(number int, words string) {
-	r.line("status", "%s", words)
-	r.object.number("status", int64(number))
-	r.object.text("status_text", words)
-}
-
-// flagFact is a flag of a message.
-type flagFact struct {
-	set          bool
-	letter, name string
-}
-
-func (r *packetReport) flags(flags ...flagFact) {
-	letters := ""
-	var names, identifiers []string
-	for _, f := range flags {
-		if f.set {
-			letters += f.letter
-			names = append(names, f.name)
-			identifiers = append(identifiers, identifier(f.name))
-		}
-	}
-	if letters == "" {
-		r.line("flags", "none")
-	} else {
-		r.line("flags", "%s (%s)", letters, strings.Join(names, ", "))
-	}
-	r.object.texts("flags", identifiers)
+	r.Line("status", "%s", words)
+	r.Object.Number("status", int64(number))
+	r.Object.Text("status_text", words)
 }
 
 func (r *packetReport) lifetime(l mip6.Lifetime) {
-	r.line("lifetime", "%v", l)
-	r.object.seconds("lifetime_seconds", l.Duration())
+	r.Line("lifetime", "%v", l)
+	r.Object.Seconds("lifetime_seconds", l.Duration())
 }
 
 func (r *packetReport) updateFlags(f mip6.UpdateFlags) {
-	r.flags(
-		flagFact{f&mip6.UpdateAcknowledge != 0, "A", "acknowledge"},
-		flagFact{f&mip6.UpdateHome != 0, "H", "home registration"},
-		flagFact{f&mip6.UpdateLinkLocal != 0, "L", "link-local address compatibility"},
-		flagFact{f&mip6.UpdateKeyManagement != 0, "K", "key management mobility capability"},
-		flagFact{f&mip6.UpdateMAP != 0, "M", "mobility anchor point"},
-		flagFact{f&mip6.UpdateMobileRouter != 0, "R", "mobile router"},
-		flagFact{f&mip6.UpdateProxy != 0, "P", "proxy registration"},
-		flagFact{f&mip6.UpdateForceUDP != 0, "F", "force UDP encapsulation"},
+	r.Flags(
+		report.Flag{Set: f&mip6.UpdateAcknowledge != 0, Letter: "A", Name: "acknowledge"},
+		report.Flag{Set: f&mip6.UpdateHome != 0, Letter: "H", Name: "home registration"},
+		report.Flag{Set: f&mip6.UpdateLinkLocal != 0, Letter: "L", Name: "link-local address compatibility"},
+		report.Flag{Set: f&mip6.UpdateKeyManagement != 0, Letter: "K", Name: "key management mobility capability"},
+		report.Flag{Set: f&mip6.UpdateMAP != 0, Letter: "M", Name: "mobility anchor point"},
+		report.Flag{Set: f&mip6.UpdateMobileRouter != 0, Letter: "R", Name: "mobile router"},
+		report.Flag{Set: f&mip6.UpdateProxy != 0, Letter: "P", Name: "proxy registration"},
+		report.Flag{Set: f&mip6.UpdateForceUDP != 0, Letter: "F", Name: "force UDP encapsulation"},
 	)
 }
 
 func (r *packetReport) ackFlags(f mip6.AckFlags) {
-	r.flags(
-		flagFact{f&mip6.AckKeyManagement != 0, "K", "key management mobility capability"},
-		flagFact{f&mip6.AckMobileRouter != 0, "R", "mobile router"},
-		flagFact{f&mip6.AckProxy != 0, "P", "proxy registration"},
+	r.Flags(
+		report.Flag{Set: f&mip6.AckKeyManagement != 0, Letter: "K", Name: "key management mobility capability"},
+		report.Flag{Set: f&mip6.AckMobileRouter != 0, Letter: "R", Name: "mobile router"},
+		report.Flag{Set: f&mip6.AckProxy != 0, Letter: "P", Name: "proxy registration"},
 	)
 }
 
 // option adds the line of an option, and returns its object.
-func (r *packetReport) option(o mip6.Option) jsonObject {
+func (r *packetReport) option(o mip6.Option) report.Object {
 	name := o.OptionType().String()
 	if _, ok := o.(mip6.UnknownOption); ok {
 		name = "unknown option"
 	}
-	var object jsonObject
-	object.text("option", identifier(name))
-	object.number("type", int64(o.OptionType()))
+	var object report.Object
+	object.Text("option", report.Identifier(name))
+	object.Number("type", int64(o.OptionType()))
 	switch o := o.(type) {
 	case mip6.RefreshAdvice:
-		r.line(name, "%v", o.Interval)
-		object.seconds("interval_seconds", o.Interval.Duration())
+		r.Line(name, "%v", o.Interval)
+		object.Seconds("interval_seconds", o.Interval.Duration())
 	case mip6.AlternateCareOf:
-		r.line(name, "%v", o.Addr)
-		object.addr("address", o.Addr)
+		r.Line(name, "%v", o.Addr)
+		object.Addr("address", o.Addr)
 	case mip6.NonceIndices:
-		r.line(name, "home %d, care-of %d", o.Home, o.CareOf)
-		object.number("home", int64(o.Home))
-		object.number("care_of", int64(o.CareOf))
+		r.Line(name, "home %d, care-of %d", o.Home, o.CareOf)
+		object.Number("home", int64(o.Home))
+		object.Number("care_of", int64(o.CareOf))
 	case mip6.AuthorizationData:
-		r.line(name, "%x", o.Authenticator)
-		object.hex("authenticator", o.Authenticator[:])
+		r.Line(name, "%x", o.Authenticator)
+		object.Hex("authenticator", o.Authenticator[:])
 	case mip6.MobileNetworkPrefix:
-		r.line(name, "%v", o.Prefix)
-		object.text("prefix", o.Prefix.String())
+		r.Line(name, "%v", o.Prefix)
+		object.Text("prefix", o.Prefix.String())
 	case mip6.MobileNodeID:
 		const nai = 1 // RFC 4283 §3.1
-		object.number("subtype", int64(o.Subtype))
+		object.Number("subtype", int64(o.Subtype))
 		if o.Subtype == nai && utf8.Valid(o.Identifier) {
-			r.line(name, "%q", o.Identifier)
-			object.text("identifier", string(o.Identifier))
+			r.Line(name, "%q", o.Identifier)
+			object.Text("identifier", string(o.Identifier))
 		} else {
-			r.line(name, "subtype %d, %x", o.Subtype, o.Identifier)
-			object.hex("identifier_hex", o.Identifier)
+			r.Line(name, "subtype %d, %x", o.Subtype, o.Identifier)
+			object.Hex("identifier_hex", o.Identifier)
 		}
 	case mip6.Authentication:
 		subtype := fmt.Sprintf("subtype %d", o.Subtype)
@@ -310,18 +266,18 @@ func (r *packetReport) option(o mip6.Option) jsonObject {
 		case mip6.AuthenticationMNAAA:
 			subtype = "MN-AAA"
 		}
-		r.line(name, "%s, SPI %d, data %x", subtype, o.SPI, o.Data)
-		object.number("subtype", int64(o.Subtype))
-		object.number("spi", int64(o.SPI))
-		object.hex("data", o.Data)
+		r.Line(name, "%s, SPI %d, data %x", subtype, o.SPI, o.Data)
+		object.Number("subtype", int64(o.Subtype))
+		object.Number("spi", int64(o.SPI))
+		object.Hex("data", o.Data)
 	case mip6.ReplayProtection:
 		at := o.Timestamp.Time().Format(time.RFC3339Nano)
-		r.line(name, "%s (%016x)", at, uint64(o.Timestamp))
-		object.text("time", at)
-		object.text("timestamp", fmt.Sprintf("%016x", uint64(o.Timestamp)))
+		r.Line(name, "%s (%016x)", at, uint64(o.Timestamp))
+		object.Text("time", at)
+		object.Text("timestamp", fmt.Sprintf("%016x", uint64(o.Timestamp)))
 	case mip6.UnknownOption:
-		r.line(name, "type %d, %d octets %x", o.Type, len(o.Data), o.Data)
-		object.hex("data", o.Data)
+		r.Line(name, "type %d, %d octets %x", o.Type, len(o.Data), o.Data)
+		object.Hex("data", o.Data)
 	}
 	return object
 }
@@ -330,53 +286,22 @@ func (r *packetReport) icmp(m mip6.ICMPMessage, source, destination netip.Addr) 
 	r.heading(m.ICMPType().String(), "icmpv6_type", uint8(m.ICMPType()), source, destination)
 	switch m := m.(type) {
 	case mip6.HomeAgentRequest:
-		r.integer("identifier", int(m.Identifier))
-		r.flags(flagFact{m.MobileRouter, "R", "mobile router"})
+		r.Integer("identifier", int(m.Identifier))
+		r.Flags(report.Flag{Set: m.MobileRouter, Letter: "R", Name: "mobile router"})
 	case mip6.HomeAgentReply:
-		r.integer("identifier", int(m.Identifier))
-		r.flags(flagFact{m.MobileRouter, "R", "mobile router"})
+		r.Integer("identifier", int(m.Identifier))
+		r.Flags(report.Flag{Set: m.MobileRouter, Letter: "R", Name: "mobile router"})
 		agents := make([]string, len(m.HomeAgents))
 		for i, a := range m.HomeAgents {
 			agents[i] = a.String()
-			r.line("home agent", "%v", a)
+			r.Line("home agent", "%v", a)
 		}
-		r.object.texts("home_agents", agents)
+		r.Object.Texts("home_agents", agents)
 	case mip6.PrefixSolicitation:
-		r.integer("identifier", int(m.Identifier))
+		r.Integer("identifier", int(m.Identifier))
 	case mip6.PrefixAdvertisement:
-		r.integer("identifier", int(m.Identifier))
-		r.flags(flagFact{m.Managed, "M", "managed"}, flagFact{m.OtherConfig, "O", "other configuration"})
-		r.prefixes(m.Prefixes)
+		r.Integer("identifier", int(m.Identifier))
+		r.Flags(report.Flag{Set: m.Managed, Letter: "M", Name: "managed"}, report.Flag{Set: m.OtherConfig, Letter: "O", Name: "other configuration"})
+		r.Prefixes(m.Prefixes)
 	}
-}
-
-func (r *packetReport) prefixes(prefixes []mip6.PrefixInformation) {
-	objects := make([]jsonObject, len(prefixes))
-	for i, p := range prefixes {
-		text := fmt.Sprintf("%v, valid %s, preferred %s", p.Prefix, ndLifetime(p.ValidLifetime), ndLifetime(p.PreferredLifetime))
-		for _, f := range []struct {
-			set  bool
-			name string
-		}{{p.OnLink, "on-link"}, {p.Autonomous, "autonomous"}, {p.RouterAddress, "router address"}} {
-			if f.set {
-				text += ", " + f.name
-			}
-		}
-		r.line("prefix", "%s", text)
-		o := &objects[i]
-		o.text("prefix", p.Prefix.String())
-		o.boolean("on_link", p.OnLink)
-		o.boolean("autonomous", p.Autonomous)
-		o.boolean("router_address", p.RouterAddress)
-		o.seconds("valid_lifetime_seconds", p.ValidLifetime)
-		o.seconds("preferred_lifetime_seconds", p.PreferredLifetime)
-	}
-	r.object.objects("prefixes", objects)
-}
-
-func ndLifetime(d time.Duration) string {
-	if d >= mip6.InfiniteLifetime {
-		return "for ever"
-	}
-	return d.String()
 }

@@ -34,6 +34,8 @@ func commands() []command {
 		{"show", "ask a running daemon", show},
 		{"check", "validate a configuration file", check},
 		{"decode", "explain a packet or a capture file", decode},
+		{"import", "translate the configuration of radvd", importConfig},
+		{"radump", "show the router advertisements that are heard", dumpRAs},
 		{"lab", "worlds of network namespaces on this machine, measured", lab},
 	}
 }
