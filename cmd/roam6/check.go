@@ -141,6 +141,9 @@ func (r *checked) count(c *config.Config) {
 		{len(c.HomeAgents), "home_agent", "home agent", "home agents"},
 		{len(c.Mobiles), "mobile", "mobile", "mobiles"},
 		{len(c.Policies), "policy", "policy", "policies"},
+		{len(c.Anchors), "anchor", "mobility anchor point", "mobility anchor points"},
+		{len(c.Visitors), "visitor", "visitor", "visitors"},
+		{len(c.AnchorKeys), "anchor_key", "anchor key", "anchor keys"},
 		{correspondents, "correspondent", "correspondent", "correspondents"},
 		{len(c.Interfaces), "interface", "interface", "interfaces"},
 	} {
@@ -178,6 +181,16 @@ func (r *checked) warn(c *config.Config) {
 			insecure(m.Name)
 		}
 		served[m.HomeAgent] = served[m.HomeAgent] || m.Delegate
+	}
+	for _, m := range c.MobileNodes {
+		if m.Hierarchy && m.InsecureAnchors {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("section '%s' trusts mobility anchor points without a key: whoever advertises one can carry its traffic", m.Name))
+		}
+	}
+	for _, a := range c.Anchors {
+		if a.Insecure {
+			r.Warnings = append(r.Warnings, fmt.Sprintf("section '%s' serves whoever asks, without authentication: anybody can redirect a visitor's traffic", a.Name))
+		}
 	}
 	for _, h := range c.HomeAgents {
 		if h.Delegation != nil && !served[h.Name] {

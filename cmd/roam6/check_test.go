@@ -41,6 +41,14 @@ config mobile 'bus'
 	option key '7f2e4dbca1908f7e6d5c4b3a29180716'
 `
 
+const checkAnchor = `config anchor 'junction'
+	option address '2001:db8:f::1'
+	option insecure '1'
+config visitor 'bus'
+	option spi '1001'
+	option key '7f2e4dbca1908f7e6d5c4b3a29180716'
+`
+
 // checkIPsec is a mobile with IPsec, checkTunnel what protects its home tests.
 const (
 	checkIPsec = `config mobile_node 'laptop'
@@ -87,7 +95,7 @@ func TestCheck(t *testing.T) {
 			"FILE: warning: section 'laptop' optimises routes, and its ipsec section does not protect home tests: who reads them on the mobile's link can redirect its traffic; spi_tunnel_to_agent and the three options like it do (RFC 6275 §10.4.6)\n" + gcm},
 		{"two errors", checkRouter + "\toption lifetime '1'\n\toption colour 'red'\n", nil, 1, "",
 			"FILE:8:18: option 'lifetime' in section 'train': \"1\": expected an integer from 8 to 262140 (seconds)\n" +
-				"FILE:9:9: option 'colour' in section 'train': \"colour\": expected an option of the section type mobile_router: enabled, home_address, home_agent, discover, uplink, hysteresis_ms, default_source, route_optimization, correspondent, spi, key, insecure, replay, lifetime, initial_timeout_ms, dad, mode, prefix, downstream, prefix_delegation, delegation_length\n"},
+				"FILE:9:9: option 'colour' in section 'train': \"colour\": expected an option of the section type mobile_router: enabled, home_address, home_agent, discover, uplink, hysteresis_ms, default_source, route_optimization, correspondent, spi, key, insecure, replay, lifetime, initial_timeout_ms, dad, hierarchy, anchor_selection, insecure_anchors, mode, prefix, downstream, prefix_delegation, delegation_length\n"},
 		{"delegation", delegating + "\toption router '1'\nconfig prefix_request 'guests'\n\toption uplink 'wan'\n\tlist downstream 'lan'\nconfig uplink\n\toption interface 'wan'\n", nil, 0,
 			"FILE: ok: 1 uplink, 1 prefix request, 1 home agent, 1 mobile\n", ""},
 		{"delegation to nobody", delegating, nil, 0, "FILE: ok: 1 home agent, 1 mobile\n",
@@ -97,10 +105,16 @@ func TestCheck(t *testing.T) {
 				"FILE:11:19: option 'interface' in section '@uplink[0]': \"wna\": expected the uplink of a mobile_router, mobile_node or prefix_request section; there is none\n"},
 		{"grammar", "config mobile_router my-train\n", nil, 1, "",
 			"FILE:1:22: \"my-train\": expected a section name of letters, digits and _\n"},
+		{"hierarchy without keys", checkRouter + "\toption hierarchy '1'\n\toption insecure_anchors '1'\n" + checkAnchor, nil, 0,
+			"FILE: ok: 1 mobile router, 1 mobility anchor point, 1 visitor\n",
+			"FILE: warning: section 'train' trusts mobility anchor points without a key: whoever advertises one can carry its traffic\n" +
+				"FILE: warning: section 'junction' serves whoever asks, without authentication: anybody can redirect a visitor's traffic\n"},
 		{"valid as JSON", checkRouter, []string{"--json"}, 0, `{
   "file": "FILE",
   "ok": true,
   "sections": {
+    "anchor": 0,
+    "anchor_key": 0,
     "correspondent": 0,
     "home_agent": 0,
     "interface": 0,
@@ -109,7 +123,8 @@ func TestCheck(t *testing.T) {
     "mobile_router": 1,
     "policy": 0,
     "prefix_request": 0,
-    "uplink": 0
+    "uplink": 0,
+    "visitor": 0
   }
 }
 `, ""},
