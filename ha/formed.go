@@ -16,3 +16,7 @@ func (a *Agent) Formed(configured netip.Addr) (list []netip.Addr) {
 	}
 	return list
 }
+
+// HasHome reports whether an address is one under which a mobile may register, be it
+// bound or not.
+func (a *Agent) HasHome(addr netip.Addr) bool { return a.homes[addr] != nil }

@@ -150,6 +150,12 @@ func (a *Anchor) Owns(p mip6.Packet) bool {
 	return ok && bu.Flags&mip6.UpdateMAP != 0 && p.Destination == a.config.Address
 }
 
+// Regional reports whether an address is a regional care-of address of this anchor:
+// one that is bound or probed, and where the prefix is on no link, any of it.
+func (a *Anchor) Regional(addr netip.Addr) bool {
+	return a.held[addr] != nil || a.config.Link == "" && a.config.Prefix.Contains(addr)
+}
+
 // begin starts a call: what is due happens first, so that nothing can use a binding
 // beyond its lifetime however late the timer is.
 func (a *Anchor) begin(now time.Time) {

@@ -32,6 +32,10 @@ type Config struct {
 	// neighbouring domains included from which mobiles are to be forwarded to while
 	// they change anchors (RFC 5380 §6.2, §8). Empty: all.
 	Served []netip.Prefix
+	// Barred reports whether an address is no on-link care-of address beside those of
+	// Prefix, because this node has it, or itself sends what is for it into a tunnel:
+	// packets could go round in circles. Nil: none is.
+	Barred func(careOf netip.Addr) bool
 	// MaxLifetime limits the lifetime of bindings. Default: 262140 s, the longest
 	// there is.
 	MaxLifetime time.Duration

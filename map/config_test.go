@@ -72,6 +72,7 @@ func TestReconfigure(t *testing.T) {
 		{"served less", func(c *Config) { c.Served = c.Served[1:] }, gone, "on-link care-of address not served any more", 129},
 		{"served more", func(c *Config) { c.Served = nil }, keep, "", 0},
 		{"taken", func(c *Config) { c.Taken = []netip.Addr{rcoaA} }, gone, "regional care-of address is taken", 134},
+		{"barred", func(c *Config) { c.Barred = func(a netip.Addr) bool { return a == lcoa1 } }, gone, "on-link care-of address is this node's, or in a tunnel of it", 174},
 		{"another address", func(c *Config) { c.Address = rcoaB }, gone, "anchor address changed", 255},
 		{"another prefix", func(c *Config) {
 			c.Prefix = netip.MustParsePrefix("2001:db8:8::/64")
@@ -140,6 +141,28 @@ func TestReconfigureOthers(t *testing.T) {
 	if s := w.anchor.Snapshot(w.now); len(s.Bindings) != 0 || s.Stats.Visitors != 1 {
 		t.Errorf("%+v", s)
 	}
+}
+
+// What is a regional care-of address of an anchor is no on-link one of another: what it
+// has bound or probes, and all that nobody else can have (RFC 5380 §6.1).
+//
+// Covers: P6, Attack: loops.
+func TestRegional(t *testing.T) {
+	c := testConfig()
+	w := newWorld(t, c)
+	w.send(local(alice, rcoaA, lcoa1, 1))
+	check := func(when string, a, b bool) {
+		t.Helper()
+		if x, y := w.anchor.Regional(rcoaA), w.anchor.Regional(rcoaB); x != a || y != b || w.anchor.Regional(lcoa1) {
+			t.Errorf("%s: %v and %v, want %v and %v", when, x, y, a, b)
+		}
+	}
+	check("probed", true, false)
+	w.run(5 * time.Second)
+	check("bound", true, false)
+	c.Link, c.DAD = "", false
+	w.apply(w.anchor.Reconfigure(w.now, c))
+	check("on no link", true, true)
 }
 
 // What people see: bindings in the order of addresses, with what remains.

@@ -1,6 +1,7 @@
 package anchor
 
 import (
+	"cmp"
 	"log/slog"
 	"slices"
 	"time"
@@ -24,6 +25,7 @@ func (a *Anchor) configure(c Config) {
 		a.anonymous = &visitor{}
 	}
 	a.bindings.SetLimit(c.MaxBindings)
+	a.counts.Limit = cmp.Or(c.MaxBindings, maxBound*len(visitors))
 }
 
 // Reconfigure takes over a new configuration, which is valid (Config.Validate), and
@@ -81,6 +83,8 @@ func (a *Anchor) prohibits(e *binding.Entry, before Config) string {
 		return "visitor disabled"
 	case !a.serves(careOf):
 		return "on-link care-of address not served any more"
+	case a.barred(careOf):
+		return "on-link care-of address is this node's, or in a tunnel of it"
 	default:
 		return ""
 	}

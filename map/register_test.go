@@ -39,7 +39,7 @@ func TestRegistration(t *testing.T) {
 	end.sequence = 6
 	w.refused(end, mip6.StatusNotHomeAgent)
 
-	want := Stats{Visitors: 2, Registrations: 1, Moves: 1, Refreshes: 1, Deregistrations: 1}
+	want := Stats{Visitors: 2, Limit: 8, Registrations: 1, Moves: 1, Refreshes: 1, Deregistrations: 1}
 	if s := w.anchor.Stats(); s != want || !w.anchor.Next().IsZero() {
 		t.Errorf("%+v, want %+v; next %v", s, want, w.anchor.Next())
 	}
@@ -145,6 +145,10 @@ func TestRejections(t *testing.T) {
 		{name: "RFC 5380 §6.1 what may become an RCoA as LCoA", setup: everywhere, r: local(alice, rcoaA, rcoaB, 9), want: 174},
 		{name: "RFC 5380 §6.1 the anchor's own address as LCoA", setup: everywhere, r: alternate("2001:db8:9::1"), want: 174},
 		{name: "RFC 5380 §6.1 somebody else's address", setup: everywhere, r: alternate("2001:db8:ee::3"), want: 174},
+		{name: "RFC 5380 §6.1 what the rest of the node stands against", setup: func(c *Config) { c.Barred = func(a netip.Addr) bool { return a == lcoa1 } },
+			r: local(alice, rcoaA, lcoa1, 9), want: 174},
+		{name: "RFC 5380 §6.1 and as the alternate one", setup: func(c *Config) { c.Barred = func(a netip.Addr) bool { return a == lcoa2 } },
+			r: alternate(lcoa2.String()), want: 174},
 		{name: "RFC 6275 §10.3.1 the anchor's own address", r: rcoa("2001:db8:9::1"), want: 134},
 		{name: "RFC 6275 §10.3.1 taken", setup: func(c *Config) { c.Taken = []netip.Addr{rcoaA} }, r: rcoa("2001:db8:9::a"), want: 134},
 		{name: "RFC 6275 §10.3.1 another's RCoA", before: []request{local(bob, rcoaA, lcoa2, 1)}, r: rcoa("2001:db8:9::a"), want: 134},

@@ -11,6 +11,8 @@ import (
 // entries by state.
 type Stats struct {
 	Visitors, Bindings, Probing int
+	// Limit is the most entries that there can be.
+	Limit int
 
 	Registrations, Refreshes, Moves, Deregistrations, Expirations uint64
 	// Duplicates are regional care-of addresses found in use on their link by

@@ -145,7 +145,13 @@ func (a *Anchor) vouches(careOf netip.Addr) bool {
 // where the update came from (§6.1): another one is only taken where the
 // administrator has named its prefix, or a visitor could turn packets on anybody.
 func (a *Anchor) bindable(u *update) bool {
-	return !a.config.Prefix.Contains(u.careOf) && (u.careOf == u.source || a.vouches(u.careOf))
+	return !a.config.Prefix.Contains(u.careOf) && !a.barred(u.careOf) && (u.careOf == u.source || a.vouches(u.careOf))
+}
+
+// barred reports whether the rest of the node stands against an on-link care-of
+// address.
+func (a *Anchor) barred(careOf netip.Addr) bool {
+	return a.config.Barred != nil && a.config.Barred(careOf)
 }
 
 // register carries out a registration that may be had.

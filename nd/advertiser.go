@@ -17,6 +17,10 @@ const (
 	finalRAs           = 3
 )
 
+// timerSlack is how late timers mostly are at most. Intervals end so much before the
+// longest one, where there is room, that what is sent so late is still in time.
+const timerSlack = time.Millisecond
+
 // maxReplies bounds the delayed answers to solicitations.
 const maxReplies = 64
 
@@ -57,8 +61,9 @@ type AdvertiserStatistics struct {
 // soon as it is made.
 type Advertiser struct {
 	config AdvertiserConfig
-	ra     RouterAdvertisement // what config makes
-	expiry []Expiry            // of prefixes in it
+	ra     RouterAdvertisement      // what config makes
+	expiry []Expiry                 // of prefixes in it
+	told   []mip6.PrefixInformation // to all, at last
 	random *rand.Rand
 
 	next    time.Time // to all; zero after the last one, and where nothing is sent unasked
@@ -183,13 +188,20 @@ func (a *Advertiser) Solicited(now time.Time, from netip.Addr) []Transmission {
 // Reconfigure replaces the configuration. Prefixes, routes, DNS servers and domains,
 // NAT64 prefixes, contexts and anchors that are not in it any more are withdrawn by
 // lifetimes of zero; the hosts learn of the change by a burst as at the beginning
-// (RFC 4861 §6.2.4). After an error the old configuration holds.
+// (RFC 4861 §6.2.4). Without a change there is none, and where only Expiring has
+// changed not before the hosts need to know. After an error the old configuration
+// holds.
 func (a *Advertiser) Reconfigure(now time.Time, c AdvertiserConfig) ([]Transmission, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
 	if a.stopped {
 		return nil, nil
+	}
+	if a.config.sameButExpiring(c) {
+		a.configure(c)
+		a.refresh(now)
+		return a.Expire(now), nil
 	}
 	old := a.ra
 	old.Prefixes = counted(now, a.ra.Prefixes, a.expiry)
@@ -254,6 +266,7 @@ func (a *Advertiser) round(now time.Time) []Transmission {
 		a.withdrawn[i].sent++
 	}
 	a.forget(now, withdrawRAs)
+	a.told = counted(now, a.ra.Prefixes, a.expiry)
 	base := a.next
 	a.last, a.begun, a.limit = now, now, now.Add(a.config.MaxInterval+min(a.config.MaxInterval/10, intervalSlack))
 	a.replies = a.replies[:0] // all have been answered
@@ -267,6 +280,7 @@ func (a *Advertiser) round(now time.Time) []Transmission {
 	}
 	interval := a.config.MinInterval
 	if spread := a.config.MaxInterval - a.config.MinInterval; spread > 0 {
+		spread -= min(timerSlack, spread/40)
 		interval += time.Duration(a.random.Int64N(int64(spread) + 1))
 	}
 	if a.initial = max(a.initial-1, 0); a.initial > 0 {

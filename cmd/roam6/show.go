@@ -86,11 +86,13 @@ func showUsage(w io.Writer) {
 
 Asks the running daemon what it does.
 
-  bindings       the binding caches of home agent and correspondent: which mobile is where
-  updates        a mobile's registration, and its correspondents
+  bindings       the binding caches of home agent, anchor and correspondent: which mobile is where
+  updates        a mobile's registration, its mobility anchor points and correspondents
   home-agents    the home agents of a home link, and those that a mobile knows
+  anchors        the mobility anchor points of this node, and those that a mobile hears
   prefixes       prefixes of home links and of mobile networks
   uplinks        a mobile's interfaces, and the routers it hears there
+  ra             the router advertisements that this node sends, and what they tell
   leases         addresses and prefixes that DHCPv6 servers gave to this node
   delegations    prefixes that a home agent gave to mobile routers
   tunnels        what the data plane forwards, through tunnels and past them

@@ -62,11 +62,14 @@ func (s section) completeRegional(a *Anchor) {
 		s.wrong(optionPrefix, 0, fmt.Sprintf("%v, the first %d bits of %s (RFC 5380 §6)", regional, regionalBits, optionAddress))
 	}
 	a.Prefix = regional
-	switch a.Address {
-	case regional.Addr():
+	reserved, _ := mip6.HomeAgentsAnycast(regional).Prefix(128 - 7) // RFC 2526 §2
+	switch {
+	case a.Address == regional.Addr():
 		s.wrong(optionAddress, 0, fmt.Sprintf("a single node's address: this is the subnet-router anycast address of %v", regional))
-	case mip6.HomeAgentsAnycast(regional):
+	case a.Address == mip6.HomeAgentsAnycast(regional):
 		s.wrong(optionAddress, 0, fmt.Sprintf("a single node's address: this is the home agents' anycast address of %v", regional))
+	case reserved.Contains(a.Address):
+		s.wrong(optionAddress, 0, fmt.Sprintf("a single node's address: this is a reserved anycast address of %v (RFC 2526)", regional))
 	}
 }
 

@@ -2,7 +2,7 @@ package conformance
 
 // Chapters are the rules by role, in the order of the document.
 func Chapters() []Chapter {
-	return []Chapter{all(), correspondent(), homeAgent(), mobileNode(), mobileRouter(), networkAgent(), delegation(), symptoms(), attacks()}
+	return []Chapter{all(), correspondent(), homeAgent(), mobileNode(), mobileRouter(), networkAgent(), delegation(), anchorPoint(), symptoms(), attacks()}
 }
 
 func all() Chapter {
@@ -102,6 +102,21 @@ func delegation() Chapter {
 		{ID: "D1", Text: "An implicit BU first, then DHCPv6 prefix delegation: by the relay in the mobile router while it is away, on the home link at home; the home agent delegates, or relays.", Source: "RFC 6276 §3"},
 		{ID: "D2", Text: "A delegated prefix joins the registration of the mobile router and the prefix table of the home agent, and leaves both when it expires or is released.", Source: "RFC 6276 §3, §4"},
 		{ID: "D3", Text: "Renewal survives handovers; after a restart the mobile router asks for the same prefix.", Source: "RFC 6276 §3.1"},
+	}}
+}
+
+func anchorPoint() Chapter {
+	return Chapter{Title: "Mobility anchor point", Rules: []Rule{
+		{ID: "P1", Text: "The MAP option is type 23, of length 3, the distance at least 1; a valid lifetime of 0 says that the anchor has failed, and another is chosen; without one mobility is not hierarchical.", Source: "RFC 5380 §5, §7.1"},
+		{ID: "P2", Text: "Options are stored; the highest preference comes first, then the distance; preference 0 is not for new bindings.", Source: "RFC 5380 §7.1, §9.1"},
+		{ID: "P3", Text: "A local BU has flags M and A, the regional care-of address in the Home Address option and the on-link one as its source.", Source: "RFC 5380 §4, §6.1"},
+		{ID: "P4", Text: "A BA of an anchor without a type 2 routing header with the regional care-of address is ignored.", Source: "RFC 5380 §6.1"},
+		{ID: "P5", Text: "Then the home agent is told the regional care-of address, with a lifetime of at most that at the anchor.", Source: "RFC 5380 §6.1"},
+		{ID: "P6", Text: "A regional care-of address of one anchor is never the on-link one of another.", Source: "RFC 5380 §6.1"},
+		{ID: "P7", Text: "The MTU accounts for the further header.", Source: "RFC 5380 §6.1, §11"},
+		{ID: "P8", Text: "The anchor is a home agent for the regional care-of address: duplicate address detection, a BA with type 2 routing header, a tunnel both ways; an on-link prefix that it does not serve gets 129.", Source: "RFC 5380 §6.2"},
+		{ID: "P9", Text: "Mobile and anchor authenticate each other; integrity and protection against replay.", Source: "RFC 5380 §12"},
+		{ID: "P10", Text: "Routers pass on the MAP options that they hear, with the distance increased by 1.", Source: "RFC 5380 §5"},
 	}}
 }
 

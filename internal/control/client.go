@@ -76,9 +76,19 @@ func (c *Client) Handovers(ctx context.Context) (Handovers, error) {
 	return ask[Handovers](ctx, c, TopicHandovers)
 }
 
+// Advertisements asks for the router advertisements of the daemon.
+func (c *Client) Advertisements(ctx context.Context) (Advertisements, error) {
+	return ask[Advertisements](ctx, c, TopicAdvertisements)
+}
+
 // Stats asks for the counters.
 func (c *Client) Stats(ctx context.Context) (Stats, error) {
 	return ask[Stats](ctx, c, TopicStats)
+}
+
+// Anchors asks for mobility anchor points.
+func (c *Client) Anchors(ctx context.Context) (Anchors, error) {
+	return ask[Anchors](ctx, c, TopicAnchors)
 }
 
 // Reload makes the daemon read its configuration again. An error of the

@@ -26,21 +26,23 @@ type Topic uint8
 
 // Topics.
 const (
-	TopicBindings    Topic = iota + 1 // the binding caches
-	TopicUpdates                      // the binding update lists of mobile nodes and routers
-	TopicHomeAgents                   // home agents of home links
-	TopicPrefixes                     // prefixes of home links and mobile networks
-	TopicUplinks                      // the interfaces of mobile nodes and routers
-	TopicTunnels                      // what the data plane carries out
-	TopicHandovers                    // the timeline of the last moves
-	TopicStats                        // counters
-	TopicLeases                       // what DHCPv6 servers gave to this node
-	TopicDelegations                  // the prefixes that home agents delegated
+	TopicBindings       Topic = iota + 1 // the binding caches
+	TopicUpdates                         // the binding update lists of mobile nodes and routers
+	TopicHomeAgents                      // home agents of home links
+	TopicPrefixes                        // prefixes of home links and mobile networks
+	TopicUplinks                         // the interfaces of mobile nodes and routers
+	TopicTunnels                         // what the data plane carries out
+	TopicHandovers                       // the timeline of the last moves
+	TopicStats                           // counters
+	TopicLeases                          // what DHCPv6 servers gave to this node
+	TopicDelegations                     // the prefixes that home agents delegated
+	TopicAnchors                         // mobility anchor points
+	TopicAdvertisements                  // the router advertisements of this node
 )
 
 // Topics lists all topics, in the order of the help text.
 func Topics() []Topic {
-	return []Topic{TopicBindings, TopicUpdates, TopicHomeAgents, TopicPrefixes, TopicUplinks, TopicLeases, TopicDelegations, TopicTunnels, TopicHandovers, TopicStats}
+	return []Topic{TopicBindings, TopicUpdates, TopicHomeAgents, TopicAnchors, TopicPrefixes, TopicUplinks, TopicAdvertisements, TopicLeases, TopicDelegations, TopicTunnels, TopicHandovers, TopicStats}
 }
 
 // String returns the word for the topic in requests and on the command line.
@@ -66,6 +68,10 @@ func (t Topic) String() string {
 		return "leases"
 	case TopicDelegations:
 		return "delegations"
+	case TopicAnchors:
+		return "anchors"
+	case TopicAdvertisements:
+		return "ra"
 	default:
 		return "unknown"
 	}
@@ -103,6 +109,7 @@ func (Handovers) isDocument()   {}
 func (Stats) isDocument()       {}
 func (Leases) isDocument()      {}
 func (Delegations) isDocument() {}
+func (Anchors) isDocument()     {}
 
 // Handler is the daemon as the socket sees it. It is called by several
 // goroutines at a time, with a context that has a deadline.
@@ -138,6 +145,10 @@ func Decode(t Topic, data json.RawMessage) (Document, error) {
 		return decode[Leases](data)
 	case TopicDelegations:
 		return decode[Delegations](data)
+	case TopicAdvertisements:
+		return decode[Advertisements](data)
+	case TopicAnchors:
+		return decode[Anchors](data)
 	default:
 		return nil, ErrUnknownTopic
 	}

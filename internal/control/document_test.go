@@ -15,6 +15,7 @@ import (
 	"roam6/mip6"
 	"roam6/mn"
 	"roam6/mn/homelink"
+	"roam6/mn/region"
 	"roam6/mn/ro"
 	"roam6/overlay"
 )
@@ -56,6 +57,13 @@ func sampleBindings() Bindings {
 			Granted: Seconds(420 * time.Second), Remaining: Seconds(420 * time.Second),
 			Created: Time{now()}, Updated: Time{now()},
 		},
+	}, Anchors: []AnchorBinding{
+		{
+			Anchor: "city", Visitor: "bus", Regional: addr("2001:db8:5::7"), OnLink: addr("2001:db8:a1::7"), State: "active", Sequence: 12,
+			Granted: Seconds(300 * time.Second), Remaining: Seconds(299 * time.Second),
+			Created: Time{ago(2 * time.Hour)}, Age: Milliseconds(2 * time.Hour), Updated: Time{ago(time.Second)}, UpdateAge: Milliseconds(time.Second),
+		},
+		{Anchor: "city", Regional: addr("2001:db8:5::8"), State: "probing", Sequence: 1, Created: Time{now()}, Updated: Time{now()}},
 	}, Correspondent: []CorrespondentBinding{{
 		HomeAddress: addr("2001:db8:9::7"), Address: addr("2001:db8:1::1"), CareOf: addr("2001:db8:a9::7"), Sequence: 65535,
 		Granted: Seconds(420 * time.Second), Remaining: Seconds(61 * time.Second),
@@ -92,6 +100,19 @@ func sampleSnapshots() []mn.Snapshot {
 			{Addr: addr("2001:db8:5::1"), State: ro.StateOptimised, CareOf: addr("2001:db8:a1::7"), Remaining: 400 * time.Second, Idle: 3 * time.Second, Sequence: 99},
 			{Addr: addr("2001:db8:6::1"), State: ro.StateRefused, RetryAfter: time.Hour, Failures: 1},
 		},
+		Regional: []mn.Regional{
+			{Anchor: addr("2001:db8:5::1"), CareOf: addr("2001:db8:5::7"), OnLink: addr("2001:db8:a1::7"), State: mn.RegionalInUse, Registered: true,
+				Granted: 300 * time.Second, Remaining: 299 * time.Second, Sequence: 12},
+			{Anchor: addr("2001:db8:6::1"), CareOf: addr("2001:db8:6::7"), OnLink: addr("2001:db8:a1::7"), State: mn.RegionalProspect, Pending: true, Sequence: 1},
+			{Anchor: addr("2001:db8:7::1"), CareOf: addr("2001:db8:7::7"), OnLink: addr("2001:db8:a1::7"), Pending: true, Sequence: 65535},
+		},
+		Anchors: []mn.Anchor{
+			{Address: addr("2001:db8:5::1"), Distance: 2, Preference: 10, Remaining: mip6.InfiniteLifetime, InUse: true},
+			{Address: addr("2001:db8:6::1"), Distance: 3, Preference: 10, Remaining: 90 * time.Second},
+			{Address: addr("2001:db8:7::1"), Distance: 1, Preference: 15, Obstacle: region.Failed},
+		},
+		Stats: mn.Stats{LocalUpdates: 5, LocalRetransmissions: 1, AnchorFailures: 2,
+			LocalAcknowledgements: map[mip6.Status]uint64{mip6.StatusAccepted: 3, mip6.StatusAdministrativelyProhibited: 1}},
 	}
 	home := mn.Snapshot{
 		Name: "van", HomeAddress: addr("2001:db8:1::3"), HomeAgent: addr("2001:db8:1::1"),
@@ -100,6 +121,7 @@ func sampleSnapshots() []mn.Snapshot {
 	}
 	lost := away
 	lost.Name, lost.Lost, lost.Update, lost.Uplinks, lost.Peers = "bus", true, mn.Update{Remaining: -time.Second}, nil, nil
+	lost.Regional, lost.Stats = nil, mn.Stats{}
 	refused := mn.Snapshot{Name: "tram", HomeAddress: addr("2001:db8:1::5"), HomeAgent: addr("2001:db8:1::1"),
 		Attachment: away.Attachment, Update: mn.Update{Halted: true}}
 	nowhere := mn.Snapshot{Name: "ship", HomeAddress: addr("2001:db8:1::6"), HomeAgent: addr("2001:db8:1::1")}
@@ -111,6 +133,24 @@ func sampleUpdates() Updates {
 	for _, s := range sampleSnapshots() {
 		d.Updates = append(d.Updates, UpdateOf(s))
 	}
+	return d
+}
+
+func sampleAnchors() Anchors {
+	d := Anchors{Anchors: []Anchor{
+		{Name: "city", Address: addr("2001:db8:5::1"), Prefix: prefix("2001:db8:5::/64"), Ready: true,
+			Served: []netip.Prefix{prefix("2001:db8:a000::/36"), prefix("2001:db8:b000::/36")}, MaxLifetime: Seconds(10 * time.Minute),
+			Visitors: 3, Bindings: 2, Probing: 1, Limit: 12},
+		{Name: "lab", Address: addr("2001:db8:6::1"), Prefix: prefix("2001:db8:6::/64"), Link: "eth1", Served: []netip.Prefix{},
+			MaxLifetime: Seconds(10 * time.Minute), DAD: true, Insecure: true, Limit: 1024},
+	}}
+	for i, s := range sampleSnapshots()[:3] {
+		if i == 1 {
+			s.Anchors = nil // at home
+		}
+		d.Mobiles = append(d.Mobiles, KnownAnchorsOf(i < 2, s))
+	}
+	d.Mobiles[2].Anchors[0].InUse = false // nothing is where it is not wanted
 	return d
 }
 
@@ -182,6 +222,22 @@ func sampleTunnels() Tunnels {
 			},
 			MTU: 1460, Since: now(),
 		},
+		{
+			Tunnel: overlay.Tunnel{
+				Key:   overlay.Key{Home: addr("2001:db8:5::7"), Side: overlay.MobileSide},
+				Inner: []netip.Prefix{prefix("2001:db8:5::7/128")},
+				Paths: []overlay.Path{{Local: addr("2001:db8:a1::9"), Remote: addr("2001:db8:5::1"), Link: 3}},
+			},
+			MTU: 1460, Since: now(),
+		},
+		{
+			Tunnel: overlay.Tunnel{
+				Key:   overlay.Key{Home: addr("2001:db8:1::8"), Side: overlay.MobileSide},
+				Inner: []netip.Prefix{prefix("2001:db8:1::8/128")},
+				Paths: []overlay.Path{{Local: addr("2001:db8:5::7"), Remote: addr("2001:db8:1::1")}},
+			},
+			MTU: 1420, Since: now(),
+		},
 	}, []overlay.RouteStatus{
 		{
 			Route: overlay.Route{Pair: overlay.Pair{Home: addr("2001:db8:1::9"), Peer: addr("2001:db8:5::1"), Side: overlay.MobileSide},
@@ -190,7 +246,9 @@ func sampleTunnels() Tunnels {
 		},
 		{Route: overlay.Route{Pair: overlay.Pair{Home: addr("2001:db8:9::9"), Peer: addr("2001:db8:1::9"), Side: overlay.CorrespondentSide},
 			CareOf: addr("2001:db8:a9::9")}, Since: now()},
-	}, map[overlay.DropReason]uint64{overlay.DropNoTunnel: 3, overlay.DropTooBig: 0}, now())
+		{Route: overlay.Route{Pair: overlay.Pair{Home: addr("2001:db8:1::8"), Peer: addr("2001:db8:6::1"), Side: overlay.MobileSide},
+			CareOf: addr("2001:db8:5::7")}, Since: now()},
+	}, map[overlay.DropReason]uint64{overlay.DropNoTunnel: 3, overlay.DropTooBig: 0}, func(k overlay.Key) bool { return k.Home == addr("2001:db8:5::7") }, now())
 }
 
 // sampleMoves are an arrival, a move between links, and one that did not need a
@@ -236,7 +294,8 @@ func sampleStats() Stats {
 		DHCP:          []DHCPMessages{{Type: "solicit", Sent: 2}, {Type: "reply", Received: 1}},
 		DHCPDropped:   map[string]uint64{"unsolicited": 5, "malformed": 0},
 		Correspondent: &CorrespondentStats{Enabled: true, Bindings: 2},
-		Mobile:        &MobileStats{UpdatesSent: 9, Retransmissions: 1, Handovers: 3},
+		Mobile:        &MobileStats{UpdatesSent: 9, Retransmissions: 1, Handovers: 3, LocalUpdatesSent: 12, LocalRetransmissions: 2, AnchorFailures: 1},
+		Anchor:        &AnchorStats{Visitors: 3, Bindings: 2, Limit: 12, Registrations: 5, Refreshes: 7, Moves: 6, Deregistrations: 2, Expirations: 1},
 		Agent:         &AgentStats{Mobiles: 5, Bindings: 2, Probing: 1, Registrations: 4, Moves: 3},
 		Daemon:        DaemonStats{RouterAdvertisementsSent: 123456, Reloads: 1},
 	}
@@ -247,7 +306,7 @@ func samples() map[Topic]Document {
 		TopicBindings: sampleBindings(), TopicUpdates: sampleUpdates(), TopicTunnels: sampleTunnels(),
 		TopicHomeAgents: sampleHomeAgents(), TopicPrefixes: samplePrefixes(), TopicUplinks: sampleUplinks(),
 		TopicHandovers: sampleHandovers(), TopicStats: sampleStats(),
-		TopicLeases: sampleLeases(), TopicDelegations: sampleDelegations(),
+		TopicAnchors: sampleAnchors(), TopicLeases: sampleLeases(), TopicDelegations: sampleDelegations(), TopicAdvertisements: sampleAdvertisements(),
 	}
 }
 
@@ -309,6 +368,8 @@ func TestEmptyDocuments(t *testing.T) {
 		{Handovers{}, "no handovers\n"},
 		{Leases{}, "no DHCPv6 clients\n"},
 		{Delegations{}, "no delegated prefixes\n"},
+		{Anchors{}, "no mobility anchor points\n"},
+		{Anchors{Mobiles: []KnownAnchors{{Mobile: "train"}}}, "no mobility anchor points\n"},
 	} {
 		var b bytes.Buffer
 		if err := tt.d.Render(&b); err != nil || b.String() != tt.want {
@@ -395,7 +456,7 @@ func TestTopics(t *testing.T) {
 		}
 	}
 	_, err := ParseTopic("weather")
-	if want := `unknown topic "weather": one of bindings, updates, home-agents, prefixes, uplinks, leases, delegations, tunnels, handovers, stats`; err == nil || err.Error() != want {
+	if want := `unknown topic "weather": one of bindings, updates, home-agents, anchors, prefixes, uplinks, ra, leases, delegations, tunnels, handovers, stats`; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }

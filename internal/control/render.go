@@ -3,6 +3,7 @@ package control
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -23,12 +24,17 @@ func (d Bindings) Render(w io.Writer) error {
 		t.row(b.HomeAgent, mobile, address(b.HomeAddress), strings.Join(careOf, "\n"), lines(b.Prefixes), b.State,
 			strconv.Itoa(int(b.Sequence)), span(time.Duration(b.Granted)), span(time.Duration(b.Remaining)), span(time.Duration(b.UpdateAge))+" ago")
 	}
+	anchors := newTable("ANCHOR", "VISITOR", "REGIONAL CARE-OF ADDRESS", "ON-LINK CARE-OF ADDRESS", "STATE", "SEQUENCE", "GRANTED", "REMAINING", "UPDATED")
+	for _, b := range d.Anchors {
+		anchors.row(b.Anchor, b.Visitor, address(b.Regional), address(b.OnLink), b.State, strconv.Itoa(int(b.Sequence)),
+			span(time.Duration(b.Granted)), span(time.Duration(b.Remaining)), span(time.Duration(b.UpdateAge))+" ago")
+	}
 	own := newTable("CORRESPONDENT", "HOME ADDRESS", "CARE-OF ADDRESS", "SEQUENCE", "GRANTED", "REMAINING", "CREATED")
 	for _, b := range d.Correspondent {
 		own.row(address(b.Address), address(b.HomeAddress), address(b.CareOf), strconv.Itoa(int(b.Sequence)),
 			span(time.Duration(b.Granted)), span(time.Duration(b.Remaining)), span(time.Duration(b.Age))+" ago")
 	}
-	return writeTables(w, "no bindings", t, own)
+	return writeTables(w, "no bindings", t, anchors, own)
 }
 
 // String returns the address with what else is needed to reach it.
@@ -43,10 +49,11 @@ func (c CareOf) String() string {
 	return s
 }
 
-// Render writes a row for each mobile and then one for each correspondent of
-// its binding update list.
+// Render writes a row for each mobile, and then one for each mobility anchor point
+// and each correspondent of its binding update list.
 func (d Updates) Render(w io.Writer) error {
 	t := newTable("MOBILE", "HOME ADDRESS", "HOME AGENT", "ATTACHED TO", "CARE-OF ADDRESS", "STATE", "SEQUENCE", "GRANTED", "REMAINING")
+	regional := newTable("MOBILE", "ANCHOR", "REGIONAL CARE-OF ADDRESS", "ON-LINK CARE-OF ADDRESS", "STATE", "SEQUENCE", "GRANTED", "REMAINING")
 	peers := newTable("MOBILE", "CORRESPONDENT", "STATE", "CARE-OF ADDRESS", "REMAINING", "RETRY IN")
 	for _, u := range d.Updates {
 		careOf, granted, remaining := address(u.CareOf), "", ""
@@ -57,11 +64,18 @@ func (d Updates) Render(w io.Writer) error {
 		}
 		t.row(u.Mobile, address(u.HomeAddress), address(u.HomeAgent), u.Attachment.String(), careOf, u.state(),
 			strconv.Itoa(int(u.Sequence)), granted, remaining)
+		for _, r := range u.Regional {
+			granted, remaining := "", ""
+			if r.Registered {
+				granted, remaining = span(time.Duration(r.Granted)), span(time.Duration(r.Remaining))
+			}
+			regional.row(u.Mobile, address(r.Anchor), address(r.CareOf), address(r.OnLink), r.state(), strconv.Itoa(int(r.Sequence)), granted, remaining)
+		}
 		for _, p := range u.Peers {
 			peers.row(u.Mobile, address(p.Address), p.State, address(p.CareOf), spanOrNone(p.Remaining), spanOrNone(p.RetryAfter))
 		}
 	}
-	return writeTables(w, "no mobile nodes or routers", t, peers)
+	return writeTables(w, "no mobile nodes or routers", t, regional, peers)
 }
 
 // spanOrNone leaves out a time that has not begun.
@@ -96,6 +110,24 @@ func (u Update) state() string {
 	return s
 }
 
+// state tells what a regional care-of address is, and what is under way.
+func (r RegionalUpdate) state() string {
+	s := r.State
+	switch {
+	case r.State == RegionalInUse:
+		s = "in use"
+	case r.State == RegionalProspect && !r.Registered:
+		return "registering"
+	}
+	if !r.Registered {
+		s += ", not registered"
+	}
+	if r.Pending {
+		s += ", update pending"
+	}
+	return s
+}
+
 // String returns the router with its link as the zone (RFC 4007 §11), or
 // "home" with the link; the empty string stands for nowhere.
 func (a *Attachment) String() string {
@@ -122,22 +154,30 @@ func (d Tunnels) Render(w io.Writer) error {
 	for _, v := range d.Tunnels {
 		local, remote := make([]string, len(v.Paths)), make([]string, len(v.Paths))
 		for i, p := range v.Paths {
-			local[i] = p.Local.String()
+			local[i] = regional(p.Local, p.Local == v.StackedOn)
 			remote[i] = CareOf{Address: p.Remote, BID: p.BID, Port: p.Port}.String()
 		}
-		t.row(address(v.HomeAddress), v.Side, strings.Join(local, "\n"), strings.Join(remote, "\n"), lines(v.Inner),
+		t.row(regional(v.HomeAddress, v.Regional), v.Side, strings.Join(local, "\n"), strings.Join(remote, "\n"), lines(v.Inner),
 			strconv.Itoa(v.MTU), span(time.Duration(v.Age))+" ago",
 			traffic(v.EncapsulatedPackets, v.EncapsulatedBytes), traffic(v.DecapsulatedPackets, v.DecapsulatedBytes))
 	}
 	routes := newTable("HOME ADDRESS", "PEER", "SIDE", "CARE-OF ADDRESS", "SINCE", "ENCAPSULATED", "DECAPSULATED")
 	for _, r := range d.Routes {
-		routes.row(address(r.HomeAddress), address(r.Peer), r.Side, address(r.CareOf), span(time.Duration(r.Age))+" ago",
+		routes.row(address(r.HomeAddress), address(r.Peer), r.Side, regional(r.CareOf, r.Regional), span(time.Duration(r.Age))+" ago",
 			traffic(r.EncapsulatedPackets, r.EncapsulatedBytes), traffic(r.DecapsulatedPackets, r.DecapsulatedBytes))
 	}
 	if err := writeTables(w, "no tunnels", t, routes); err != nil {
 		return err
 	}
 	return renderDrops(w, "PACKETS DROPPED", d.Drops)
+}
+
+// regional is an address, and says if it is a regional care-of address.
+func regional(a netip.Addr, is bool) string {
+	if is {
+		return address(a) + " (regional)"
+	}
+	return address(a)
 }
 
 // traffic is packets and octets, the octets in binary multiples.
@@ -262,6 +302,9 @@ func (d Stats) parts() []part {
 			{"late acknowledgements", m.LateAcknowledgements},
 			{"handovers", m.Handovers},
 			{"care-of addresses found taken", m.Duplicates},
+			{"local binding updates sent", m.LocalUpdatesSent},
+			{"of these, retransmissions", m.LocalRetransmissions},
+			{"failures of anchors", m.AnchorFailures},
 		}})
 	}
 	if a := d.Agent; a != nil {
@@ -277,6 +320,22 @@ func (d Stats) parts() []part {
 			{"expirations", a.Expirations},
 			{"home addresses found taken", a.Duplicates},
 			{"conflicts with neighbours", a.Conflicts},
+		}})
+	}
+	if a := d.Anchor; a != nil {
+		parts = append(parts, part{"MOBILITY ANCHOR POINT", []counter{
+			{"visitors configured", uint64(a.Visitors)},
+			{"bindings", uint64(a.Bindings)},
+			{"bindings being probed", uint64(a.Probing)},
+			{"most bindings there can be", uint64(a.Limit)},
+			{"registrations", a.Registrations},
+			{"refreshes", a.Refreshes},
+			{"moves", a.Moves},
+			{"de-registrations", a.Deregistrations},
+			{"expirations", a.Expirations},
+			{"regional addresses found taken", a.Duplicates},
+			{"conflicts with neighbours", a.Conflicts},
+			{"refresh requests sent", a.RefreshRequests},
 		}})
 	}
 	if c := d.Correspondent; c != nil && c.Enabled {

@@ -173,6 +173,8 @@ func TestClient(t *testing.T) {
 	check(u, again(TopicUpdates), err)
 	n, err := c.Tunnels(ctx)
 	check(n, again(TopicTunnels), err)
+	a, err := c.Anchors(ctx)
+	check(a, again(TopicAnchors), err)
 	m, err := c.Handovers(ctx)
 	check(m, again(TopicHandovers), err)
 	s, err := c.Stats(ctx)

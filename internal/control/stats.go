@@ -27,6 +27,7 @@ type Stats struct {
 	DHCPDropped map[string]uint64 `json:"dhcp_messages_dropped"`
 	Mobile      *MobileStats      `json:"mobile,omitempty"` // of all mobile nodes and routers; none: absent
 	Agent       *AgentStats       `json:"agent,omitempty"`  // of all home agents; none: absent
+	Anchor      *AnchorStats      `json:"anchor,omitempty"` // of all mobility anchor points; none: absent
 	// Correspondent is absent where Mobile IPv6 is not done at all.
 	Correspondent *CorrespondentStats `json:"correspondent,omitempty"`
 	Daemon        DaemonStats         `json:"daemon"`
@@ -42,7 +43,7 @@ type Acknowledgements struct {
 
 // Messages counts the messages of a type that a role sent and received.
 type Messages struct {
-	Role     string `json:"role"` // "mobile", "agent", "correspondent" or "node"
+	Role     string `json:"role"` // "mobile", "agent", "anchor", "correspondent" or "node"
 	Type     string `json:"type"`
 	Sent     uint64 `json:"sent"`
 	Received uint64 `json:"received"`
@@ -68,6 +69,10 @@ type MobileStats struct {
 	LateAcknowledgements uint64 `json:"late_acknowledgements"`
 	Handovers            uint64 `json:"handovers"`
 	Duplicates           uint64 `json:"duplicate_addresses"` // care-of addresses found taken
+	// Of the registrations with mobility anchor points, which the others do not count.
+	LocalUpdatesSent     uint64 `json:"local_updates_sent"`    // retransmissions included
+	LocalRetransmissions uint64 `json:"local_retransmissions"` // of local binding updates
+	AnchorFailures       uint64 `json:"anchor_failures"`
 }
 
 // AgentStats are the counters of home agents.
@@ -83,6 +88,22 @@ type AgentStats struct {
 	Expirations     uint64 `json:"expirations"`
 	Duplicates      uint64 `json:"duplicate_addresses"` // home addresses found taken
 	Conflicts       uint64 `json:"conflicts"`           // neighbours heard using a registered one
+}
+
+// AnchorStats are the counters of mobility anchor points.
+type AnchorStats struct {
+	Visitors        int    `json:"visitors"` // configured
+	Bindings        int    `json:"bindings"`
+	Probing         int    `json:"probing"` // waiting for duplicate address detection
+	Limit           int    `json:"limit"`   // most of both
+	Registrations   uint64 `json:"registrations"`
+	Refreshes       uint64 `json:"refreshes"`
+	Moves           uint64 `json:"moves"`
+	Deregistrations uint64 `json:"deregistrations"`
+	Expirations     uint64 `json:"expirations"`
+	Duplicates      uint64 `json:"duplicate_addresses"` // regional care-of addresses found taken
+	Conflicts       uint64 `json:"conflicts"`           // neighbours heard using a registered one
+	RefreshRequests uint64 `json:"refresh_requests"`    // sent
 }
 
 // DaemonStats are the counters of what all roles share.

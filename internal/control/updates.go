@@ -36,8 +36,66 @@ type Update struct {
 	// CareOfs are the care-of addresses there are, registered or not.
 	CareOfs []CareOfCandidate `json:"care_of_addresses"`
 	Uplinks []Uplink          `json:"uplinks"`
+	// Regional are the registrations with mobility anchor points (RFC 5380). Where one
+	// is in use its address is CareOf.
+	Regional []RegionalUpdate `json:"regional"`
+	// Local counts what happened with anchors since start.
+	Local LocalUpdates `json:"local_updates"`
 	// Peers are the correspondents with which routes are, or could be, optimised.
 	Peers []Peer `json:"peers"`
+}
+
+// RegionalUpdate is a mobile's registration with a mobility anchor point.
+type RegionalUpdate struct {
+	Anchor netip.Addr `json:"anchor"`
+	CareOf netip.Addr `json:"regional_care_of"`
+	// OnLink is the on-link care-of address that the anchor has, or is told.
+	OnLink netip.Addr `json:"on_link_care_of,omitzero"`
+	// State is RegionalInUse (the home agent is told the address), RegionalProspect
+	// (it is being registered) or RegionalFormer (left, and forwarding for a while).
+	State      string  `json:"state"`
+	Registered bool    `json:"registered"`
+	Sequence   uint16  `json:"sequence"` // of the last update sent
+	Granted    Seconds `json:"granted_seconds"`
+	Remaining  Seconds `json:"remaining_seconds"`
+	Pending    bool    `json:"pending"` // an update waits for its acknowledgement
+}
+
+// States of a regional care-of address.
+const (
+	RegionalInUse    = "in_use"
+	RegionalProspect = "prospect"
+	RegionalFormer   = "former"
+)
+
+// LocalUpdates are the counters of a mobile's registrations with anchors.
+type LocalUpdates struct {
+	Sent            uint64 `json:"sent"` // retransmissions included
+	Retransmissions uint64 `json:"retransmissions"`
+	// AnchorFailures are anchors that refused, did not answer in time, or were said to
+	// have failed.
+	AnchorFailures uint64 `json:"anchor_failures"`
+	// Acknowledgements are those accepted, in the order of their status.
+	Acknowledgements []Acknowledgements `json:"acknowledgements"`
+}
+
+func regionalOf(list []mn.Regional) []RegionalUpdate {
+	all := make([]RegionalUpdate, 0, len(list))
+	for _, r := range list {
+		x := RegionalUpdate{
+			Anchor: r.Anchor, CareOf: r.CareOf, OnLink: r.OnLink, State: RegionalFormer, Registered: r.Registered,
+			Sequence: uint16(r.Sequence), Granted: Seconds(r.Granted), Remaining: Seconds(r.Remaining), Pending: r.Pending,
+		}
+		switch r.State {
+		case mn.RegionalInUse:
+			x.State = RegionalInUse
+		case mn.RegionalProspect:
+			x.State = RegionalProspect
+		case mn.RegionalFormer:
+		}
+		all = append(all, x)
+	}
+	return all
 }
 
 // Peer is a correspondent in a binding update list (RFC 6275 §11.1).
@@ -120,6 +178,12 @@ func UpdateOf(s mn.Snapshot) Update {
 		CareOfs: make([]CareOfCandidate, 0, len(s.CareOfs)),
 		Uplinks: make([]Uplink, 0, len(s.Uplinks)),
 		Peers:   peersOf(s.Peers),
+
+		Regional: regionalOf(s.Regional),
+		Local: LocalUpdates{
+			Sent: s.Stats.LocalUpdates, Retransmissions: s.Stats.LocalRetransmissions, AnchorFailures: s.Stats.AnchorFailures,
+			Acknowledgements: AcknowledgementsOf(nil, s.Stats.LocalAcknowledgements),
+		},
 	}
 	for _, c := range s.CareOfs {
 		u.CareOfs = append(u.CareOfs, careOfCandidate(c))

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"strconv"
 	"strings"
 	"sync/atomic"
 
@@ -17,6 +18,7 @@ const (
 	RoleNode Role = iota
 	RoleMobile
 	RoleAgent
+	RoleAnchor
 	RoleCorrespondent
 	roles // their number
 )
@@ -29,6 +31,8 @@ func (r Role) String() string {
 		return "mobile"
 	case RoleAgent:
 		return "agent"
+	case RoleAnchor:
+		return "anchor"
 	case RoleCorrespondent:
 		return "correspondent"
 	default:
@@ -134,10 +138,43 @@ func usual(r Role, k kind, sent bool) bool {
 		return mobile(k) == sent
 	case RoleAgent:
 		return mobile(k) != sent && !tests(k) && k != kind(mip6.TypeBindingError)
+	case RoleAnchor:
+		return mobile(k) != sent && k < mobilityKinds && !tests(k) && k != kind(mip6.TypeBindingError)
 	case RoleCorrespondent:
 		return mobile(k) != sent && k < mobilityKinds
 	default:
 		return false
+	}
+}
+
+// usualStatus reports whether a role sends or receives acknowledgements by its nature,
+// with every status of the RFCs. The others' appear when they occur.
+func usualStatus(r Role, sent bool) bool {
+	switch r {
+	case RoleMobile:
+		return !sent
+	case RoleAgent, RoleAnchor, RoleCorrespondent:
+		return sent
+	default:
+		return false
+	}
+}
+
+func (c *eventCollector) acknowledgements(to chan<- prometheus.Metric) {
+	for r := range roles {
+		for _, d := range [...]struct {
+			name     string
+			sent     bool
+			counters *[256]atomic.Uint64
+		}{{"sent", true, &c.events.ackSent[r]}, {"received", false, &c.events.ackReceived[r]}} {
+			var always []mip6.Status
+			if usualStatus(r, d.sent) {
+				always = c.statuses
+			}
+			each(d.counters, always, func(s mip6.Status, n uint64) {
+				to <- prometheus.MustNewConstMetric(c.acks, prometheus.CounterValue, float64(n), r.String(), d.name, strconv.Itoa(int(s)))
+			})
+		}
 	}
 }
 

@@ -12,7 +12,6 @@
 package metrics
 
 import (
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -24,11 +23,12 @@ import (
 
 // Metrics are the metrics of one daemon.
 type Metrics struct {
-	registry  *prometheus.Registry
-	events    events
-	phases    *prometheus.HistogramVec
-	exchanges *exchanges
-	state     *stateCollector
+	registry       *prometheus.Registry
+	events         events
+	phases         *prometheus.HistogramVec
+	exchanges      *exchanges
+	advertisements *advertisements
+	state          *stateCollector
 }
 
 // events are the counters of what happens. They are fields and arrays indexed
@@ -37,8 +37,8 @@ type Metrics struct {
 // read them.
 type events struct {
 	dropped       [256]atomic.Uint64 // by role.DropReason
-	ackSent       [256]atomic.Uint64 // by mip6.Status
-	ackReceived   [256]atomic.Uint64
+	ackSent       acknowledged
+	ackReceived   acknowledged
 	handovers     [256]atomic.Uint64 // by role.Trigger
 	sent          exchanged
 	received      exchanged
@@ -47,6 +47,9 @@ type events struct {
 	reloadsFailed atomic.Uint64
 	dhcp          dhcpEvents
 }
+
+// acknowledged counts binding acknowledgements by role and mip6.Status.
+type acknowledged [roles][256]atomic.Uint64
 
 // New returns the metrics of a daemon of that version, all zero.
 func New(version string) *Metrics {
@@ -57,8 +60,9 @@ func New(version string) *Metrics {
 			Help:    "Time that each phase of a completed handover took; total is from its first event to the binding acknowledgement.",
 			Buckets: []float64{.001, .002, .005, .01, .02, .03, .05, .075, .1, .15, .2, .3, .5, 1, 2, 5, 10},
 		}, []string{"phase"}),
-		exchanges: newExchanges(),
-		state:     newStateCollector(),
+		exchanges:      newExchanges(),
+		advertisements: newAdvertisements(),
+		state:          newStateCollector(),
 	}
 	for _, p := range phaseNames() {
 		m.phases.WithLabelValues(p)
@@ -70,6 +74,7 @@ func New(version string) *Metrics {
 		newEventCollector(&m.events),
 		m.phases,
 		m.exchanges.took,
+		m.advertisements,
 		m.state,
 	)
 	return m
@@ -88,12 +93,12 @@ func constant(name, help string, value float64, labels ...string) prometheus.Col
 // Dropped counts a signalling message that was not accepted.
 func (m *Metrics) Dropped(r role.DropReason) { m.events.dropped[r].Add(1) }
 
-// Acknowledged counts a binding acknowledgement that was sent or accepted.
-func (m *Metrics) Acknowledged(a role.Acknowledged) {
+// Acknowledged counts a binding acknowledgement that a role sent or accepted.
+func (m *Metrics) Acknowledged(r Role, a role.Acknowledged) {
 	if a.Sent {
-		m.events.ackSent[a.Status].Add(1)
+		m.events.ackSent[r][a.Status].Add(1)
 	} else {
-		m.events.ackReceived[a.Status].Add(1)
+		m.events.ackReceived[r][a.Status].Add(1)
 	}
 }
 
@@ -123,9 +128,20 @@ func (m *Metrics) MessagesDropped() map[role.DropReason]uint64 {
 	return counted[role.DropReason](&m.events.dropped)
 }
 
-// Acknowledgements returns the counts of Acknowledged that are not zero.
+// Acknowledgements returns the counts of Acknowledged that are not zero, of all roles
+// together.
 func (m *Metrics) Acknowledgements() (sent, received map[mip6.Status]uint64) {
-	return counted[mip6.Status](&m.events.ackSent), counted[mip6.Status](&m.events.ackReceived)
+	return m.events.ackSent.total(), m.events.ackReceived.total()
+}
+
+func (a *acknowledged) total() map[mip6.Status]uint64 {
+	counts := make(map[mip6.Status]uint64)
+	for r := range a {
+		for s, n := range counted[mip6.Status](&a[r]) {
+			counts[s] += n
+		}
+	}
+	return counts
 }
 
 // Advertisements returns the count of AdvertisementSent.
@@ -166,7 +182,7 @@ func newEventCollector(e *events) *eventCollector {
 		events:       e,
 		dropped:      desc("roam6_messages_dropped_total", "Signalling messages that were not accepted.", "reason"),
 		exchanged:    desc("roam6_messages_total", "Mobile IPv6 messages that a role sent, and those that it was given, accepted or not.", "role", "direction", "type"),
-		acks:         desc("roam6_binding_acknowledgements_total", "Binding acknowledgements; a status of 128 or more is a refusal.", "direction", "status"),
+		acks:         desc("roam6_binding_acknowledgements_total", "Binding acknowledgements that a role sent or accepted; a status of 128 or more is a refusal.", "role", "direction", "status"),
 		handovers:    desc("roam6_handovers_total", "Completed handovers, by what made the mobile move.", "trigger"),
 		advertised:   desc("roam6_router_advertisements_sent_total", "Router advertisements sent."),
 		reloads:      desc("roam6_reloads_total", "Reloads of the configuration; a failed one leaves the running configuration in force.", "result"),
@@ -214,11 +230,7 @@ func (c *eventCollector) Collect(to chan<- prometheus.Metric) {
 	}
 	each(&e.dropped, c.reasons, func(r role.DropReason, n uint64) { count(c.dropped, n, r.String()) })
 	c.messages(to)
-	status := func(direction string) func(mip6.Status, uint64) {
-		return func(s mip6.Status, n uint64) { count(c.acks, n, direction, strconv.Itoa(int(s))) }
-	}
-	each(&e.ackSent, c.statuses, status("sent"))
-	each(&e.ackReceived, c.statuses, status("received"))
+	c.acknowledgements(to)
 	each(&e.handovers, c.triggers, func(t role.Trigger, n uint64) { count(c.handovers, n, t.String()) })
 	count(c.advertised, e.advertised.Load())
 	count(c.reloads, e.reloads.Load(), "success")

@@ -66,6 +66,8 @@ func TestFirstScrape(t *testing.T) {
 		"mobile,received: binding_acknowledgement binding_refresh_request home_test care_of_test binding_error home_agent_address_discovery_reply mobile_prefix_advertisement",
 		"agent,sent: binding_acknowledgement binding_refresh_request home_agent_address_discovery_reply mobile_prefix_advertisement",
 		"agent,received: binding_update home_agent_address_discovery_request mobile_prefix_solicitation",
+		"anchor,sent: binding_acknowledgement binding_refresh_request",
+		"anchor,received: binding_update",
 		"correspondent,sent: home_test care_of_test binding_acknowledgement binding_refresh_request binding_error",
 		"correspondent,received: home_test_init care_of_test_init binding_update",
 		"node,sent: binding_error",
@@ -79,11 +81,15 @@ func TestFirstScrape(t *testing.T) {
 	for tr := role.TriggerStart; tr <= role.TriggerExpiry; tr++ {
 		want[fmt.Sprintf("roam6_handovers_total{trigger=%q}", tr)] = "0"
 	}
-	for _, direction := range []string{"sent", "received"} {
-		for _, status := range []mip6.Status{0, 1, 128, 135, 146, 174} {
-			want[fmt.Sprintf(`roam6_binding_acknowledgements_total{direction=%q,status="%d"}`, direction, uint8(status))] = "0"
+	for _, who := range []string{"sent agent", "sent anchor", "sent correspondent", "received mobile"} {
+		direction, who, _ := strings.Cut(who, " ")
+		acks := func(status int) string {
+			return fmt.Sprintf(`roam6_binding_acknowledgements_total{direction=%q,role=%q,status="%d"}`, direction, who, status)
 		}
-		want[fmt.Sprintf(`roam6_binding_acknowledgements_total{direction=%q,status="2"}`, direction)] = ""
+		for _, status := range []int{0, 1, 128, 135, 146, 174} {
+			want[acks(status)] = "0"
+		}
+		want[acks(2)] = ""
 	}
 	for _, phase := range []string{"link", "solicit", "advertise", "configure", "update", "acknowledge", "total"} {
 		want[fmt.Sprintf("roam6_handover_phase_seconds_count{phase=%q}", phase)] = "0"
@@ -95,8 +101,8 @@ func TestFirstScrape(t *testing.T) {
 			messages++
 		}
 	}
-	if messages != 28 {
-		t.Errorf("%d kinds of messages from the start, want 28", messages)
+	if messages != 31 {
+		t.Errorf("%d kinds of messages from the start, want 31", messages)
 	}
 	if s["process_start_time_seconds"] == "" || s["process_resident_memory_bytes"] == "" {
 		t.Error("process metrics are missing")
@@ -107,8 +113,11 @@ func TestEvents(t *testing.T) {
 	m := New("1")
 	m.Dropped(role.DropReplay)
 	m.Dropped(role.DropReplay)
-	m.Acknowledged(role.Acknowledged{Status: mip6.StatusSequenceOutOfWindow, Sent: true})
-	m.Acknowledged(role.Acknowledged{Status: 200})
+	m.Acknowledged(RoleAgent, role.Acknowledged{Status: mip6.StatusSequenceOutOfWindow, Sent: true})
+	m.Acknowledged(RoleAnchor, role.Acknowledged{Status: mip6.StatusSequenceOutOfWindow, Sent: true})
+	m.Acknowledged(RoleAnchor, role.Acknowledged{Status: mip6.StatusAdministrativelyProhibited, Sent: true})
+	m.Acknowledged(RoleMobile, role.Acknowledged{Status: 200})
+	m.Acknowledged(RoleNode, role.Acknowledged{Status: mip6.StatusHomeRegistrationNotSupported, Sent: true})
 	m.Sent(RoleMobile, mip6.TypeHomeTestInit)
 	m.Sent(RoleMobile, mip6.TypeHomeTestInit)
 	m.Received(RoleCorrespondent, mip6.TypeHomeTestInit)
@@ -124,9 +133,13 @@ func TestEvents(t *testing.T) {
 	expect(t, samples(t, m), map[string]string{
 		`roam6_messages_dropped_total{reason="replay"}`:                                                    "2",
 		`roam6_messages_dropped_total{reason="checksum"}`:                                                  "0",
-		`roam6_binding_acknowledgements_total{direction="sent",status="135"}`:                              "1",
-		`roam6_binding_acknowledgements_total{direction="received",status="135"}`:                          "0",
-		`roam6_binding_acknowledgements_total{direction="received",status="200"}`:                          "1",
+		`roam6_binding_acknowledgements_total{direction="sent",role="agent",status="135"}`:                 "1",
+		`roam6_binding_acknowledgements_total{direction="sent",role="anchor",status="135"}`:                "1",
+		`roam6_binding_acknowledgements_total{direction="sent",role="anchor",status="129"}`:                "1",
+		`roam6_binding_acknowledgements_total{direction="sent",role="agent",status="129"}`:                 "0",
+		`roam6_binding_acknowledgements_total{direction="sent",role="node",status="131"}`:                  "1",
+		`roam6_binding_acknowledgements_total{direction="received",role="mobile",status="135"}`:            "0",
+		`roam6_binding_acknowledgements_total{direction="received",role="mobile",status="200"}`:            "1",
 		`roam6_messages_total{direction="sent",role="mobile",type="home_test_init"}`:                       "2",
 		`roam6_messages_total{direction="received",role="correspondent",type="home_test_init"}`:            "1",
 		`roam6_messages_total{direction="received",role="mobile",type="binding_update"}`:                   "1",
@@ -147,7 +160,7 @@ func TestEvents(t *testing.T) {
 	sent, received := m.Acknowledgements()
 	succeeded, failed := m.Reloads()
 	got := fmt.Sprint(m.MessagesDropped(), len(sent), sent[135], len(received), received[200], m.Advertisements(), succeeded, failed)
-	if want := "map[replay:2] 1 1 1 1 1 1 2"; got != want {
+	if want := "map[replay:2] 3 2 1 1 1 1 2"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
@@ -215,16 +228,23 @@ func TestState(t *testing.T) {
 		"roam6_mobiles": "0", "roam6_registered": "0", "roam6_registration_remaining_seconds": "", "roam6_bindings": "0",
 		"roam6_bindings_limit": "", "roam6_binding_updates_sent_total": "0", "roam6_netlink_overruns_total": "0",
 		`roam6_duplicate_addresses_total{address="care_of"}`: "0", `roam6_duplicate_addresses_total{address="home"}`: "0",
+		`roam6_duplicate_addresses_total{address="regional"}`: "0", "roam6_anchored": "0", "roam6_anchor_bindings": "0",
+		"roam6_anchor_bindings_limit": "", "roam6_local_binding_updates_sent_total": "0", "roam6_anchor_failures_total": "0",
 	})
 
-	one := mobile(1, true, 90*time.Second, mn.Stats{UpdatesSent: 10, Retransmissions: 2, Duplicates: 1})
+	one := mobile(1, true, 90*time.Second, mn.Stats{UpdatesSent: 10, Retransmissions: 2, Duplicates: 1, LocalUpdates: 7, LocalRetransmissions: 3, AnchorFailures: 2})
+	// By an anchor; the second one has left its own behind.
+	one.Update.CareOf = netip.MustParseAddr("2001:db8:5::7")
+	one.Regional = []mn.Regional{{CareOf: one.Update.CareOf}}
 	one.Uplinks = []mn.Uplink{{Up: true}, {}}
-	two := mobile(2, true, 60500*time.Millisecond, mn.Stats{UpdatesSent: 5})
+	two := mobile(2, true, 60500*time.Millisecond, mn.Stats{UpdatesSent: 5, LocalUpdates: 1})
+	two.Update.CareOf, two.Regional = netip.MustParseAddr("2001:db8:a1::7"), one.Regional
 	three := mobile(3, false, 0, mn.Stats{})
 	three.Attachment.AtHome = true
 	src.state = State{
 		Mobiles: []mn.Snapshot{one, two, three},
 		Agents:  []Agent{{Name: "a", Bindings: 7, Limit: 10, Duplicates: 3}, {Name: "b", Bindings: 1, Limit: 5}},
+		Anchors: []Anchor{{Name: "a", Bindings: 2, Limit: 8, Duplicates: 1}, {Name: "b", Bindings: 1, Limit: 100, Duplicates: 4}},
 		Plane:   "tun",
 		Tunnels: []overlay.Status{
 			{Tunnel: overlay.Tunnel{Key: overlay.Key{Home: one.HomeAddress, Side: overlay.MobileSide}},
@@ -247,6 +267,8 @@ func TestState(t *testing.T) {
 		"roam6_registration_remaining_seconds": "60.5", "roam6_bindings": "8", "roam6_bindings_limit": "15",
 		"roam6_binding_updates_sent_total": "15", "roam6_binding_update_retransmissions_total": "2", "roam6_netlink_overruns_total": "6",
 		`roam6_duplicate_addresses_total{address="care_of"}`: "1", `roam6_duplicate_addresses_total{address="home"}`: "3",
+		`roam6_duplicate_addresses_total{address="regional"}`: "5", "roam6_anchored": "1", "roam6_anchor_bindings": "3", "roam6_anchor_bindings_limit": "108",
+		"roam6_local_binding_updates_sent_total": "8", "roam6_local_binding_update_retransmissions_total": "3", "roam6_anchor_failures_total": "2",
 		`roam6_tunnels{plane="tun"}`:                  "2",
 		`roam6_tunnel_packets_total{direction="out"}`: "11", `roam6_tunnel_packets_total{direction="in"}`: "22",
 		`roam6_tunnel_bytes_total{direction="out"}`: "1100", `roam6_tunnel_bytes_total{direction="in"}`: "2200",
@@ -262,12 +284,13 @@ func TestState(t *testing.T) {
 	// counters keep it. What comes anew with the same name counts from zero.
 	one.Stats.UpdatesSent = 3
 	src.state.Mobiles = []mn.Snapshot{one}
-	src.state.Agents = src.state.Agents[1:]
+	src.state.Agents, src.state.Anchors = src.state.Agents[1:], nil
 	src.state.Tunnels = slices.Clone(src.state.Tunnels[1:])
 	src.state.Routes = src.state.Routes[1:]
 	src.state.Tunnels[0].Counters = overlay.Counters{EncapPackets: 12, EncapBytes: 1, DecapPackets: 20, DecapBytes: 2000}
 	expect(t, samples(t, m), map[string]string{
 		"roam6_binding_updates_sent_total": "18", "roam6_registered": "1", "roam6_bindings": "1",
+		"roam6_local_binding_updates_sent_total": "8", "roam6_anchor_bindings": "0", "roam6_anchor_bindings_limit": "", `roam6_duplicate_addresses_total{address="regional"}`: "5",
 		`roam6_duplicate_addresses_total{address="home"}`: "3",
 		`roam6_optimised_routes{side="mobile"}`:           "0", `roam6_optimised_packets_total{direction="out"}`: "55",
 		`roam6_tunnel_packets_total{direction="out"}`: "13", `roam6_tunnel_bytes_total{direction="out"}`: "1101",

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -25,6 +26,7 @@ type Source interface {
 type State struct {
 	Mobiles []mn.Snapshot
 	Agents  []Agent
+	Anchors []Anchor
 	// CorrespondentBindings is the number of mobile nodes that have a binding with
 	// this node as a correspondent.
 	CorrespondentBindings int
@@ -54,6 +56,15 @@ type Agent struct {
 	Duplicates uint64
 }
 
+// Anchor is a mobility anchor point's part of the state.
+type Anchor struct {
+	Name     string // of the section
+	Bindings int
+	Limit    int // the most bindings that the anchor accepts
+	// Duplicates counts the regional care-of addresses found taken.
+	Duplicates uint64
+}
+
 // stateTime bounds the wait for a source: a scrape must get the other metrics
 // even where the roles are stuck.
 const stateTime = 2 * time.Second
@@ -65,7 +76,9 @@ type stateCollector struct {
 
 	// Sums over parts that come and go, each of which counts for itself.
 	updates, retransmissions, mobileDuplicates sum[netip.Addr]
-	agentDuplicates                            sum[string]
+	localUpdates, localRetransmissions         sum[netip.Addr]
+	anchorFailures                             sum[netip.Addr]
+	agentDuplicates, anchorDuplicates          sum[string]
 	encapPackets, encapBytes                   sum[overlay.Key]
 	decapPackets, decapBytes                   sum[overlay.Key]
 	routedOut, routedOutBytes                  sum[overlay.Pair]
@@ -77,6 +90,8 @@ type stateCollector struct {
 type stateDescriptions struct {
 	mobiles, atHome, registered, remaining, uplinksUp   *prometheus.Desc
 	updates, retransmissions                            *prometheus.Desc
+	anchored, localUpdates, localRetransmissions        *prometheus.Desc
+	anchorFailures, anchorBindings, anchorBindingsLimit *prometheus.Desc
 	bindings, bindingsLimit, correspondent              *prometheus.Desc
 	duplicates, overruns                                *prometheus.Desc
 	tunnels, tunnelPackets, tunnelBytes, packetsDropped *prometheus.Desc
@@ -97,21 +112,29 @@ func newStateCollector() *stateCollector {
 		uplinksUp:       desc("roam6_uplinks_up", "Uplinks of mobile nodes and routers that have a carrier."),
 		updates:         desc("roam6_binding_updates_sent_total", "Binding updates sent, retransmissions included."),
 		retransmissions: desc("roam6_binding_update_retransmissions_total", "Binding updates sent again for want of an acknowledgement."),
-		bindings:        desc("roam6_bindings", "Bindings of mobiles that are registered with this daemon's home agents."),
-		bindingsLimit:   desc("roam6_bindings_limit", "Most bindings that this daemon's home agents accept; absent without a limit."),
-		correspondent:   desc("roam6_correspondent_bindings", "Bindings of mobile nodes that optimised their routes to this node."),
-		duplicates:      desc("roam6_duplicate_addresses_total", "Addresses that duplicate address detection found taken.", "address"),
-		overruns:        desc("roam6_netlink_overruns_total", "Times that notifications of the kernel were lost and its state was read anew."),
-		tunnels:         desc("roam6_tunnels", "Tunnels that the data plane carries out.", "plane"),
-		tunnelPackets:   desc("roam6_tunnel_packets_total", "Inner packets of all tunnels; out is encapsulated, in is decapsulated.", "direction"),
-		tunnelBytes:     desc("roam6_tunnel_bytes_total", "Octets of the inner packets of all tunnels.", "direction"),
-		routes:          desc("roam6_optimised_routes", "Optimised routes that the data plane carries out; side is what this node is.", "side"),
-		routePackets:    desc("roam6_optimised_packets_total", "Packets that took an optimised route, not the home agent.", "direction"),
-		routeBytes:      desc("roam6_optimised_bytes_total", "Octets of the packets that took an optimised route, without its headers.", "direction"),
-		packetsDropped:  desc("roam6_packets_dropped_total", "Packets that the data plane dropped.", "plane", "reason"),
-		leases:          desc("roam6_dhcp_leases", "Addresses and prefixes that this node has from DHCPv6 servers.", "kind"),
-		delegated:       desc("roam6_delegated_prefixes", "Prefixes that mobile routers have by delegation of this daemon's home agents."),
-		resident:        desc("process_resident_memory_bytes", "Resident memory of the daemon."),
+		anchored:        desc("roam6_anchored", "Of these, how many have a registration with their home agent that goes by a mobility anchor point."),
+
+		localUpdates:         desc("roam6_local_binding_updates_sent_total", "Binding updates sent to mobility anchor points, retransmissions included; roam6_binding_updates_sent_total counts those to home agents."),
+		localRetransmissions: desc("roam6_local_binding_update_retransmissions_total", "Binding updates sent again to mobility anchor points for want of an acknowledgement."),
+		anchorFailures:       desc("roam6_anchor_failures_total", "Times that a mobility anchor point refused, did not answer in time, or was said to have failed."),
+		anchorBindings:       desc("roam6_anchor_bindings", "Bindings of visitors that are registered with this daemon's mobility anchor points."),
+		anchorBindingsLimit:  desc("roam6_anchor_bindings_limit", "Most bindings that this daemon's mobility anchor points accept; absent without an anchor."),
+
+		bindings:       desc("roam6_bindings", "Bindings of mobiles that are registered with this daemon's home agents."),
+		bindingsLimit:  desc("roam6_bindings_limit", "Most bindings that this daemon's home agents accept; absent without a limit."),
+		correspondent:  desc("roam6_correspondent_bindings", "Bindings of mobile nodes that optimised their routes to this node."),
+		duplicates:     desc("roam6_duplicate_addresses_total", "Addresses that duplicate address detection found taken.", "address"),
+		overruns:       desc("roam6_netlink_overruns_total", "Times that notifications of the kernel were lost and its state was read anew."),
+		tunnels:        desc("roam6_tunnels", "Tunnels that the data plane carries out.", "plane"),
+		tunnelPackets:  desc("roam6_tunnel_packets_total", "Inner packets of all tunnels; out is encapsulated, in is decapsulated.", "direction"),
+		tunnelBytes:    desc("roam6_tunnel_bytes_total", "Octets of the inner packets of all tunnels.", "direction"),
+		routes:         desc("roam6_optimised_routes", "Optimised routes that the data plane carries out; side is what this node is.", "side"),
+		routePackets:   desc("roam6_optimised_packets_total", "Packets that took an optimised route, not the home agent.", "direction"),
+		routeBytes:     desc("roam6_optimised_bytes_total", "Octets of the packets that took an optimised route, without its headers.", "direction"),
+		packetsDropped: desc("roam6_packets_dropped_total", "Packets that the data plane dropped.", "plane", "reason"),
+		leases:         desc("roam6_dhcp_leases", "Addresses and prefixes that this node has from DHCPv6 servers.", "kind"),
+		delegated:      desc("roam6_delegated_prefixes", "Prefixes that mobile routers have by delegation of this daemon's home agents."),
+		resident:       desc("process_resident_memory_bytes", "Resident memory of the daemon."),
 	}}
 }
 
@@ -127,6 +150,7 @@ func (c *stateCollector) Describe(to chan<- *prometheus.Desc) {
 	d := c.desc
 	for _, d := range [...]*prometheus.Desc{
 		d.mobiles, d.atHome, d.registered, d.remaining, d.uplinksUp, d.updates, d.retransmissions, d.bindings, d.bindingsLimit,
+		d.anchored, d.localUpdates, d.localRetransmissions, d.anchorFailures, d.anchorBindings, d.anchorBindingsLimit,
 		d.leases, d.delegated, d.correspondent, d.routes, d.routePackets, d.routeBytes,
 		d.duplicates, d.overruns, d.tunnels, d.tunnelPackets, d.tunnelBytes, d.packetsDropped, d.resident,
 	} {
@@ -153,6 +177,7 @@ func (c *stateCollector) Collect(to chan<- prometheus.Metric) {
 	out := emitter{to}
 	c.mobiles(out, s.Mobiles)
 	c.agents(out, s.Agents)
+	c.anchors(out, s.Anchors)
 	out.gauge(c.desc.correspondent, float64(s.CorrespondentBindings))
 	out.gauge(c.desc.leases, float64(s.LeasedAddresses), "address")
 	out.gauge(c.desc.leases, float64(s.LeasedPrefixes), "prefix")
@@ -164,7 +189,7 @@ func (c *stateCollector) Collect(to chan<- prometheus.Metric) {
 }
 
 func (c *stateCollector) mobiles(out emitter, mobiles []mn.Snapshot) {
-	var atHome, registered, up int
+	var atHome, registered, anchored, up int
 	var remaining time.Duration
 	for _, s := range mobiles {
 		if s.Attachment.AtHome {
@@ -175,6 +200,9 @@ func (c *stateCollector) mobiles(out emitter, mobiles []mn.Snapshot) {
 				remaining = s.Update.Remaining
 			}
 			registered++
+			if slices.ContainsFunc(s.Regional, func(r mn.Regional) bool { return r.CareOf == s.Update.CareOf }) {
+				anchored++
+			}
 		}
 		for _, u := range s.Uplinks {
 			if u.Up {
@@ -184,6 +212,9 @@ func (c *stateCollector) mobiles(out emitter, mobiles []mn.Snapshot) {
 		c.updates.add(s.HomeAddress, s.Stats.UpdatesSent)
 		c.retransmissions.add(s.HomeAddress, s.Stats.Retransmissions)
 		c.mobileDuplicates.add(s.HomeAddress, s.Stats.Duplicates)
+		c.localUpdates.add(s.HomeAddress, s.Stats.LocalUpdates)
+		c.localRetransmissions.add(s.HomeAddress, s.Stats.LocalRetransmissions)
+		c.anchorFailures.add(s.HomeAddress, s.Stats.AnchorFailures)
 	}
 	out.gauge(c.desc.mobiles, float64(len(mobiles)))
 	out.gauge(c.desc.atHome, float64(atHome))
@@ -191,7 +222,11 @@ func (c *stateCollector) mobiles(out emitter, mobiles []mn.Snapshot) {
 	if registered > 0 {
 		out.gauge(c.desc.remaining, max(remaining, 0).Seconds())
 	}
+	out.gauge(c.desc.anchored, float64(anchored))
 	out.gauge(c.desc.uplinksUp, float64(up))
+	out.counter(c.desc.localUpdates, c.localUpdates.take())
+	out.counter(c.desc.localRetransmissions, c.localRetransmissions.take())
+	out.counter(c.desc.anchorFailures, c.anchorFailures.take())
 	out.counter(c.desc.updates, c.updates.take())
 	out.counter(c.desc.retransmissions, c.retransmissions.take())
 	out.counter(c.desc.duplicates, c.mobileDuplicates.take(), "care_of")
@@ -210,6 +245,20 @@ func (c *stateCollector) agents(out emitter, agents []Agent) {
 		out.gauge(c.desc.bindingsLimit, float64(limit))
 	}
 	out.counter(c.desc.duplicates, c.agentDuplicates.take(), "home")
+}
+
+func (c *stateCollector) anchors(out emitter, anchors []Anchor) {
+	bindings, limit := 0, 0
+	for _, a := range anchors {
+		bindings += a.Bindings
+		limit += a.Limit
+		c.anchorDuplicates.add(a.Name, a.Duplicates)
+	}
+	out.gauge(c.desc.anchorBindings, float64(bindings))
+	if len(anchors) > 0 {
+		out.gauge(c.desc.anchorBindingsLimit, float64(limit))
+	}
+	out.counter(c.desc.duplicates, c.anchorDuplicates.take(), "regional")
 }
 
 func (c *stateCollector) plane(out emitter, s State) {

@@ -81,7 +81,7 @@ func TestTextAgainstHandler(t *testing.T) {
 	m := New(`0.1.0 "quoted" \`)
 	m.Observe(&source{state: State{Plane: "tun"}})
 	m.Dropped(role.DropMalformed)
-	m.Acknowledged(role.Acknowledged{Status: mip6.StatusAccepted})
+	m.Acknowledged(RoleMobile, role.Acknowledged{Status: mip6.StatusAccepted})
 	m.Handover(role.Handover{Trigger: role.TriggerLink, Start: time.Unix(1, 0), Acknowledged: time.Unix(1, 23456789)})
 	m.registry.Unregister(m.state) // the memory changes from scrape to scrape
 	text, err := m.Text()

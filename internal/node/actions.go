@@ -12,6 +12,7 @@ import (
 	"roam6/internal/metrics"
 	"roam6/internal/role"
 	"roam6/internal/rtnl"
+	anchor "roam6/map"
 	"roam6/nd/ndconn"
 )
 
@@ -72,11 +73,13 @@ func (s *Shell) perform(by role.Machine, a role.Action) error {
 	case role.AssignAddress:
 		s.holders.hold(heldAddress(a.Link, a.Prefix), by)
 		if a.Home {
-			s.homeAssigned(by, a.Link)
+			s.homeAssigned(by, a.Link, a.Prefix.Addr())
 		}
+		s.takenDue = true
 		return s.state.AssignAddress(a)
 	case role.UnassignAddress:
 		s.homeUnassigned(by, a.Link, a.Prefix.Addr())
+		s.takenDue = true
 		if s.holders.release(heldAddress(a.Link, a.Prefix), by) {
 			return s.state.UnassignAddress(a)
 		}
@@ -122,7 +125,7 @@ func (s *Shell) perform(by role.Machine, a role.Action) error {
 		s.metrics.Handover(a.Handover)
 		s.logHandover(a.Handover)
 	case role.Acknowledged:
-		s.metrics.Acknowledged(a)
+		s.metrics.Acknowledged(metricsRole(by), a)
 	}
 	return nil
 }
@@ -156,6 +159,8 @@ func metricsRole(m role.Machine) metrics.Role {
 		return metrics.RoleNode
 	case *ha.Agent:
 		return metrics.RoleAgent
+	case *anchor.Anchor:
+		return metrics.RoleAnchor
 	case *cn.Correspondent:
 		return metrics.RoleCorrespondent
 	default:

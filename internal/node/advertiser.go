@@ -2,16 +2,14 @@ package node
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
 
-	"roam6/internal/config"
-	"roam6/internal/role"
-	"roam6/mip6"
+	"roam6/internal/metrics"
 	"roam6/nd"
 	"roam6/nd/ndconn"
 )
@@ -19,7 +17,7 @@ import (
 // advertiser drives an nd.Advertiser on a link in a goroutine of its own: an
 // interval of 30 ms must not wait for somebody else's netlink call.
 type advertiser struct {
-	conn          *ndconn.Conn
+	conn          advertisingConn
 	machine       *nd.Advertiser
 	solicitations chan netip.Addr // of hosts; what does not fit is lost, as on the link
 	wake          chan struct{}   // there is an order
@@ -27,23 +25,50 @@ type advertiser struct {
 	abandoned     sync.Once
 	done          chan struct{} // closed when the loop has ended
 	sent          func()
+	counters      *metrics.Advertising
 	log           *slog.Logger
 
-	mu     sync.Mutex // of the orders
-	wanted *nd.AdvertiserConfig
-	ending bool
+	// Of the loop.
+	failing  bool      // the last packet was not sent
+	lastSent time.Time // to all
+	spoke    bool      // something was sent: hosts may know of this router
+	stopping bool
+
+	mu        sync.Mutex // of the orders, and of what is shown
+	wanted    *nd.AdvertiserConfig
+	announced bool
+	ending    bool
+	shown     advertiserStatus
+
+	// Of the shell's loop.
+	given    nd.AdvertiserConfig // the latest that was valid
+	up       bool                // the link, when it was looked at last
+	carriers uint32
 }
 
-// finalTime bounds the final advertisements when the daemon stops.
-const finalTime = time.Second
+// advertisingConn is where advertisements go out; see ndconn.Conn.
+type advertisingConn interface {
+	SendRA(destination netip.Addr, ra nd.RouterAdvertisement) error
+	Link() ndconn.LinkRef
+}
 
-func newAdvertiser(conn *ndconn.Conn, c nd.AdvertiserConfig, sent func(), log *slog.Logger) (*advertiser, error) {
+// advertiserStatus is what an advertiser tells of itself.
+type advertiserStatus struct {
+	nd.AdvertiserStatistics
+	sent     uint64    // packets
+	last     time.Time // when the last was sent; zero: none yet
+	next     time.Time // to be sent unasked; zero: none
+	trouble  string    // why nothing is sent; empty: it is
+	withdraw bool      // the final advertisements are under way
+}
+
+func newAdvertiser(conn advertisingConn, c nd.AdvertiserConfig, sent func(), counters *metrics.Advertising, log *slog.Logger) (*advertiser, error) {
 	m, err := nd.NewAdvertiser(time.Now(), c, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
 	if err != nil {
 		return nil, err
 	}
 	a := &advertiser{
-		conn: conn, machine: m, sent: sent, log: log,
+		conn: conn, machine: m, sent: sent, counters: counters, log: log, given: c,
 		solicitations: make(chan netip.Addr, 64), wake: make(chan struct{}, 1),
 		quit: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -56,11 +81,15 @@ func (a *advertiser) sendRunLoop() {
 	defer close(a.done)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	failing := false
 	for !a.machine.Done() {
-		if next := a.machine.Next(); !next.IsZero() {
-			timer.Reset(max(time.Until(next), 0))
+		next := a.machine.Next()
+		a.show(next)
+		wait := time.Hour
+		if !next.IsZero() {
+			wait = max(time.Until(next), 0)
 		}
+		timer.Reset(wait)
+		before := a.machine.Statistics()
 		var out []nd.Transmission
 		select {
 		case <-a.quit:
@@ -72,23 +101,94 @@ func (a *advertiser) sendRunLoop() {
 		case <-timer.C:
 			out = a.machine.Expire(time.Now())
 		}
-		for _, t := range out {
-			err := a.conn.SendRA(t.Destination, t.Advertisement)
-			if err == nil {
-				a.sent()
-			}
-			if (err != nil) != failing { // say it once, and once that it is over
-				failing = err != nil
-				if failing {
-					a.log.LogAttrs(context.Background(), slog.LevelWarn, "router advertisements are not sent",
-						slog.String("link", a.conn.Link().Name), slog.String("reason", err.Error()))
-				} else {
-					a.log.LogAttrs(context.Background(), slog.LevelInfo, "router advertisements are sent again",
-						slog.String("link", a.conn.Link().Name))
-				}
-			}
+		a.counters.Count(before, a.machine.Statistics())
+		a.transmit(out)
+		if a.stopping && (!a.spoke || a.failing) {
+			return // nobody has heard of this router, or hears it now
 		}
 	}
+}
+
+// show notes what others may ask.
+func (a *advertiser) show(next time.Time) {
+	s := a.machine.Statistics()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.shown.AdvertiserStatistics, a.shown.next, a.shown.withdraw = s, next, a.stopping
+}
+
+// status is what the advertiser tells of itself.
+func (a *advertiser) status() advertiserStatus {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.shown
+}
+
+// transmit sends what the machine made. Failures are said once, and once that they are
+// over.
+func (a *advertiser) transmit(out []nd.Transmission) {
+	var now time.Time
+	unasked := false
+	defer func() {
+		if unasked {
+			a.machine.Sent(now)
+		}
+	}()
+	for _, t := range out {
+		err := a.conn.SendRA(t.Destination, t.Advertisement)
+		now = time.Now()
+		unasked = unasked || t.Gap > 0 || t.Destination.IsMulticast()
+		a.account(now, t, err)
+		if (err != nil) == a.failing {
+			continue
+		}
+		if a.failing = err != nil; a.failing {
+			a.log.LogAttrs(context.Background(), slog.LevelWarn, "router advertisements are not sent",
+				slog.String("link", a.conn.Link().Name), slog.String("reason", trouble(err)))
+		} else {
+			a.log.LogAttrs(context.Background(), slog.LevelInfo, "router advertisements are sent again",
+				slog.String("link", a.conn.Link().Name))
+		}
+	}
+}
+
+// account counts a packet that was sent or was not.
+func (a *advertiser) account(now time.Time, t nd.Transmission, err error) {
+	if err != nil {
+		reason := ndconn.SendFailed
+		var e *ndconn.SendError
+		if errors.As(err, &e) {
+			reason = e.Reason
+		}
+		a.counters.Failed(reason.String())
+		a.mu.Lock()
+		a.shown.trouble = trouble(err)
+		a.mu.Unlock()
+		return
+	}
+	multicast := t.Destination.IsMulticast()
+	a.sent()
+	a.counters.Sent(multicast)
+	if t.Gap > 0 && !a.lastSent.IsZero() {
+		a.counters.Gap(now.Sub(a.lastSent))
+	}
+	if t.Gap > 0 || multicast && a.lastSent.IsZero() {
+		a.lastSent = now
+	}
+	a.spoke = true
+	a.mu.Lock()
+	a.shown.trouble, a.shown.last = "", now
+	a.shown.sent++
+	a.mu.Unlock()
+}
+
+// trouble says what to do about an advertisement that was not sent.
+func trouble(err error) string {
+	var e *ndconn.SendError
+	if errors.As(err, &e) && e.Reason == ndconn.SendNoSource {
+		return "the interface has no link-local address that can be used, or none of AdvRASrcAddress: they begin when it has"
+	}
+	return err.Error()
 }
 
 // solicited takes a router solicitation; it never blocks.
@@ -96,6 +196,7 @@ func (a *advertiser) solicited(from netip.Addr) {
 	select {
 	case a.solicitations <- from:
 	default:
+		a.counters.SolicitationLost()
 	}
 }
 
@@ -113,23 +214,30 @@ func (a *advertiser) order(note func()) {
 
 func (a *advertiser) reconfigure(c nd.AdvertiserConfig) { a.order(func() { a.wanted = &c }) }
 
+// announce begins a burst as at the beginning.
+func (a *advertiser) announce() { a.order(func() { a.announced = true }) }
+
 // stop begins the final advertisements; done tells when they are sent.
 func (a *advertiser) stop() { a.order(func() { a.ending = true }) }
 
 // obey carries out what was ordered. It runs in the loop.
 func (a *advertiser) obey(now time.Time) (out []nd.Transmission) {
 	a.mu.Lock()
-	c, ending := a.wanted, a.ending
-	a.wanted = nil
+	c, announced, ending := a.wanted, a.announced, a.ending
+	a.wanted, a.announced = nil, false
 	a.mu.Unlock()
 	if c != nil {
 		var err error
-		if out, err = a.machine.Reconfigure(now, *c); err != nil {
+		if out, err = a.machine.Reconfigure(now, *c); err != nil { // was looked at before
 			a.log.LogAttrs(context.Background(), slog.LevelError, "router advertisements not changed",
 				slog.String("link", a.conn.Link().Name), slog.String("reason", err.Error()))
 		}
 	}
+	if announced {
+		out = append(out, a.machine.Announce(now)...)
+	}
 	if ending {
+		a.stopping = true
 		out = append(out, a.machine.Stop(now)...)
 	}
 	return out
@@ -149,231 +257,4 @@ func (a *advertiser) ended() bool {
 	default:
 		return false
 	}
-}
-
-// advertisement says what is to be advertised on a link: its section of the
-// configuration, the mobile network prefixes of a router whose downstream it
-// is, or both.
-type advertisement struct {
-	section  *config.Interface // nil: a downstream without one
-	networks []netip.Prefix    // mobile network prefixes
-	numbered []numbered        // of delegated prefixes
-}
-
-// advertisementOn is what is to be advertised on a link now, if anything.
-func (s *Shell) advertisementOn(name string) (a advertisement, ok bool) {
-	a, ok = s.advertised[name]
-	a.numbered = s.numbering.of(name)
-	return a, ok || len(a.numbered) > 0
-}
-
-// advertisements collects what is to be advertised, by interface name. Each
-// mobile network prefix goes to one downstream: the first to the first, and
-// what is left over to the last.
-func advertisements(c *config.Config) map[string]advertisement {
-	all := make(map[string]advertisement)
-	for i := range c.Interfaces {
-		if in := &c.Interfaces[i]; in.Advertise {
-			all[in.Name] = advertisement{section: in}
-		}
-	}
-	for _, m := range c.MobileNodes {
-		for i, p := range m.Prefixes {
-			name := downstreamOf(m, i)
-			if name == "" {
-				break
-			}
-			a := all[name]
-			a.networks = append(a.networks, p)
-			all[name] = a
-		}
-	}
-	return all
-}
-
-// Advertisements on a downstream without a section of its own. The nodes there
-// do not move, but one that is switched on should not wait.
-const (
-	downstreamMin      = 10 * time.Second
-	downstreamMax      = 30 * time.Second
-	downstreamLifetime = 1800 * time.Second
-	networkValid       = 24 * time.Hour
-	networkPreferred   = 4 * time.Hour
-)
-
-// machineConfig is the advertiser's configuration for a link; usable tells
-// which mobile network prefixes the home agent takes.
-func (a advertisement) machineConfig(l role.Link, usable func(netip.Prefix) bool) nd.AdvertiserConfig {
-	c, linkAddr := a.sectionConfig()
-	ra := &c.Advertisement
-	if linkAddr && l.Ethernet != ([6]byte{}) {
-		ra.SourceLinkAddr = l.Ethernet[:]
-	}
-	is := func(p netip.Prefix) func(mip6.PrefixInformation) bool {
-		return func(q mip6.PrefixInformation) bool { return q.Prefix.Masked() == p }
-	}
-	add := func(p netip.Prefix, preferred, valid time.Duration) {
-		if !slices.ContainsFunc(ra.Prefixes, is(p)) { // the section may say other things of it
-			ra.Prefixes = append(ra.Prefixes, mip6.PrefixInformation{
-				Prefix: p, OnLink: true, Autonomous: p.Bits() == 64, ValidLifetime: valid, PreferredLifetime: preferred,
-			})
-		}
-	}
-	for _, p := range a.networks {
-		if usable(p) {
-			add(p, networkPreferred, networkValid)
-		} else { // RFC 3963 §5.4.2
-			ra.Prefixes = slices.DeleteFunc(ra.Prefixes, is(p))
-		}
-	}
-	reachable := a.section != nil || len(a.networks) > 0
-	for _, n := range a.numbered {
-		reachable = reachable || n.given
-		if usable(n.prefix) {
-			add(n.prefix, advertisedPreferred, advertisedValid)
-		}
-	}
-	c.Expiring = expiries(a.numbered)
-	if !reachable { // RFC 7084 §4.3 L-4, L-13: with nothing but deprecated prefixes it leads nowhere
-		ra.RouterLifetime = 0
-	}
-	return c
-}
-
-// sectionConfig is what a link's section says, or the defaults of a downstream
-// without one; linkAddr tells whether the link-layer address belongs to it.
-func (a advertisement) sectionConfig() (c nd.AdvertiserConfig, linkAddr bool) {
-	in := a.section
-	if in == nil {
-		return nd.AdvertiserConfig{
-			MinInterval: downstreamMin, MaxInterval: downstreamMax, MinDelay: 3 * time.Second,
-			SolicitedUnicast: true,
-			Advertisement:    nd.RouterAdvertisement{RouterLifetime: downstreamLifetime},
-		}, true
-	}
-	c = nd.AdvertiserConfig{
-		MinInterval: in.MinInterval, MaxInterval: in.MaxInterval, MinDelay: in.MinDelay,
-		SolicitedUnicast: in.UnicastReplies, TellInterval: in.IntervalOption,
-		Advertisement: nd.RouterAdvertisement{
-			CurHopLimit: in.CurHopLimit, Managed: in.Managed, OtherConfig: in.OtherConfig, HomeAgent: in.HomeAgent,
-			Preference: in.Preference, RouterLifetime: in.RouterLifetime, ReachableTime: in.ReachableTime,
-			RetransTimer: in.RetransTimer, MTU: in.MTU, HomeAgentInfo: in.HomeAgentInfo,
-		},
-	}
-	for _, p := range in.Prefixes {
-		c.Advertisement.Prefixes = append(c.Advertisement.Prefixes, p.PrefixInformation)
-	}
-	if in.MinDelay >= 3*time.Second { // not configured for mobility: RFC 4861 §6.2.6
-		c.SolicitedDelay = nd.MaxRADelay
-	}
-	return c, in.SourceLinkAddr
-}
-
-// startAdvertiser starts the advertiser of a link that is up, or gives a
-// running one what has changed.
-func (s *Shell) startAdvertiser(c *linkConn) {
-	want, ok := s.advertisementOn(c.link.Name)
-	switch {
-	case !ok && c.advertiser != nil:
-		s.retireAdvertiser(c)
-	case !ok || !c.link.Up && c.advertiser == nil:
-	case c.advertiser == nil:
-		a, err := newAdvertiser(c.Conn, want.machineConfig(c.link, s.networkUsable), s.metrics.AdvertisementSent, s.log)
-		if err != nil {
-			s.log.LogAttrs(context.Background(), slog.LevelError, "router advertisements not started",
-				slog.String("link", c.link.Name), slog.String("reason", err.Error()))
-			return
-		}
-		s.setAdvertiser(c, a)
-		s.log.LogAttrs(context.Background(), slog.LevelInfo, "router advertisements started", slog.String("link", c.link.Name))
-	default:
-		c.advertiser.reconfigure(want.machineConfig(c.link, s.networkUsable))
-	}
-}
-
-// retireAdvertiser ends the advertiser of a link on which nothing is advertised any
-// more, while the daemon goes on: hosts learn that its prefixes are deprecated.
-func (s *Shell) retireAdvertiser(c *linkConn) {
-	c.advertiser.reconfigure(advertisement{}.machineConfig(c.link, s.networkUsable))
-	s.endAdvertiser(c)
-}
-
-// endAdvertiser lets the advertiser of a link send its final advertisements.
-func (s *Shell) endAdvertiser(c *linkConn) {
-	c.advertiser.stop()
-	s.leaving = append(slices.DeleteFunc(s.leaving, (*advertiser).ended), c.advertiser)
-	s.setAdvertiser(c, nil)
-}
-
-// setAdvertiser publishes a link's advertiser to the goroutine that hears
-// solicitations there.
-func (s *Shell) setAdvertiser(c *linkConn, a *advertiser) {
-	c.advertiser = a
-	s.advertisersMu.Lock()
-	defer s.advertisersMu.Unlock()
-	if a == nil {
-		delete(s.advertisers, c.link.Index)
-	} else {
-		s.advertisers[c.link.Index] = a
-	}
-}
-
-func (s *Shell) advertiserOf(link int) *advertiser {
-	s.advertisersMu.Lock()
-	defer s.advertisersMu.Unlock()
-	return s.advertisers[link]
-}
-
-// advertisePrefix starts or ends the advertising of a mobile network prefix, as a
-// mobile wants it, or nil the shell itself. That a mobile does not have a prefix any
-// more is nothing to the one that the configuration gave it to.
-func (s *Shell) advertisePrefix(by role.Machine, a role.AdvertisePrefix) {
-	if h := s.mobileOf(by); !a.Usable && h != nil && !slices.Contains(h.config.Prefixes, a.Prefix) {
-		return
-	}
-	if s.refused[a.Prefix] == !a.Usable {
-		return
-	}
-	if a.Usable {
-		delete(s.refused, a.Prefix)
-	} else {
-		s.refused[a.Prefix] = true
-	}
-	for _, c := range s.conns {
-		w, _ := s.advertisementOn(c.link.Name)
-		if slices.Contains(w.networks, a.Prefix) || slices.ContainsFunc(w.numbered, func(n numbered) bool { return a.Prefix.Overlaps(n.prefix) }) {
-			s.startAdvertiser(c)
-		}
-	}
-}
-
-// networkUsable reports whether the home agent takes a mobile network prefix: a
-// delegated one is refused as a whole, and advertised by its parts.
-func (s *Shell) networkUsable(p netip.Prefix) bool {
-	for r := range s.refused {
-		if r.Bits() <= p.Bits() && r.Contains(p.Addr()) {
-			return false
-		}
-	}
-	return true
-}
-
-// stopAdvertisers sends the final advertisements on every link and waits for
-// them, within bounds.
-func (s *Shell) stopAdvertisers() {
-	for _, c := range s.conns {
-		if c.advertiser != nil {
-			s.endAdvertiser(c)
-		}
-	}
-	limit := time.After(finalTime)
-	for _, a := range s.leaving {
-		select {
-		case <-a.done:
-		case <-limit:
-			a.abandon()
-			limit = time.After(0)
-		}
-	}
-	s.leaving = nil
 }

@@ -10,6 +10,7 @@ import (
 	"roam6/dhcpv6/delegating"
 	"roam6/ha"
 	"roam6/internal/config"
+	anchor "roam6/map"
 	"roam6/mn"
 	"roam6/mn/ro"
 	"roam6/mr"
@@ -18,8 +19,9 @@ import (
 // surroundings are what a mobile is made of beside its own section.
 type surroundings struct {
 	uplinks []config.UplinkOptions
-	duid    []byte // of routers that want prefixes
-	saved   []byte // by an earlier life of such a router
+	keys    []config.AnchorKey // that it has, in the order in which they are tried
+	duid    []byte             // of routers that want prefixes
+	saved   []byte             // by an earlier life of such a router
 }
 
 // mobileConfig is the role's view of a configured mobile node.
@@ -42,8 +44,26 @@ func mobileConfig(c config.MobileNode, around surroundings, seed uint64) mn.Conf
 		RouteOptimisation: routePolicy(c),
 		WaitForDAD:        c.DAD == config.DADWait,
 		FirstTimeout:      c.InitialTimeout,
+		Hierarchy:         hierarchy(c, around.keys),
 		Seed:              seed,
 	}
+}
+
+// hierarchy is the role's view of which mobility anchor points to use.
+func hierarchy(c config.MobileNode, keys []config.AnchorKey) mn.Hierarchy {
+	h := mn.Hierarchy{Enabled: c.Hierarchy, Insecure: c.InsecureAnchors}
+	switch c.AnchorSelection {
+	case config.AnchorPreferred:
+		h.Selection = mn.SelectPreferred
+	case config.AnchorFurthest:
+		h.Selection = mn.SelectFurthest
+	case config.AnchorNearest:
+		h.Selection = mn.SelectNearest
+	}
+	for _, k := range keys {
+		h.Keys = append(h.Keys, mn.AnchorKey{Anchors: k.Anchors, SA: k.Association})
+	}
+	return h
 }
 
 // routePolicy is the role's view of whom to optimise routes with.
@@ -126,6 +146,23 @@ func agentConfig(c config.HomeAgent, mobiles []config.Mobile, since func(netip.P
 			Router: m.Router, Prefixes: m.Prefixes, RequireTimestamp: m.Replay == config.ReplayTimestamp,
 			Delegate: m.Delegate && c.Delegation != nil,
 		})
+	}
+	return a
+}
+
+// anchorConfig is the role's view of a configured mobility anchor point and of the
+// visitors that it serves. taken are addresses that this node has among the regional
+// care-of addresses, barred are addresses that are no on-link ones.
+func anchorConfig(c config.Anchor, visitors []config.Visitor, taken []netip.Addr, barred func(netip.Addr) bool) anchor.Config {
+	a := anchor.Config{
+		Name: c.Name, Link: c.Interface, Address: c.Address, Prefix: c.Prefix, Taken: taken, Served: c.Served, Barred: barred,
+		MaxLifetime: c.MaxLifetime, MaxBindings: c.MaxBindings, DAD: c.DAD, ReplayWindow: c.ReplayWindow,
+		Insecure: c.Insecure, Random: randomOctets,
+	}
+	for _, v := range visitors {
+		if v.Anchor == "" || v.Anchor == c.Name {
+			a.Visitors = append(a.Visitors, anchor.Visitor{Name: v.Name, SA: v.Association, RequireTimestamp: v.Replay == config.ReplayTimestamp})
+		}
 	}
 	return a
 }

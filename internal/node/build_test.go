@@ -18,7 +18,7 @@ func roleErrors(s *Shell) error {
 	var errs []error
 	duid := dhcpv6.NewDUID(randomOctets)
 	for _, m := range s.config.MobileNodes {
-		around := surroundings{uplinks: s.config.Uplinks, duid: duid}
+		around := surroundings{uplinks: s.config.Uplinks, keys: s.config.AnchorKeysOf(m.Name), duid: duid}
 		if m.Router {
 			errs = append(errs, routerConfig(m, around, 1).Validate())
 		} else {
@@ -30,6 +30,9 @@ func roleErrors(s *Shell) error {
 		if h.Delegation != nil {
 			errs = append(errs, delegatingConfig(h, s.config.Mobiles, duid, s.formedHomes(h.Name)).Validate())
 		}
+	}
+	for _, a := range s.config.Anchors {
+		errs = append(errs, anchorConfig(a, s.config.Visitors, s.takenIn(a), s.barred).Validate())
 	}
 	for i, r := range s.config.PrefixRequests {
 		errs = append(errs, s.clientConfig(role.Link{Index: i + 1, Name: r.Uplink}).Validate())
@@ -114,6 +117,29 @@ config mobile_router 'train'
 	option prefix_delegation '1'
 	option delegation_length '%s'
 %s`, length, downstreams)
+		}
+	}
+	for _, address := range []string{"2001:db8:5::1", "2001:db8:5::", "2001:db8:5:0:fdff:ffff:ffff:fffe", "2001:db8:5:0:fdff:ffff:ffff:ff80", "fe80::1", "::1", "ff02::1", "::ffff:192.0.2.1", "fd00::1"} {
+		for _, more := range []string{"", "\toption max_bindings '1'\n", "\toption insecure '1'\n", "\tlist served_prefix '::/0'\n", "\toption replay_window_ms '3000'\n", "\toption max_lifetime '262140'\n", "\toption interface 'eth0'\n"} {
+			texts["anchor "+address+more] = fmt.Sprintf("config anchor 'city'\n\toption address '%s'\n%s\nconfig visitor 'bus'\n\toption spi '256'\n\toption key '5d0f6a2b9c1e4d7f80a3b6c9d2e5f801'\n", address, more)
+		}
+	}
+	for _, anchors := range []string{"::/0", "2001:db8:5::1", "2001:db8::/32"} {
+		for _, lifetime := range []string{"19", "20", "600"} {
+			texts["hierarchy "+anchors+lifetime] = fmt.Sprintf(`
+config mobile_node 'phone'
+	option home_address '2001:db8:10::100/64'
+	option home_agent '2001:db8:10::1'
+	option key '000102030405060708090a0b0c0d0e0f'
+	option hierarchy '1'
+	option lifetime '%s'
+	list uplink 'up0'
+
+config anchor_key
+	option anchors '%s'
+	option spi '256'
+	option key '5d0f6a2b9c1e4d7f80a3b6c9d2e5f801'
+`, lifetime, anchors)
 		}
 	}
 	accepted := 0

@@ -11,7 +11,7 @@ import (
 // mobility reports whether a configuration has anything to do with Mobile IPv6,
 // beyond the advertising of prefixes.
 func mobility(c *config.Config) bool {
-	return len(c.MobileNodes)+len(c.HomeAgents) > 0 || c.Correspondent.Enabled
+	return len(c.MobileNodes)+len(c.HomeAgents)+len(c.Anchors) > 0 || c.Correspondent.Enabled
 }
 
 // correspondentConfig is the role's view of the node as a correspondent.

@@ -15,7 +15,8 @@ const discardMetric = 1 << 30
 
 // settleDiscards keeps routes that lead nowhere for prefixes of which others send
 // everything here: the networks of mobile routers, what is delegated to prefix
-// requests, and the pools of home agents. Without them packets to an address that is
+// requests, the pools of home agents, and the prefixes of mobility anchor points that
+// are on no link. Without them packets to an address that is
 // on no link, or that nobody has, would follow the default route back to where they
 // came from, and go round until their hop limit ends (RFC 7084 §4.3 WPD-5).
 func (s *Shell) settleDiscards(now time.Time) {
@@ -41,6 +42,11 @@ func (s *Shell) settleDiscards(now time.Time) {
 	for _, h := range s.delegators {
 		for _, p := range h.config.Delegation.Pools {
 			want[p.Masked()] = true
+		}
+	}
+	for _, h := range s.anchors {
+		if h.config.Interface == "" {
+			want[h.config.Prefix] = true
 		}
 	}
 	for _, p := range slices.SortedFunc(maps.Keys(s.discarded), netip.Prefix.Compare) {

@@ -27,6 +27,7 @@ func (s *Shell) dispatch(now time.Time, e role.Event) {
 		s.linkGone(e.Index)
 		s.broadcast(now, e)
 	case role.RouterHeard:
+		s.routerHeard(now, e)
 		s.toMobiles(now, e, func(*mobileHost) bool { return true })
 		s.toAgents(now, e, func(*agentHost) bool { return true })
 	case role.NeighborHeard:
@@ -44,9 +45,9 @@ func (s *Shell) dispatch(now time.Time, e role.Event) {
 			s.toMobiles(now, e, func(h *mobileHost) bool { return homeOf(h.config) == e.Home })
 		}
 	case role.TunnelSilent:
-		s.toMobiles(now, e, func(h *mobileHost) bool { return homeOf(h.config) == e.Home })
+		s.toMobiles(now, e, func(h *mobileHost) bool { return h.at(e.Home) })
 	case role.TunnelRefused:
-		s.toMobiles(now, e, func(h *mobileHost) bool { return homeOf(h.config) == e.Home })
+		s.toMobiles(now, e, func(h *mobileHost) bool { return h.at(e.Home) })
 	case role.UnknownHomeAddress:
 		// The data plane knows the bindings of the correspondent alone; a mobile may
 		// ask its home agent for prefixes with the option, too.
@@ -142,9 +143,16 @@ func (s *Shell) message(now time.Time, e role.MessageReceived) {
 	}
 }
 
-// update gives a binding update to a home agent of this node or, if it is for
-// neither, to the correspondent.
+// update gives a binding update to a mobility anchor point or a home agent of this
+// node or, if it is for neither, to the correspondent. Nobody answers a local one
+// (RFC 5380 §4) where no anchor is: its sender would not believe an answer that is not
+// authentic.
 func (s *Shell) update(now time.Time, e role.MessageReceived, u mip6.BindingUpdate) (taken bool) {
+	if u.Flags&mip6.UpdateMAP != 0 {
+		taken = s.toAnchors(now, e, func(h *anchorHost) bool { return h.machine.Owns(e.Packet) })
+		s.received(taken, metrics.RoleAnchor, u.Type())
+		return taken
+	}
 	home := u.Flags&(mip6.UpdateHome|mip6.UpdateMobileRouter) != 0
 	if home && len(s.agents) == 0 {
 		s.received(true, metrics.RoleNode, u.Type())

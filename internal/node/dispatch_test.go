@@ -23,6 +23,8 @@ var (
 	home2   = netip.MustParseAddr("2001:db8:10::200")
 	foreign = netip.MustParseAddr("2001:db8:99::1")
 	served  = netip.MustParsePrefix("2001:db8:20::/64") // by the home agent
+
+	regional1 = netip.MustParseAddr("2001:db8:5::7") // the first mobile's
 )
 
 const servingFile = `
@@ -36,12 +38,17 @@ config mobile 'm'
 	option home_address '2001:db8:20::2'
 	option spi '256'
 	option key '000102030405060708090a0b0c0d0e0f'
+
+config anchor 'city'
+	option interface 'eth2'
+	option address '2001:db8:6::1'
+	option insecure '1'
 `
 
 // Every event reaches the roles that it concerns, and no other. Both mobiles
 // write down what they get; of the others the metrics tell.
 //
-// Covers: C4, H12, M10, M11, M12.
+// Covers: C4, H12, M10, M11, M12, P3.
 func TestDispatch(t *testing.T) {
 	agent := netip.MustParseAddr("2001:db8:20::1")
 	message := func(to netip.Addr, m mip6.Message) role.Event {
@@ -53,6 +60,8 @@ func TestDispatch(t *testing.T) {
 	icmp := func(to netip.Addr, m mip6.ICMPMessage) role.Event {
 		return role.ICMPReceived{Link: 2, Packet: mip6.ICMPPacket{Source: foreign, Destination: to, Message: m}}
 	}
+	anchored := netip.MustParseAddr("2001:db8:6::1")
+	localUpdate := mip6.BindingUpdate{Flags: mip6.UpdateMAP | mip6.UpdateAcknowledge}
 	homeUpdate := mip6.BindingUpdate{Flags: mip6.UpdateHome | mip6.UpdateAcknowledge}
 	for _, tt := range []struct {
 		name string
@@ -67,6 +76,15 @@ func TestDispatch(t *testing.T) {
 		{"router registration", message(agent, mip6.BindingUpdate{Flags: mip6.UpdateMobileRouter}), "agent", 0},
 		{"update of a stranger at the agent's address", message(agent, mip6.BindingUpdate{}), "correspondent", 0},
 		{"update at a home address", message(home, mip6.BindingUpdate{}), "correspondent", 0},
+		{"local registration", message(anchored, localUpdate), "anchor", 0},
+		{"local registration at a home agent", message(agent, localUpdate), "unexpected", 0},
+		{"local registration at nobody", message(us, localUpdate), "unexpected", 0},
+		{"local and home registration at once", message(us, mip6.BindingUpdate{Flags: mip6.UpdateMAP | mip6.UpdateHome}), "unexpected", 0},
+		{"home registration at an anchor", message(anchored, homeUpdate), "unexpected", 0},
+		{"update of a stranger at an anchor", message(anchored, mip6.BindingUpdate{}), "correspondent", 0},
+		{"acknowledgement of an anchor", routed(careOf1, regional1, mip6.BindingAcknowledgement{}), "first", 0},
+		{"refresh request of an anchor", message(regional1, mip6.BindingRefreshRequest{}), "first", 0},
+		{"care-of test by an anchor", message(regional1, mip6.CareOfTest{}), "first", 0},
 		{"home test init", message(agent, mip6.HomeTestInit{}), "correspondent", 0},
 		{"care-of test init", message(home, mip6.CareOfTestInit{}), "correspondent", 0},
 		{"home test", message(home, mip6.HomeTest{}), "first", 0},
@@ -91,6 +109,12 @@ func TestDispatch(t *testing.T) {
 		{"traffic of a correspondent", role.TrafficSeen{Home: home2, Peer: foreign, Side: overlay.CorrespondentSide}, "", 0},
 		{"silence", role.TunnelSilent{Home: home}, "first", 0},
 		{"refused tunnel", role.TunnelRefused{Home: home2}, "second", 0},
+		{"traffic of a regional address", role.TrafficSeen{Home: regional1, Peer: foreign, Side: overlay.MobileSide}, "", 0},
+		{"silence behind an anchor", role.TunnelSilent{Home: regional1}, "first", 0},
+		{"tunnel refused by an anchor", role.TunnelRefused{Home: regional1}, "first", 0},
+		{"tunnel refused that is nobody's", role.TunnelRefused{Home: anchored}, "", 0},
+		{"refused by a peer, regional address", role.PeerRefused{Local: regional1, Peer: foreign}, "first", 0},
+		{"prefix advertisement to a regional address", icmp(regional1, mip6.PrefixAdvertisement{}), "first", 0},
 		{"refused by a peer, home address", role.PeerRefused{Local: home, Peer: foreign}, "first", 0},
 		{"refused by a peer, care-of address", role.PeerRefused{Local: careOf2, Peer: foreign}, "second", 0},
 		{"unknown home address", role.UnknownHomeAddress{Source: foreign, Destination: us, Home: home2}, "", 1},
@@ -99,11 +123,12 @@ func TestDispatch(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, _ := bareShell(t, servingFile)
-			first, second := &recorder{home: home, careOf: careOf1}, &recorder{home: home2, careOf: careOf2}
+			first, second := &recorder{home: home, careOf: careOf1, regional: regional1}, &recorder{home: home2, careOf: careOf2}
 			for _, r := range []*recorder{first, second} {
 				s.mobiles = append(s.mobiles, &mobileHost{machine: r, config: config.MobileNode{HomeAddress: netip.PrefixFrom(r.home, 64)}})
 			}
 			s.agents = []*agentHost{s.newAgentHost(testNow, s.config.HomeAgents[0], s.config.Mobiles)}
+			s.anchors = []*anchorHost{s.newAnchorHost(s.config.Anchors[0])}
 			s.correspondent = cn.New(correspondentConfig(s.config.Correspondent))
 			wire := new(wire)
 			s.signalling = wire
@@ -268,19 +293,20 @@ config policy
 		}
 	}
 	expect("nowhere", "")
-	s.homeAssigned(h.machine, 0)
+	s.homeAssigned(h.machine, 0, home)
 	expect("away", on(0))
 	mobile.attachment = role.Attachment{Link: "wan", Router: netip.MustParseAddr("fe80::1"), AtHome: true}
-	s.homeAssigned(h.machine, 3) // arrives at home: for a moment on both
+	s.homeAssigned(h.machine, 3, home) // arrives at home: for a moment on both
 	expect("arriving", on(3))
 	s.homeUnassigned(h.machine, 0, home)
 	expect("at home", on(3))
 	s.homeUnassigned(h.machine, 3, careOf1) // another address
+	s.homeAssigned(h.machine, 0, careOf2)   // a regional care-of address, of which the node takes its leave at home
 	expect("at home still", on(3))
 	s.linkGone(3)
 	expect("the home link is gone", "")
-	s.homeAssigned(h.machine, 0)
-	s.homeAssigned(new(recorder), 4) // of nobody
+	s.homeAssigned(h.machine, 0, home)
+	s.homeAssigned(new(recorder), 4, home) // of nobody
 	expect("away again", on(0))
 	s.homeUnassigned(h.machine, 0, home)
 	expect("gone", "")

@@ -9,7 +9,6 @@ import (
 
 	"roam6/internal/deadline"
 	"roam6/internal/role"
-	"roam6/nd"
 )
 
 // numbering remembers the /64s of delegated prefixes that downstream interfaces
@@ -177,15 +176,6 @@ func (x *numbering) of(link string) []numbered {
 		}
 	}
 	return list
-}
-
-// expiries are the ends of lifetimes for an advertiser.
-func expiries(list []numbered) []nd.Expiry {
-	var out []nd.Expiry
-	for _, n := range list {
-		out = append(out, nd.Expiry{Prefix: n.prefix, Preferred: n.preferredUntil, Valid: n.validUntil})
-	}
-	return out
 }
 
 // keptPrefix is what is kept of a prefix. Without its lifetimes: routers have no

@@ -20,6 +20,7 @@ type foreignLink struct {
 // the mobiles for which it is a foreign uplink.
 func (s *Shell) foreignAddresses(now time.Time, e role.ForeignAddresses) {
 	s.foreigns[e.Link] = foreignLink{e.Addresses, now}
+	s.takenDue = true
 	if s.isForeign(s.links[e.Link].Name) {
 		s.toMobiles(now, e, func(*mobileHost) bool { return true })
 	}

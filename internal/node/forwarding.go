@@ -15,7 +15,7 @@ import (
 
 // forwarding switches IPv6 forwarding on where a role forwards.
 func (s *Shell) forwarding() {
-	needed := len(s.config.HomeAgents)+len(s.config.PrefixRequests) > 0 || len(s.advertised) > 0
+	needed := len(s.config.HomeAgents)+len(s.config.Anchors)+len(s.config.PrefixRequests) > 0 || len(s.advertised) > 0
 	for _, m := range s.config.MobileNodes {
 		needed = needed || m.Router
 	}

@@ -11,6 +11,7 @@ import (
 	"roam6/internal/config"
 	"roam6/internal/metrics"
 	"roam6/internal/role"
+	"roam6/internal/rtnl"
 	"roam6/mip6"
 	"roam6/mn"
 	"roam6/overlay"
@@ -19,6 +20,7 @@ import (
 // recorder is a mobile that remembers its events.
 type recorder struct {
 	home, careOf netip.Addr
+	regional     netip.Addr // care-of address at an anchor
 	attachment   role.Attachment
 	agent        netip.Addr
 	events       []role.Event
@@ -37,8 +39,8 @@ func (*recorder) Done() bool      { return false }
 func (r *recorder) Snapshot(time.Time) mn.Snapshot {
 	return mn.Snapshot{Attachment: r.attachment, HomeAgent: r.agent}
 }
-func (r *recorder) HasCareOf(a netip.Addr) bool { return a == r.careOf }
-func (r *recorder) Takes(p mip6.Packet) bool    { return p.To() == r.home || p.To() == r.careOf }
+func (r *recorder) HasCareOf(a netip.Addr) bool { return a == r.careOf || a == r.regional }
+func (r *recorder) Takes(p mip6.Packet) bool    { return p.To() == r.home || r.HasCareOf(p.To()) }
 
 // plane is a data plane that remembers its changes.
 type plane struct{ changes []overlay.Change }
@@ -89,7 +91,7 @@ func bareShell(t *testing.T, text string) (*Shell, *bytes.Buffer) {
 		config: c, log: slog.New(slog.NewTextHandler(out, nil)), level: new(slog.LevelVar), metrics: metrics.New("test"),
 		links: make(map[int]role.Link), conns: make(map[int]*linkConn), refused: make(map[netip.Prefix]bool),
 		advertised: make(map[string]advertisement), deprecated: make(map[deprecatedPrefix]time.Time),
-		plane: new(plane), started: testNow,
+		plane: new(plane), started: testNow, local: new(rtnl.LocalAddresses),
 	}
 	s.kept = newKeeper(t.TempDir(), s.log)
 	t.Cleanup(s.kept.close)

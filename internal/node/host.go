@@ -65,7 +65,7 @@ func (h *mobileHost) reconfigure(now time.Time, c config.MobileNode, around surr
 
 // surroundings are those of a mobile as the configuration is now.
 func (s *Shell) surroundings(c config.MobileNode) surroundings {
-	around := surroundings{uplinks: s.config.Uplinks}
+	around := surroundings{uplinks: s.config.Uplinks, keys: s.config.AnchorKeysOf(c.Name)}
 	if c.Delegation {
 		around.duid, around.saved = s.identifier(), s.kept.load(keptName(keptDelegation+c.Name))
 	}
@@ -84,7 +84,7 @@ func (h *mobileHost) keepsAgent(now time.Time, c config.MobileNode) bool {
 }
 
 // at reports whether an address is the mobile's home address or a care-of
-// address of it.
+// address of it, an on-link or a regional one.
 func (h *mobileHost) at(a netip.Addr) bool {
 	return a == homeOf(h.config) || h.machine.HasCareOf(a)
 }

@@ -17,6 +17,7 @@ type linkConn struct {
 	*ndconn.Conn
 	link       role.Link
 	advertiser *advertiser // nil unless the link is advertised on
+	refusal    string      // why what is to be advertised cannot be; empty: it can
 }
 
 // onLink does something with neighbour discovery on a link.
@@ -38,6 +39,7 @@ func (s *Shell) linkChanged(l role.Link) {
 		s.assignNumbered()
 	}
 	s.serveLink(before, l)
+	s.followLink(before, l)
 }
 
 // serveLink opens, refreshes or closes neighbour discovery on a link that was as
@@ -79,6 +81,8 @@ func (s *Shell) serveLink(before, l role.Link) {
 func (s *Shell) linkGone(index int) {
 	s.clientLinkGone(index)
 	s.closeSocketsOf(index)
+	before := s.links[index]
+	before.Index = index
 	delete(s.links, index)
 	delete(s.foreigns, index)
 	s.forgetNumbered(index)
@@ -86,8 +90,9 @@ func (s *Shell) linkGone(index int) {
 	for _, h := range s.mobiles {
 		h.homeLinks = slices.DeleteFunc(h.homeLinks, func(l int) bool { return l == index })
 	}
-	s.steerDue = true
+	s.steerDue, s.takenDue = true, true
 	s.closeLink(index)
+	s.followLink(before, role.Link{})
 }
 
 // finalTimeLive bounds the final advertisements on a link while the daemon goes on.
@@ -139,8 +144,9 @@ func (s *Shell) closeLink(index int) {
 // needed reports whether some role or advertiser uses a link of this name.
 func (s *Shell) needed(name string) bool {
 	_, advertised := s.advertisementOn(name)
-	return advertised || s.isUplink(name) ||
-		slices.ContainsFunc(s.agents, func(h *agentHost) bool { return h.config.Interface == name })
+	return advertised || s.isUplink(name) || s.isAnchorUpstream(name) ||
+		slices.ContainsFunc(s.agents, func(h *agentHost) bool { return h.config.Interface == name }) ||
+		slices.ContainsFunc(s.anchors, func(h *anchorHost) bool { return h.config.Interface == name && name != "" })
 }
 
 // isUplink reports whether a mobile attaches by a link of this name.

@@ -106,6 +106,7 @@ func (s *Shell) arm(timer *time.Timer) {
 		next = deadline.Earlier(next, m.Next())
 	})
 	next = deadline.Earlier(next, s.numbering.next())
+	next = deadline.Earlier(next, s.advertising.relay.Next())
 	wait := time.Hour
 	if !next.IsZero() {
 		wait = max(time.Until(next), 0)
@@ -134,6 +135,9 @@ func (s *Shell) roles(do func(role.Machine)) {
 	for _, h := range s.agents {
 		do(h.machine)
 	}
+	for _, h := range s.anchors {
+		do(h.machine)
+	}
 	if s.correspondent != nil {
 		do(s.correspondent)
 	}
@@ -146,6 +150,9 @@ func (s *Shell) timeouts(now time.Time) {
 			s.carryOut(m, m.Handle(now, role.Timeout{}))
 		}
 	})
+	if deadline.Due(now, s.advertising.relay.Next()) {
+		s.expireAnchors(now)
+	}
 	if deadline.Due(now, s.numbering.next()) && s.numbering.expire(now) {
 		s.renumber()
 	}
@@ -154,6 +161,7 @@ func (s *Shell) timeouts(now time.Time) {
 // stopRoles asks every mobile to de-register, and the others to end.
 func (s *Shell) stopRoles(now time.Time) {
 	s.ended.Store(true)
+	s.beginFarewell(now)
 	s.successors, s.formed = nil, nil
 	for _, h := range s.mobiles {
 		h.ending = true
@@ -181,6 +189,7 @@ func (s *Shell) reap(now time.Time) {
 	s.reapClients(now)
 	s.follow(now)
 	s.renumberDue()
+	s.settleTaken(now)
 	s.settleDiscards(now)
 	s.resolve()
 	s.steer(now)

@@ -51,6 +51,7 @@ type numberedLink struct {
 // assignNumbered assigns the address ::1 of each prefix that is given, with the
 // route to its hosts, on the interfaces that are there, and takes away the others.
 func (s *Shell) assignNumbered() {
+	s.takenDue = true
 	now := time.Now()
 	want := make(map[numberedLink]numbered)
 	for _, n := range s.numbering.list {

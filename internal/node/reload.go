@@ -54,6 +54,8 @@ func (s *Shell) apply(now time.Time, c *config.Config) {
 	s.applyMobiles(now, c)
 	s.applyAgents(now, c)
 	s.applyDelegators(now)
+	s.applyAnchors(now, c)
+	s.warnInsecure()
 	if s.correspondent != nil {
 		s.carryOut(s.correspondent, s.correspondent.Reconfigure(now, correspondentConfig(c.Correspondent)))
 	}
@@ -63,7 +65,7 @@ func (s *Shell) apply(now time.Time, c *config.Config) {
 	s.applyUplinks(now)
 	s.applyRequests(now)
 	s.syncSockets()
-	s.log.Info("configuration reloaded", "mobiles", len(s.mobiles), "home_agents", len(s.agents), "advertised", len(s.advertised))
+	s.log.Info("configuration reloaded", "mobiles", len(s.mobiles), "home_agents", len(s.agents), "anchors", len(s.anchors), "advertised", len(s.advertised))
 }
 
 // tellRestarts warns of what cannot be changed in a running daemon.
@@ -76,7 +78,8 @@ func (s *Shell) tellRestarts(old, c *config.Config) {
 	}{
 		{"section globals", a != b},
 		{"section metrics", old.Metrics != c.Metrics},
-		{"the first mobile node, mobile router or home agent", mobility(c) && s.plane == nil},
+		{"the first mobile node, mobile router, home agent or mobility anchor point", mobility(c) && s.plane == nil},
+		{"the refusal of packets whose binding is lost, with the first home agent or mobility anchor point", s.plane != nil && refusesTunnels(c) && !s.refuses},
 		{"the first section that needs DHCPv6", needsPort(c) && s.portless},
 	} {
 		if change.needs {
@@ -162,9 +165,8 @@ func (s *Shell) applyAdvertisements(c *config.Config) {
 	maps.DeleteFunc(s.refused, func(p netip.Prefix, _ bool) bool {
 		return !slices.ContainsFunc(c.MobileNodes, func(m config.MobileNode) bool { return slices.Contains(m.Prefixes, p) })
 	})
-	for _, conn := range s.conns {
-		s.startAdvertiser(conn)
-	}
+	s.advertisementsReloaded()
+	s.followAdvertisements()
 	for _, l := range s.links {
 		s.linkChanged(l)
 	}

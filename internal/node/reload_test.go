@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"roam6/internal/config"
+	"roam6/internal/metrics"
 	"roam6/internal/role"
 	"roam6/nd"
 )
@@ -112,8 +113,16 @@ func TestTellRestarts(t *testing.T) {
 			t.Errorf("lacks %q: %s", want, log)
 		}
 	}
-	if strings.Contains(log.String(), "section globals") {
+	if strings.Contains(log.String(), "section globals") || strings.Contains(log.String(), "refusal of packets") {
 		t.Errorf("says too much: %s", log)
+	}
+	s, log = bareShell(t, "")
+	if c, err = config.Parse("roam6", []byte("config anchor 'city'\n\toption address '2001:db8:5::1'\n")); err != nil {
+		t.Fatal(err)
+	}
+	s.tellRestarts(s.config, c)
+	if !strings.Contains(log.String(), "refusal of packets") || strings.Contains(log.String(), "first mobile node") {
+		t.Errorf("of the first anchor: %s", log)
 	}
 }
 
@@ -129,7 +138,7 @@ func TestAdvertiserOrders(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a := &advertiser{machine: m, solicitations: make(chan netip.Addr, 64), wake: make(chan struct{}, 1)}
+	a := &advertiser{machine: m, solicitations: make(chan netip.Addr, 64), wake: make(chan struct{}, 1), counters: metrics.New("test").Advertising("lan0")}
 	for i := range 1000 {
 		a.solicited(netip.MustParseAddr(fmt.Sprintf("fe80::%x", i+1)))
 	}

@@ -73,6 +73,7 @@ type Shell struct {
 	successors []config.MobileNode // wait until one with their home address has ended
 	holders    holders
 	agents     []*agentHost
+	anchors    []*anchorHost
 	// correspondent is nil where nothing has to do with Mobile IPv6.
 	correspondent     *cn.Correspondent
 	formed            []formed
@@ -84,6 +85,7 @@ type Shell struct {
 	links             map[int]role.Link
 	conns             map[int]*linkConn
 	advertised        map[string]advertisement
+	advertising       advertising
 	refused           map[netip.Prefix]bool        // mobile network prefixes that the home agent does not take
 	leaving           []*advertiser                // sending their final advertisements
 	clients           map[int]*uplinkClient        // of DHCPv6, by interface
@@ -98,6 +100,8 @@ type Shell struct {
 	numbersDue        bool // numbering has changed: see renumberDue
 	discarded         map[netip.Prefix]bool
 	discardsDue       bool // discarded may not be right any more
+	refuses           bool // the data plane refuses packets of bindings that are lost
+	takenDue          bool // the anchors may not know all addresses of this node
 	resolver          resolver
 	resolverDue       bool                  // what it has to hold may have changed
 	duid              []byte                // empty until it is needed
@@ -204,6 +208,10 @@ func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (
 	for _, h := range c.HomeAgents {
 		s.agents = append(s.agents, s.newAgentHost(s.started, h, c.Mobiles))
 	}
+	for _, a := range c.Anchors {
+		s.anchors = append(s.anchors, s.newAnchorHost(a))
+	}
+	s.warnInsecure()
 	s.forwarding()
 	return s, nil
 }
@@ -239,8 +247,9 @@ func (s *Shell) restoreKept() error {
 // openMobility opens what only the roles of Mobile IPv6 need.
 func (s *Shell) openMobility() error {
 	s.ipsec.policies = esp.NewPolicies(randomOctets)
+	s.refuses = refusesTunnels(s.config)
 	plane, err := tun.Open(tun.Config{
-		Device: s.config.Globals.TunnelDevice, Log: s.log, Refuse: len(s.config.HomeAgents) > 0, Ready: s.serves,
+		Device: s.config.Globals.TunnelDevice, Log: s.log, Refuse: s.refuses, Ready: s.serves,
 		Local: s.local.Contains, Signalling: s.ipsec.policies.Has, HomeTest: s.homeTest, Relayed: s.ipsec.relays,
 		Refused: func(home netip.Addr) { s.post(role.TunnelRefused{Home: home}) },
 		Silent:  func(home netip.Addr) { s.post(role.TunnelSilent{Home: home}) },
@@ -275,6 +284,10 @@ func (s *Shell) openMobility() error {
 	return nil
 }
 
+// refusesTunnels reports whether packets of mobiles that no binding is there for are to
+// be refused, so that they register again: where mobiles are served.
+func refusesTunnels(c *config.Config) bool { return len(c.HomeAgents)+len(c.Anchors) > 0 }
+
 // serves reports whether an update that comes now is answered.
 func (s *Shell) serves() bool { return s.listed.Load() && !s.ended.Load() }
 
@@ -284,7 +297,7 @@ func (s *Shell) run(ctx context.Context) error {
 	var err error
 	s.watcher, err = rtnl.Watch(rtnl.WatchOptions{
 		Log: s.log, Local: s.local, State: s.state, Sysctls: s.sysctls,
-		OptimisticLinkLocal: s.isManaged, ForeignAddresses: true,
+		OptimisticLinkLocal: s.isManaged, ForeignAddresses: true, Addresses: s.tellAddresses,
 		Notify: func(e role.Event) {
 			select { // links must not be lost: wait for the loop
 			case s.events <- e:
@@ -338,7 +351,7 @@ func (s *Shell) run(ctx context.Context) error {
 			}
 		})
 	}
-	s.log.Info("roam6 started", "mobiles", len(s.mobiles), "home_agents", len(s.agents), "advertised", len(s.advertised))
+	s.log.Info("roam6 started", "mobiles", len(s.mobiles), "home_agents", len(s.agents), "anchors", len(s.anchors), "advertised", len(s.advertised))
 	s.eventRunLoop(ctx)
 	close(s.done)
 	cancel()

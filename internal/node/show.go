@@ -38,10 +38,7 @@ func (s *Shell) document(now time.Time, t control.Topic) control.Document {
 		}
 		return d
 	case control.TopicTunnels:
-		if s.plane == nil {
-			return control.TunnelsOf("", nil, nil, nil, now)
-		}
-		return control.TunnelsOf(s.plane.Name(), s.plane.Tunnels(), s.plane.Routes(), s.plane.Drops(), now)
+		return s.tunnels(now)
 	case control.TopicHandovers:
 		d := control.Handovers{Handovers: []control.Handover{}}
 		for _, h := range s.handovers.last {
@@ -50,10 +47,14 @@ func (s *Shell) document(now time.Time, t control.Topic) control.Document {
 		return d
 	case control.TopicStats:
 		return s.stats(now)
+	case control.TopicAdvertisements:
+		return s.showAdvertisements(now)
 	case control.TopicLeases:
 		return s.leases(now)
 	case control.TopicDelegations:
 		return s.delegations(now)
+	case control.TopicAnchors:
+		return s.anchorDocument(now)
 	}
 	return nil
 }
@@ -99,6 +100,9 @@ func (s *Shell) stats(now time.Time) control.Stats {
 		d.Mobile.LateAcknowledgements += x.LateAcknowledgements
 		d.Mobile.Handovers += x.Handovers
 		d.Mobile.Duplicates += x.Duplicates
+		d.Mobile.LocalUpdatesSent += x.LocalUpdates
+		d.Mobile.LocalRetransmissions += x.LocalRetransmissions
+		d.Mobile.AnchorFailures += x.AnchorFailures
 	}
 	for _, h := range s.agents {
 		if d.Agent == nil {
@@ -117,6 +121,7 @@ func (s *Shell) stats(now time.Time) control.Stats {
 		d.Agent.Duplicates += x.Duplicates
 		d.Agent.Conflicts += x.Conflicts
 	}
+	d.Anchor = s.anchorStats()
 	return d
 }
 
@@ -136,6 +141,7 @@ func (m metricsSource) State(ctx context.Context) (metrics.State, error) {
 			x := h.machine.Stats()
 			state.Agents = append(state.Agents, metrics.Agent{Name: h.config.Name, Bindings: x.Bindings, Duplicates: x.Duplicates})
 		}
+		state.Anchors = m.s.anchorState()
 		if m.s.correspondent != nil {
 			state.CorrespondentBindings = m.s.correspondent.Stats().Bindings
 		}

@@ -11,9 +11,10 @@ import (
 	"roam6/mip6"
 )
 
-// bindings are the binding caches of the home agents and of the correspondent.
+// bindings are the binding caches of the home agents, of the mobility anchor points and
+// of the correspondent.
 func (s *Shell) bindings(now time.Time) control.Bindings {
-	d := control.Bindings{Bindings: []control.Binding{}, Correspondent: []control.CorrespondentBinding{}}
+	d := control.Bindings{Bindings: []control.Binding{}, Anchors: s.anchorBindings(now), Correspondent: []control.CorrespondentBinding{}}
 	for _, h := range s.agents {
 		for _, b := range h.machine.Bindings() {
 			x := control.Binding{

@@ -11,9 +11,10 @@ import (
 
 // homeAssigned notes that a mobile's home address is on an interface, 0 being the
 // data plane's; homeUnassigned that it is not any more. On its way home or away
-// it may be on two for a moment: the last one counts.
-func (s *Shell) homeAssigned(by role.Machine, link int) {
-	if h := s.mobileOf(by); h != nil {
+// it may be on two for a moment: the last one counts. A regional care-of address is
+// assigned like a home address, and none.
+func (s *Shell) homeAssigned(by role.Machine, link int, a netip.Addr) {
+	if h := s.mobileOf(by); h != nil && homeOf(h.config) == a {
 		h.homeLinks = append(slices.DeleteFunc(h.homeLinks, func(l int) bool { return l == link }), link)
 		s.steerDue = true
 	}

@@ -120,6 +120,7 @@ type kernelAddress struct {
 	Address
 	tag       uint8
 	tentative bool // not usable yet, or never: duplicate
+	temporary bool // RFC 8981
 }
 
 // parseAddress decodes RTM_NEWADDR or RTM_DELADDR.
@@ -161,6 +162,7 @@ func parseAddress(data []byte) (a kernelAddress, ok bool) {
 	}
 	a.Prefix = netip.PrefixFrom(addr, bits)
 	a.Home = flags&unix.IFA_F_HOMEADDRESS != 0
+	a.temporary = flags&unix.IFA_F_TEMPORARY != 0
 	if flags&unix.IFA_F_DEPRECATED != 0 {
 		a.Preferred = 0
 	}

@@ -32,6 +32,9 @@ type WatchOptions struct {
 	Listed func()
 	// ForeignAddresses: Notify is told of the global addresses that others assign.
 	ForeignAddresses bool
+	// Addresses, when not nil, takes the addresses of an interface whenever they
+	// change. It is called as Notify is, before Notify hears of the interface.
+	Addresses func(LinkAddresses)
 	// Local and State, when not nil, learn of addresses and losses.
 	Local *LocalAddresses
 	State *State
@@ -63,6 +66,7 @@ type Watcher struct {
 	requests  *requests
 	table     *linkTable
 	foreigns  *foreignTable  // nil without ForeignAddresses
+	addresses *addressTable  // nil without Addresses
 	names     map[int]string // whose sysctls were set, by the name at the time
 
 	resubscribed, foreign atomic.Uint64
@@ -93,6 +97,9 @@ func Watch(o WatchOptions) (_ *Watcher, err error) {
 	w := &Watcher{o: o, table: newLinkTable(), names: make(map[int]string), done: make(chan struct{})}
 	if o.ForeignAddresses {
 		w.foreigns = newForeignTable()
+	}
+	if o.Addresses != nil {
+		w.addresses = newAddressTable()
 	}
 	defer func() {
 		if err != nil {
@@ -253,6 +260,9 @@ func (w *Watcher) list() ([]role.Event, error) {
 	if w.foreigns != nil {
 		events = append(events, w.foreigns.replace(time.Now(), addresses, w.o.State.owns)...)
 	}
+	if w.addresses != nil {
+		w.addresses.replace(time.Now(), addresses, w.o.State.owns)
+	}
 	return events, nil
 }
 
@@ -274,6 +284,9 @@ func (w *Watcher) gone(index int) {
 	delete(w.names, index)
 	if w.foreigns != nil {
 		w.foreigns.gone(index)
+	}
+	if w.addresses != nil {
+		w.addresses.gone(index)
 	}
 	if w.o.State != nil {
 		w.o.State.linkGone(index)
@@ -354,6 +367,7 @@ func (w *Watcher) routesRunLoop() {
 }
 
 func (w *Watcher) notify(events []role.Event) {
+	w.tellAddresses()
 	for _, e := range events {
 		select {
 		case <-w.done:
@@ -396,6 +410,9 @@ func (w *Watcher) handle(m syscall.NetlinkMessage) (events []role.Event, reconci
 		if w.foreigns != nil {
 			events = append(events, w.foreigns.set(time.Now(), a, w.o.State.owns(a.key()))...)
 		}
+		if w.addresses != nil {
+			w.addresses.set(time.Now(), a, w.o.State.owns(a.key()))
+		}
 		reconcile = w.o.State != nil && !a.tentative && a.Prefix.Addr().IsLinkLocalUnicast() && w.o.State.wants(a.Link)
 		return events, reconcile
 	case unix.RTM_DELADDR:
@@ -408,6 +425,9 @@ func (w *Watcher) handle(m syscall.NetlinkMessage) (events []role.Event, reconci
 		events = w.table.removeAddress(a)
 		if w.foreigns != nil {
 			events = append(events, w.foreigns.remove(time.Now(), a)...)
+		}
+		if w.addresses != nil {
+			w.addresses.remove(a)
 		}
 		return events, reconcile
 	default:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -17,7 +18,8 @@ import (
 // self is what the link has of its own.
 type self struct {
 	linkAddr  net.HardwareAddr
-	linkLocal netip.Addr // invalid while there is none that may be used
+	linkLocal netip.Addr   // invalid while there is none that may be used
+	others    []netip.Addr // further link-local addresses that may be used
 }
 
 // Refresh looks up the interface's link-layer and link-local addresses. The
@@ -43,9 +45,12 @@ func (c *Conn) Refresh() error {
 	}
 	for _, a := range addrs {
 		addr, ok := netip.AddrFromSlice(a.IP)
-		if ok && addr.IsLinkLocalUnicast() && usable(a) {
+		switch {
+		case !ok || !addr.IsLinkLocalUnicast() || !usable(a):
+		case !s.linkLocal.IsValid():
 			s.linkLocal = addr
-			break
+		default:
+			s.others = append(s.others, addr)
 		}
 	}
 	c.mu.Lock()
@@ -67,6 +72,33 @@ func usable(a netlink.Addr) bool {
 func (c *Conn) LinkLocal() netip.Addr {
 	a, _ := c.source()
 	return a
+}
+
+// SetSources says which link-local addresses router advertisements may come from, in
+// place of the interface's own choice: the first of the list that it has. While it has
+// none, no advertisement is sent. An empty list leaves it to the interface.
+func (c *Conn) SetSources(list []netip.Addr) {
+	list = slices.Clone(list)
+	c.mu.Lock()
+	c.sources = list
+	c.mu.Unlock()
+}
+
+// AdvertisingSource is where router advertisements come from now; it is invalid while
+// none can be sent.
+func (c *Conn) AdvertisingSource() netip.Addr {
+	source, _ := c.source()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.sources) == 0 || !source.IsValid() {
+		return source
+	}
+	for _, a := range c.sources {
+		if a == c.self.linkLocal || slices.Contains(c.self.others, a) {
+			return a
+		}
+	}
+	return netip.Addr{}
 }
 
 // forgetSelf makes the next message look up the addresses anew.

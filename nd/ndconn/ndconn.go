@@ -72,6 +72,7 @@ type Conn struct {
 
 	mu        sync.Mutex
 	self      self
+	sources   []netip.Addr // of advertisements; see SetSources
 	neighbors neighbors
 	nonces    nonces
 
@@ -186,8 +187,8 @@ func isGone(err error) bool {
 	return errors.Is(err, unix.ENODEV) || errors.Is(err, unix.ENXIO) || errors.As(err, &notFound)
 }
 
-// source returns the address that advertisements and solicitations come from:
-// the link-local one. It looks again where it found none before.
+// source returns the address that solicitations come from, and advertisements where
+// nothing else was said: the link-local one. It looks again where it found none before.
 func (c *Conn) source() (netip.Addr, net.HardwareAddr) {
 	c.mu.Lock()
 	s := c.self

@@ -82,13 +82,16 @@ func (c *Conn) SendRS() error {
 }
 
 // SendRA sends a router advertisement to all nodes or to one, from the
-// link-local address; without one it fails with SendNoSource (RFC 4861 §4.2).
+// link-local address, or the one of SetSources; without one it fails with SendNoSource
+// (RFC 4861 §4.2). It does not wait for anything: of a node that was not heard lately
+// the kernel's resolution finds out where it is.
 func (c *Conn) SendRA(destination netip.Addr, ra nd.RouterAdvertisement) error {
-	source, _ := c.source()
+	source := c.AdvertisingSource()
 	if !source.IsValid() {
-		return c.failed(destination, SendNoSource, nil)
+		c.counters.sendErrors[SendNoSource].Add(1)
+		return &SendError{Link: c.link, Destination: destination, Reason: SendNoSource}
 	}
-	return c.send(source, destination, ra)
+	return c.transmit(source, destination, ra, false)
 }
 
 // SendDAD multicasts one solicitation for duplicate address detection (RFC 4862
@@ -132,6 +135,12 @@ func (c *Conn) SendNA(source, destination netip.Addr, m nd.NeighborAdvertisement
 // kernel knows, straight away; to others by the kernel's address resolution, for
 // which it needs a route.
 func (c *Conn) send(source, destination netip.Addr, m nd.Message) error {
+	return c.transmit(source, destination, m, true)
+}
+
+// transmit is send; where ask is not set the kernel is not asked for what it knows of a
+// neighbour, which takes the longer the more neighbours it has.
+func (c *Conn) transmit(source, destination netip.Addr, m nd.Message, ask bool) error {
 	destination = destination.WithZone("")
 	packet := build(source, destination, m)
 	c.mu.Lock()
@@ -141,7 +150,7 @@ func (c *Conn) send(source, destination netip.Addr, m nd.Message) error {
 	switch {
 	case destination.IsMulticast():
 		linkAddr = multicastLinkAddr(destination)
-	case linkAddr == nil && !pointToPoint:
+	case linkAddr == nil && !pointToPoint && ask:
 		linkAddr = c.kernelNeighbor(destination)
 	}
 	var sendErr error
