@@ -6,6 +6,7 @@ import (
 
 	"roam6/internal/control"
 	worlds "roam6/internal/lab"
+	"roam6/internal/metrics"
 	"roam6/internal/role"
 	"roam6/mip6"
 )
@@ -82,6 +83,21 @@ func (o observer) Messages(ctx context.Context) (n uint64, err error) {
 	}
 	for _, m := range d.Messages {
 		n += m.Sent + m.Received
+	}
+	return n, nil
+}
+
+// Updates are how many binding updates home agents and the correspondent have been
+// given.
+func (o observer) Updates(ctx context.Context) (n uint64, err error) {
+	d, err := o.client.Stats(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, m := range d.Messages {
+		if m.Type == "binding_update" && (m.Role == metrics.RoleAgent.String() || m.Role == metrics.RoleCorrespondent.String()) {
+			n += m.Received
+		}
 	}
 	return n, nil
 }

@@ -64,6 +64,9 @@ type Observer interface {
 	Delegated(ctx context.Context) ([]Delegated, error)
 	// Messages are how many messages its roles have sent and been given.
 	Messages(ctx context.Context) (uint64, error)
+	// Updates are how many binding updates its home agents and its correspondent
+	// have been given, accepted or not.
+	Updates(ctx context.Context) (uint64, error)
 }
 
 // Registration is where a mobile is registered.
@@ -78,7 +81,7 @@ type Delegated struct {
 
 // Scenarios lists all scenarios.
 func Scenarios() []Scenario {
-	return []Scenario{ride(), host(), mobiles(), uplinks(), managed(), failover(), renumber(), nested(), fleet(), delegation(), flood()}
+	return []Scenario{ride(), host(), mobiles(), uplinks(), managed(), failover(), renumber(), nested(), hierarchy(), fleet(), delegation(), flood(), advertising()}
 }
 
 // ErrUnknown is returned by Find.

@@ -103,14 +103,15 @@ func TestPercent(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	for name, lines := range map[string][]string{
-		"ride":     {"--handovers 0", "--delay-ha 1ms --delay-ar 2ms", "--kill cn", "--probe-interval 1us", "--tcp-rate 1", "--delay-ar -1s", "--dwell 1ms"},
-		"host":     {"--handovers 0", "--delay-ha 1ms", "--delay-cn 1ms", "--delay-cn 98ms", "--dwell 100ms", "--probe-interval 1us", "--tcp-rate 1", "--delay-ar -1s"},
-		"mobiles":  {"--laps 0", "--delay-direct 1ms", "--delay-ha 11ms", "--dwell 100ms", "--l2 -1s"},
-		"uplinks":  {"--laps 0", "--delay-wlan -1s", "--hysteresis 1ms", "--flaps -1", "--dwell 100ms", "--probe-interval 1us"},
-		"failover": {"--delay-ha 1ms", "--dwell 100ms", "--tcp-rate 1"},
-		"nested":   {"--laps 0", "--delay-ha 1ms", "--delay-ha2 -1s", "--loop -1s", "--dwell 100ms"},
-		"fleet":    {"--routers 0", "--routers 251", "--access-routers 1", "--delay-ha 1ms", "--dwell 100ms", "--duration 1s"},
-		"renumber": {"--delay-ha 1ms", "--dwell 100ms", "--lifetime 1s", "--lifetime 3500ms", "--tcp-rate 1"},
+		"ride":      {"--handovers 0", "--delay-ha 1ms --delay-ar 2ms", "--kill cn", "--probe-interval 1us", "--tcp-rate 1", "--delay-ar -1s", "--dwell 1ms"},
+		"host":      {"--handovers 0", "--delay-ha 1ms", "--delay-cn 1ms", "--delay-cn 98ms", "--dwell 100ms", "--probe-interval 1us", "--tcp-rate 1", "--delay-ar -1s"},
+		"mobiles":   {"--laps 0", "--delay-direct 1ms", "--delay-ha 11ms", "--dwell 100ms", "--l2 -1s"},
+		"uplinks":   {"--laps 0", "--delay-wlan -1s", "--hysteresis 1ms", "--flaps -1", "--dwell 100ms", "--probe-interval 1us"},
+		"failover":  {"--delay-ha 1ms", "--dwell 100ms", "--tcp-rate 1"},
+		"nested":    {"--laps 0", "--delay-ha 1ms", "--delay-ha2 -1s", "--loop -1s", "--dwell 100ms"},
+		"hierarchy": {"--laps 0", "--delay-map 2ms", "--delay-map 200ms", "--kill anchor", "--dwell 600ms", "--tcp-rate 1"},
+		"fleet":     {"--routers 0", "--routers 251", "--access-routers 1", "--delay-ha 1ms", "--dwell 100ms", "--duration 1s"},
+		"renumber":  {"--delay-ha 1ms", "--dwell 100ms", "--lifetime 1s", "--lifetime 3500ms", "--tcp-rate 1"},
 	} {
 		scenario, err := Find(name)
 		if err != nil {

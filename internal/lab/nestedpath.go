@@ -104,9 +104,9 @@ func (r *nestedRun) segments(ctx context.Context, s *stage, e *far, to netip.Add
 }
 
 // pathFigures are exact or wrong.
-func (r *nestedRun) pathFigures(result *report.Report) {
+func pathFigures(result *report.Report, paths []pathFigure) {
 	lost := 0
-	for _, p := range r.paths {
+	for _, p := range paths {
 		f := report.Number(p.name, p.text, "octets", p.got)
 		f.Limit = report.Milliseconds(p.want)
 		result.Add(f)

@@ -45,7 +45,7 @@ func (r *nestedRun) report(s *stage) *report.Report {
 	}
 	r.unnoticed(result, s, records)
 	r.trips(result, records)
-	r.pathFigures(result)
+	pathFigures(result, r.paths)
 	r.chased(result)
 	r.strays(result, s)
 	allowed := []netip.Addr{correspondentAddress()}

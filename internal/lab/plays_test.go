@@ -40,10 +40,13 @@ func plays(t *testing.T) map[string]play {
 		"renumber":           &renumberRun{renumberOptions: chosen(t, (*renumberOptions).declare)},
 		"renumber --l2 0ms":  &renumberRun{renumberOptions: chosen(t, (*renumberOptions).declare, "--l2", "0ms")},
 		"nested":             &nestedRun{nestedOptions: chosen(t, (*nestedOptions).declare)},
+		"hierarchy":          &hierarchyRun{hierarchyOptions: chosen(t, (*hierarchyOptions).declare)},
+		"hierarchy --ro":     &hierarchyRun{hierarchyOptions: chosen(t, (*hierarchyOptions).declare, "--ro")},
 		"fleet":              &fleetRun{fleetOptions: chosen(t, (*fleetOptions).declare)},
 		"delegation":         &delegationRun{delegationOptions: chosen(t, (*delegationOptions).declare)},
 		"delegation --ipsec": &delegationRun{delegationOptions: chosen(t, (*delegationOptions).declare, "--ipsec")},
 		"delegation kea":     &delegationRun{delegationOptions: chosen(t, (*delegationOptions).declare, "--server", "kea")},
+		"advertise":          newAdvertiseRun(chosen(t, (*advertiseOptions).declare)),
 		"flood":              &floodRun{floodOptions: chosen(t, (*floodOptions).declare)},
 	}
 }

@@ -41,10 +41,12 @@ type Report struct {
 	Handovers  []Handover `json:"handovers"`
 	Kills      []Kill     `json:"kills,omitempty"`
 	Floods     []Flood    `json:"floods,omitempty"`
-	Figures    []Figure   `json:"figures,omitempty"`
-	TCP        TCP        `json:"tcp"`
-	Summary    Summary    `json:"summary"`
-	Relay      Relay      `json:"relay"`
+	// Advertising is of the daemons that were compared, the first one ours.
+	Advertising []Advertising `json:"advertising,omitempty"`
+	Figures     []Figure      `json:"figures,omitempty"`
+	TCP         TCP           `json:"tcp"`
+	Summary     Summary       `json:"summary"`
+	Relay       Relay         `json:"relay"`
 	// Failures say why the run as a whole did not succeed.
 	Failures []string `json:"failures"`
 	// Legend explains the table.
@@ -66,10 +68,12 @@ type Conditions struct {
 	// Correspondent is the direct round trip C to the correspondent, away from
 	// home, where it matters.
 	Correspondent Milliseconds `json:"correspondent_ms,omitempty"`
-	Interval      Milliseconds `json:"probe_interval_ms"`
-	Loss          float64      `json:"loss"`
-	LinkEvents    bool         `json:"link_events"`
-	Seed          uint64       `json:"seed"`
+	// Anchor is the round trip M to the mobility anchor point, where there is one.
+	Anchor     Milliseconds `json:"anchor_ms,omitempty"`
+	Interval   Milliseconds `json:"probe_interval_ms"`
+	Loss       float64      `json:"loss"`
+	LinkEvents bool         `json:"link_events"`
+	Seed       uint64       `json:"seed"`
 }
 
 // Handover is one move. Interruptions are gaps at the receiver less the
@@ -87,6 +91,10 @@ type Handover struct {
 	Up        Milliseconds `json:"up_ms"`
 	LostDown  int          `json:"lost_down"`
 	LostUp    int          `json:"lost_up"`
+	// LimitPlain is LimitDown without a mobility anchor point, and HomeUpdates how many
+	// binding updates the home agent was given, where there are anchors.
+	LimitPlain  *Milliseconds `json:"limit_plain_down_ms,omitempty"`
+	HomeUpdates *int          `json:"home_updates,omitempty"`
 	// Direct is the time from the new link on until the round trip is that of the
 	// direct way, where routes are optimised; not measured otherwise.
 	LimitDirect *Milliseconds `json:"limit_direct_ms,omitempty"`

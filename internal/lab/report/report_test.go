@@ -220,7 +220,24 @@ func TestColumns(t *testing.T) {
 			t.Errorf("missing %q in\n%s", want, b.String())
 		}
 	}
-	if strings.Contains(b.String(), "phases") {
-		t.Error("there are phases of which nothing is known")
+	for _, absent := range []string{"phases", "plain", "home agent"} {
+		if strings.Contains(b.String(), absent) {
+			t.Errorf("there is %q, of which nothing is known", absent)
+		}
+	}
+	// With mobility anchor points.
+	plain, updates := Milliseconds(112), 0
+	r.Handovers[0].LimitPlain, r.Handovers[0].HomeUpdates = &plain, &updates
+	b.Reset()
+	if err := r.WriteTable(&b); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"   gap limit ratio plain lost   gap limit ratio lost   after limit   BUs\n",
+		"  24.0  22.0  1.09 112.0    0   0.0   0.0     –    0    33.3  22.0     0\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("missing %q in\n%s", want, b.String())
+		}
 	}
 }

@@ -31,7 +31,9 @@ func (r *Report) WriteTable(w io.Writer) error {
 			strings.ToUpper(k.Role), millis(k.RecoveredDown), k.LostDown, millis(k.RecoveredUp), k.LostUp)
 	}
 	r.writeFloods(&b)
-	r.writeSummary(&b)
+	if r.writeAdvertising(&b); len(r.Advertising) == 0 { // which has no handovers
+		r.writeSummary(&b)
+	}
 	for _, f := range r.Failures {
 		fmt.Fprintf(&b, "FAILED    %s\n", strings.ReplaceAll(f, "\n", "\n          "))
 	}
@@ -117,25 +119,37 @@ func (r *Report) columns() []column {
 			number("", "answer", lease(func(l *Lease) string { return millis(l.Answered) })),
 			number("", "server", lease(func(l *Lease) string { return millis(l.Server) })))
 	}
+	optional := func(m *Milliseconds) string {
+		if m == nil {
+			return ""
+		}
+		return millis(*m)
+	}
 	all = append(all,
 		number("downlink", "gap", func(h Handover) string { return millis(h.Down) }),
 		number("", "limit", func(h Handover) string { return millis(h.LimitDown) }),
-		number("", "ratio", func(h Handover) string { return ratio(Milliseconds(h.RatioDown())) }),
+		number("", "ratio", func(h Handover) string { return ratio(Milliseconds(h.RatioDown())) }))
+	if has(func(h Handover) bool { return h.LimitPlain != nil }) {
+		all = append(all, number("", "plain", func(h Handover) string { return optional(h.LimitPlain) }))
+	}
+	all = append(all,
 		number("", "lost", func(h Handover) string { return fmt.Sprint(h.LostDown) }),
 		number("uplink", "gap", func(h Handover) string { return millis(h.Up) }),
 		number("", "limit", func(h Handover) string { return millis(h.LimitUp) }),
 		number("", "ratio", func(h Handover) string { return ratio(Milliseconds(h.RatioUp())) }),
 		number("", "lost", func(h Handover) string { return fmt.Sprint(h.LostUp) }))
 	if has(func(h Handover) bool { return h.Direct != nil }) {
-		optional := func(m *Milliseconds) string {
-			if m == nil {
-				return ""
-			}
-			return millis(*m)
-		}
 		all = append(all,
 			number("direct", "after", func(h Handover) string { return optional(h.Direct) }),
 			number("", "limit", func(h Handover) string { return optional(h.LimitDirect) }))
+	}
+	if has(func(h Handover) bool { return h.HomeUpdates != nil }) {
+		all = append(all, number("home agent", "BUs", func(h Handover) string {
+			if h.HomeUpdates == nil {
+				return ""
+			}
+			return fmt.Sprint(*h.HomeUpdates)
+		}))
 	}
 	return append(all, word("", func(h Handover) string {
 		if h.Completed {
