@@ -4,8 +4,9 @@
 //
 // Visitors are the mobiles that may use it. An anchor knows no home addresses, and
 // a visitor forms its regional care-of address itself. So a visitor is found by the
-// SPI of its security association (RFC 4285), and the association says who has
-// bound an address: what one has bound no other gets.
+// SPI of its security association (RFC 4285, or IPsec, which RFC 5380 §12.1 asks
+// for), and the association says who has bound an address: what one has bound no other
+// gets.
 //
 // A local binding update (flag M) passes the same gates as at a home agent. read: is
 // it well-formed, for this node, with usable addresses? authenticate: which visitor
@@ -59,8 +60,11 @@ var (
 // Anchor is a mobility anchor point: a role.Machine for one prefix of regional
 // care-of addresses and its visitors.
 type Anchor struct {
-	config   Config // with defaults; Visitors are in visitors
-	visitors map[uint32]*visitor
+	config Config // with defaults; Visitors are in the two below
+	// visitors are those with a key, protected those with IPsec, by their SPIs. Who has
+	// both is in both.
+	visitors  map[uint32]*visitor
+	protected map[uint32]*visitor
 	// anonymous stands for all who send updates without authentication; nil: they
 	// are not served.
 	anonymous *visitor
@@ -112,7 +116,7 @@ func (a *Anchor) Handle(now time.Time, e role.Event) []role.Action {
 	switch e := e.(type) {
 	case role.Timeout:
 	case role.MessageReceived:
-		a.receive(e.Packet)
+		a.receive(e.Packet, e.SPI)
 	case role.NeighborHeard:
 		a.neighborHeard(e)
 	case role.LinkChanged:

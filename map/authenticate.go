@@ -12,10 +12,10 @@ import (
 // authenticate is the second gate: whose update this is, and whether it was sent just
 // now. It returns what is remembered of the address, or counts and answers a failure
 // itself and returns nil.
-func (a *Anchor) authenticate(p mip6.Packet, bu mip6.BindingUpdate, u *update) *regional {
+func (a *Anchor) authenticate(p mip6.Packet, bu mip6.BindingUpdate, spi uint32, u *update) *regional {
 	u.sealed = u.careOf
-	v := a.visitorOf(bu, u)
-	if v == nil || !v.anonymous() && !a.verify(v, p.MH, u) {
+	v := a.visitorOf(bu, spi, u)
+	if v == nil || v.SA != nil && !a.verify(v, p.MH, u) {
 		return nil
 	}
 	r, status := a.take(v, u)
@@ -30,9 +30,14 @@ func (a *Anchor) authenticate(p mip6.Packet, bu mip6.BindingUpdate, u *update) *
 	return nil
 }
 
-// visitorOf finds the visitor of an update by its SPI alone; nil: it is nobody's.
-func (a *Anchor) visitorOf(bu mip6.BindingUpdate, u *update) *visitor {
+// visitorOf finds the visitor of an update by its SPI alone: that of the IPsec
+// association under which it came, or else of its authentication option; nil: it is
+// nobody's.
+func (a *Anchor) visitorOf(bu mip6.BindingUpdate, spi uint32, u *update) *visitor {
 	option, sealed := mip6.AuthenticationOf(bu)
+	if spi != 0 {
+		return a.protectedBy(spi, bu, sealed, u)
+	}
 	if !sealed {
 		if a.anonymous == nil {
 			a.drop(role.DropUnauthenticated, u.source) // RFC 4285 §5: silently
@@ -40,14 +45,23 @@ func (a *Anchor) visitorOf(bu mip6.BindingUpdate, u *update) *visitor {
 		return a.anonymous
 	}
 	v := a.visitors[option.SPI]
-	if v == nil {
-		a.drop(role.DropUnknownMobile, u.source) // RFC 4285 §5.1.1: discard
-		if a.strangers.Allow(a.now, complaints) {
-			a.log(slog.LevelWarn, "local binding update of an unknown visitor", slog.Uint64("spi", uint64(option.SPI)),
-				slog.Any("regional_care_of", u.home), slog.Any("care_of", u.careOf))
-		}
+	switch {
+	case v == nil: // RFC 4285 §5.1.1: discard
+		a.unknown(option.SPI, u)
+	case v.ESP != nil: // RFC 5380 §12.1: not without it
+		a.drop(role.DropUnauthenticated, u.source)
+		return nil
 	}
 	return v
+}
+
+// unknown drops an update of nobody.
+func (a *Anchor) unknown(spi uint32, u *update) {
+	a.drop(role.DropUnknownMobile, u.source)
+	if a.strangers.Allow(a.now, complaints) {
+		a.log(slog.LevelWarn, "local binding update of an unknown visitor", slog.Uint64("spi", uint64(spi)),
+			slog.Any("regional_care_of", u.home), slog.Any("care_of", u.careOf))
+	}
 }
 
 // verify checks the authenticator with the visitor's association.
@@ -107,6 +121,9 @@ func (a *Anchor) acknowledge(v *visitor, u *update, status mip6.Status, sequence
 		return
 	}
 	send := role.Send{Packet: mip6.Packet{Source: a.config.Address, Destination: u.source, RouteHome: u.home, Message: message}}
+	if v.ESP != nil {
+		send.SPI = v.ESP.SPI // its own, whoever else asks for the same address
+	}
 	if u.source == u.home {
 		send.Link = a.link.Index // past the tunnel that may still be there
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"roam6/internal/esp"
 	"roam6/mip6"
 )
 
@@ -67,10 +68,15 @@ type Config struct {
 // Visitor is a mobile node that the anchor serves.
 type Visitor struct {
 	Name string
-	// SA authenticates its messages (RFC 4285). Its SPI is what it is known by.
+	// SA authenticates its messages (RFC 4285). Its SPI is what it is known by, unless
+	// there is ESP.
 	SA *mip6.SecurityAssociation
+	// ESP, when not nil, takes its messages only if they came under this IPsec
+	// association (RFC 5380 §12.1), whose SPI it is known by. With SA both are asked for.
+	ESP *esp.Association
 	// RequireTimestamp refuses messages without a timestamp (RFC 4285 §6), with which
 	// an update recorded earlier cannot be replayed even after a restart of the anchor.
+	// What ESP protects may have one, too.
 	RequireTimestamp bool
 	// Disabled answers every registration with "administratively prohibited".
 	Disabled bool
@@ -133,14 +139,26 @@ func (c Config) Validate() error {
 
 func (c Config) validateVisitors() (errs []error) {
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	names, indices := make(map[string]bool, len(c.Visitors)), make(map[uint32]string, len(c.Visitors))
+	names := make(map[string]bool, len(c.Visitors))
+	indices, protected := make(map[uint32]string, len(c.Visitors)), make(map[uint32]string, len(c.Visitors))
 	for _, v := range c.Visitors {
 		if names[v.Name] && v.Name != "" {
 			wrong("two visitors are called %q", v.Name)
 		}
 		names[v.Name] = true
-		if v.SA == nil {
+		if v.SA == nil && v.ESP == nil {
 			wrong("visitor %q: no key: nothing else tells who it is", v.Name)
+		}
+		if v.ESP != nil {
+			if err := v.ESP.Check(); err != nil {
+				wrong("visitor %q: %w", v.Name, err)
+			}
+			if other, taken := protected[v.ESP.SPI]; taken {
+				wrong("visitors %q and %q have the same SPI %d of IPsec, by which they are known", other, v.Name, v.ESP.SPI)
+			}
+			protected[v.ESP.SPI] = v.Name
+		}
+		if v.SA == nil {
 			continue
 		}
 		if v.SA.SPI < minSPI {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"roam6/internal/esp"
 	"roam6/internal/role"
 	"roam6/mip6"
 )
@@ -36,6 +37,8 @@ func TestValidate(t *testing.T) {
 		{func(c *Config) { c.Visitors[1].SA = association(alice) }, "same SPI 1001"},
 		{func(c *Config) { c.Visitors[1].SA = &mip6.SecurityAssociation{SPI: 255} }, "SPI 255 is less than 256"},
 		{func(c *Config) { c.Visitors[1].Name = "alice" }, "two visitors"},
+		{func(c *Config) { c.Visitors[0].ESP, c.Visitors[1].ESP = protection(1), protection(1) }, "same SPI 3001 of IPsec"},
+		{func(c *Config) { c.Visitors[0].ESP = &esp.Association{SPI: 255} }, "SPI 255"},
 	} {
 		c := testConfig()
 		tt.change(&c)

@@ -77,7 +77,7 @@ func (a *Anchor) prohibits(e *binding.Entry, before Config) string {
 		return "regional care-of address is taken"
 	case v.anonymous() && v != a.anonymous:
 		return "authentication is required now"
-	case !v.anonymous() && a.visitors[v.SA.SPI] != v:
+	case !v.anonymous() && !a.configured(v):
 		return "visitor removed"
 	case v.Disabled:
 		return "visitor disabled"

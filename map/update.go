@@ -30,8 +30,9 @@ type update struct {
 // there (RFC 6275 §6.1.7, §9.5.3).
 func (u *update) deregisters() bool { return u.lifetime == 0 || u.careOf == u.home }
 
-// receive takes one Mobility Header message through the gates.
-func (a *Anchor) receive(p mip6.Packet) {
+// receive takes one Mobility Header message through the gates; spi is that of the IPsec
+// association under which it came, or zero.
+func (a *Anchor) receive(p mip6.Packet, spi uint32) {
 	bu, ok := p.Message.(mip6.BindingUpdate)
 	if !ok || bu.Flags&mip6.UpdateMAP == 0 {
 		a.drop(role.DropUnexpected, p.Source)
@@ -42,7 +43,7 @@ func (a *Anchor) receive(p mip6.Packet) {
 		a.drop(reason, p.Source)
 		return
 	}
-	r := a.authenticate(p, bu, &u)
+	r := a.authenticate(p, bu, spi, &u)
 	if r == nil {
 		return
 	}

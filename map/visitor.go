@@ -22,8 +22,8 @@ const (
 // gets the same answer (RFC 6275 §12, MAX_DELETE_BCE_TIMEOUT).
 const endedMemory = 10 * time.Second
 
-// visitor is a configured visitor and what the anchor remembers of it; or, without a
-// security association, all who are served without.
+// visitor is a configured visitor and what the anchor remembers of it; or, with neither
+// key nor IPsec, all who are served without.
 type visitor struct {
 	Visitor
 	addresses []*regional // not of the anonymous
@@ -37,7 +37,7 @@ type visitor struct {
 	events   limit.Limiter
 }
 
-func (v *visitor) anonymous() bool { return v.SA == nil }
+func (v *visitor) anonymous() bool { return v.SA == nil && v.ESP == nil }
 
 // regional is a regional care-of address that a visitor has or had, and what is
 // remembered of it with or without a binding.
@@ -105,7 +105,8 @@ func (a *Anchor) remember(r *regional) {
 // Timestamps increase over all addresses of a visitor (RFC 4285 §6), sequence numbers
 // for each. Of an address that is not known any more the sequence number of before is
 // not known either, so that without a timestamp nobody can tell a fresh update from a
-// recorded one.
+// recorded one. That is so under ESP, too: it has numbers of its own, which begin anew
+// with each start of the mobile.
 func (a *Anchor) take(v *visitor, u *update) (*regional, mip6.Status) {
 	r := a.regionalOf(v, u.home)
 	known := r != nil
@@ -151,11 +152,13 @@ func (v *visitor) permits(p binding.Proof, known bool, now time.Time, window tim
 // configureVisitors makes the table of visitors. What is remembered of one stays as
 // long as it is the same: by its name, or by its key.
 func (a *Anchor) configureVisitors(configured []Visitor) {
-	byName, byKey := make(map[string]*visitor), make(map[mip6.SecurityAssociation]*visitor)
-	for _, v := range a.visitors {
-		byName[v.Name], byKey[*v.SA] = v, v
+	byName, byKey := make(map[string]*visitor), make(map[credentials]*visitor)
+	for _, known := range []map[uint32]*visitor{a.visitors, a.protected} {
+		for _, v := range known {
+			byName[v.Name], byKey[v.credentials()] = v, v
+		}
 	}
-	a.visitors = make(map[uint32]*visitor, len(configured))
+	a.visitors, a.protected = make(map[uint32]*visitor, len(configured)), make(map[uint32]*visitor)
 	taken := make(map[*visitor]bool)
 	adopt := func(c Visitor, was *visitor) {
 		if was == nil || taken[was] {
@@ -163,7 +166,12 @@ func (a *Anchor) configureVisitors(configured []Visitor) {
 		}
 		taken[was] = true
 		was.Visitor = c
-		a.visitors[c.SA.SPI] = was
+		if c.SA != nil {
+			a.visitors[c.SA.SPI] = was
+		}
+		if c.ESP != nil {
+			a.protected[c.ESP.SPI] = was
+		}
 	}
 	var renamed []Visitor
 	for _, c := range configured {
@@ -174,7 +182,7 @@ func (a *Anchor) configureVisitors(configured []Visitor) {
 		}
 	}
 	for _, c := range renamed {
-		adopt(c, byKey[*c.SA])
+		adopt(c, byKey[c.credentials()])
 	}
 	a.counts.Visitors = len(configured)
 }

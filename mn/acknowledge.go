@@ -15,7 +15,7 @@ import (
 func (n *Node) received(now time.Time, e role.MessageReceived) {
 	p := e.Packet
 	if r := n.fromAnchor(p); r != nil {
-		n.locallyAcknowledged(now, r, p, p.Message.(mip6.BindingAcknowledgement))
+		n.locallyAcknowledged(now, r, p, e.SPI, p.Message.(mip6.BindingAcknowledgement))
 		return
 	}
 	if n.fromPeer(p) {

@@ -24,3 +24,13 @@ func (n *Node) permitsICMP(e role.ICMPReceived) bool {
 	n.act(role.Dropped{Reason: role.DropUnauthenticated, From: e.Packet.From()})
 	return false
 }
+
+// rekey gives an anchor's entry its key. Timestamps belong to the authentication of
+// RFC 4285 (§6); under ESP alone they are sent to an anchor that asks for them.
+func (n *Node) rekey(r *regional, key AnchorKey) {
+	r.sa, r.esp = key.SA, key.ESP
+	r.timestamps = n.config.Timestamps && (r.sa != nil || r.esp == 0)
+}
+
+// keyed reports whether what the anchor is told is authenticated.
+func (r *regional) keyed() bool { return r.sa != nil || r.esp != 0 }

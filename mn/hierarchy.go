@@ -63,6 +63,7 @@ type regional struct {
 	rcoa         netip.Addr
 	attempt      int // which interface identifier
 	sa           *mip6.SecurityAssociation
+	esp          uint32 // as region.Key.ESP
 	timestamps   bool
 	validUntil   time.Time // of the regional care-of address, as advertised; zero: for ever
 
@@ -115,7 +116,9 @@ func (n *Node) remembered(anchor netip.Addr) *regional {
 		n.removeRegional(n.regionals[victim])
 		n.regionals = slices.Delete(n.regionals, victim, victim+1)
 	}
-	r := &regional{registration: registration{agent: anchor}, timestamps: n.config.Timestamps, sa: n.anchors.Config().Association(anchor)}
+	r := &regional{registration: registration{agent: anchor}}
+	key, _ := n.anchors.Config().KeyOf(anchor)
+	n.rekey(r, key)
 	r.rcoa = region.Address(anchor, n.config.HomeAddress, n.config.Seed, 0)
 	n.regionals = append(n.regionals, r)
 	return r
@@ -244,7 +247,8 @@ func (n *Node) chooseAnchor(now time.Time, a *attachment) {
 // permitted reports whether the configuration permits to use an anchor.
 func (n *Node) permitted(r *regional) bool {
 	c := n.anchors.Config()
-	return c.Enabled && (c.Insecure || c.Association(r.agent) != nil) && !n.barred(r.agent)
+	_, keyed := c.KeyOf(r.agent)
+	return c.Enabled && (c.Insecure || keyed) && !n.barred(r.agent)
 }
 
 // court begins to register with an anchor that is to serve at an attachment.

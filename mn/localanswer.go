@@ -25,12 +25,16 @@ func (n *Node) fromAnchor(p mip6.Packet) *regional {
 	return nil
 }
 
-// verifyLocal checks that an acknowledgement of an anchor is authentic.
-func verifyLocal(r *regional, p mip6.Packet) role.DropReason {
-	if p.HomeAddress.IsValid() {
+// verifyLocal checks that an acknowledgement of an anchor is authentic: by the IPsec
+// association with that anchor, by its key, or both; spi says under which association it
+// came, or none.
+func verifyLocal(r *regional, p mip6.Packet, spi uint32) role.DropReason {
+	switch {
+	case p.HomeAddress.IsValid():
 		return role.DropUnexpected
-	}
-	if r.sa == nil {
+	case spi != r.esp:
+		return role.DropUnauthenticated
+	case r.sa == nil:
 		return 0
 	}
 	switch err := r.sa.Verify(p.MH, p.Destination, r.rcoa); {
@@ -44,9 +48,9 @@ func verifyLocal(r *regional, p mip6.Packet) role.DropReason {
 }
 
 // locallyAcknowledged handles a binding acknowledgement of an anchor, as one of a home
-// agent (RFC 5380 §6.1, RFC 6275 §11.7.3, RFC 4285 §6).
-func (n *Node) locallyAcknowledged(now time.Time, r *regional, p mip6.Packet, a mip6.BindingAcknowledgement) {
-	if reason := verifyLocal(r, p); reason != 0 {
+// agent (RFC 5380 §6.1, RFC 6275 §11.7.3, RFC 4285 §6); spi is as for verifyLocal.
+func (n *Node) locallyAcknowledged(now time.Time, r *regional, p mip6.Packet, spi uint32, a mip6.BindingAcknowledgement) {
+	if reason := verifyLocal(r, p, spi); reason != 0 {
 		n.drop(reason, p)
 		return
 	}
@@ -73,7 +77,7 @@ func (n *Node) locallyAcknowledged(now time.Time, r *regional, p mip6.Packet, a 
 	case a.Status == mip6.StatusIDMismatch && hasReplay:
 		r.adjustClock(now, replay.Timestamp)
 		n.localAgain(now, r, s)
-	case a.Status == mip6.StatusMessageIDRequired && r.sa != nil && !r.timestamps:
+	case a.Status == mip6.StatusMessageIDRequired && r.keyed() && !r.timestamps:
 		r.timestamps = true
 		n.localAgain(now, r, s)
 	case s.lifetime == 0:

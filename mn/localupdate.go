@@ -66,7 +66,11 @@ func (n *Node) sendLocal(now time.Time, r *regional) {
 	r.sequence++
 	s := sent{sequence: r.sequence, lifetime: lifetime, careOf: r.at.careOf, at: now}
 	u := mip6.BindingUpdate{Sequence: s.sequence, Flags: mip6.UpdateAcknowledge | mip6.UpdateMAP, Lifetime: lifetime}
-	if r.sa != nil && r.timestamps {
+	if r.esp != 0 {
+		// ESP does not protect the source address (RFC 3776 §4.3).
+		u.Options = append(u.Options, mip6.AlternateCareOf{Addr: r.at.careOf})
+	}
+	if r.keyed() && r.timestamps {
 		s.timestamp = r.stamp(now)
 		u.Options = append(u.Options, mip6.ReplayProtection{Timestamp: s.timestamp})
 	}
@@ -79,7 +83,7 @@ func (n *Node) sendLocal(now time.Time, r *regional) {
 			return
 		}
 	}
-	n.act(role.Send{Packet: mip6.Packet{Source: r.at.careOf, Destination: r.agent, HomeAddress: r.rcoa, Message: m}, Link: r.at.link})
+	n.act(role.Send{Packet: mip6.Packet{Source: r.at.careOf, Destination: r.agent, HomeAddress: r.rcoa, Message: m}, Link: r.at.link, SPI: r.esp})
 	r.record(s)
 	r.retransmit = now.Add(r.timeout)
 	n.stats.LocalUpdates++
@@ -353,10 +357,11 @@ func (n *Node) reconfigureAnchors(now time.Time) {
 	n.anchors.Reconfigure(n.config.Hierarchy)
 	n.anchorsTold = nil
 	for _, r := range n.regionals {
-		r.timestamps = n.config.Timestamps
-		if sa := n.anchors.Config().Association(r.agent); sa != nil || n.config.Hierarchy.Insecure || !r.mayHold(now) {
-			r.sa = sa // otherwise the former key still ends the binding
+		key, ok := n.anchors.Config().KeyOf(r.agent)
+		if !ok && !n.config.Hierarchy.Insecure && r.mayHold(now) {
+			key.SA, key.ESP = r.sa, r.esp // the former key still ends the binding
 		}
+		n.rekey(r, key)
 	}
 }
 

@@ -205,6 +205,7 @@ func (r *checked) warnIPsec(c *config.Config) {
 		r.Warnings = append(r.Warnings, fmt.Sprintf("section '%s' "+format, section))
 	}
 	gcm := func(p esp.Policy) bool { return p.Out.Algorithm == esp.AESGCM }
+	local := func(p *esp.AnchorPolicy) bool { return p != nil && p.Out.Algorithm == esp.AESGCM }
 	for _, m := range c.MobileNodes {
 		if m.HomeTestsReadable() {
 			warn("optimises routes, and its ipsec section does not protect home tests: who reads them on the mobile's link can redirect its traffic; spi_tunnel_to_agent and the three options like it do (RFC 6275 §10.4.6)", m.Name)
@@ -216,6 +217,16 @@ func (r *checked) warnIPsec(c *config.Config) {
 	for _, m := range c.Mobiles {
 		if m.ESP != nil && gcm(*m.ESP) {
 			warn(gcmWarning, m.Name)
+		}
+	}
+	for _, v := range c.Visitors {
+		if local(v.ESP) {
+			warn(gcmWarning, v.Name)
+		}
+	}
+	for _, k := range c.AnchorKeys {
+		if local(k.ESP) {
+			warn(gcmWarning, k.Name)
 		}
 	}
 }

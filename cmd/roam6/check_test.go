@@ -49,7 +49,8 @@ config visitor 'bus'
 	option key '7f2e4dbca1908f7e6d5c4b3a29180716'
 `
 
-// checkIPsec is a mobile with IPsec, checkTunnel what protects its home tests.
+// checkIPsec is a mobile with IPsec, checkTunnel what protects its home tests, and
+// checkLocal what it and a mobility anchor point say to each other.
 const (
 	checkIPsec = `config mobile_node 'laptop'
 	option home_address '2001:db8:1::7/64'
@@ -62,6 +63,12 @@ config ipsec
 	option key_to_agent 'ea1b3cd0c64457a6e1b4c9cb6d7e5ed7a0d40e7b'
 	option spi_to_mobile '1001'
 	option key_to_mobile '0f6c1a7e93b2d8455ad1c3f20b7e69848e1d0c5b'
+	option algorithm 'aes-gcm'
+`
+	checkLocal = `	option spi_to_anchor '2000'
+	option key_to_anchor '91d4e07f3a5b2c68d7f1e0a94b3c5d6e7f8091a2'
+	option spi_to_mobile '2001'
+	option key_to_mobile '2c4e6f80a1b3c5d7e9fa0b1c2d3e4f5061728394'
 	option algorithm 'aes-gcm'
 `
 	checkTunnel = `	option spi_tunnel_to_agent '1002'
@@ -90,6 +97,10 @@ func TestCheck(t *testing.T) {
 		{"insecure", insecure, nil, 0, "FILE: ok: 1 mobile router\n",
 			"FILE: warning: section 'train' runs without authentication: anybody can redirect its traffic\n"},
 		{"IPsec", checkIPsec, nil, 0, "FILE: ok: 1 mobile node\n", gcm},
+		{"IPsec with anchors", strings.Replace(checkIPsec, "config ipsec", "\toption hierarchy '1'\nconfig ipsec", 1) + "config anchor_key 'city'\n\toption anchors '2001:db8:5::1'\n" + checkLocal, nil, 0,
+			"FILE: ok: 1 mobile node, 1 anchor key\n", gcm + strings.Replace(gcm, "laptop", "city", 1)},
+		{"IPsec of a visitor", "config anchor 'city'\n\toption address '2001:db8:5::1'\nconfig visitor 'laptop'\n" + checkLocal, nil, 0,
+			"FILE: ok: 1 mobility anchor point, 1 visitor\n", gcm},
 		{"IPsec for all", optimised + checkTunnel, nil, 0, "FILE: ok: 1 mobile node\n", gcm},
 		{"IPsec without home tests", optimised, nil, 0, "FILE: ok: 1 mobile node\n",
 			"FILE: warning: section 'laptop' optimises routes, and its ipsec section does not protect home tests: who reads them on the mobile's link can redirect its traffic; spi_tunnel_to_agent and the three options like it do (RFC 6275 §10.4.6)\n" + gcm},

@@ -211,9 +211,9 @@ option 'address' in section 'a' (roam6:8:17): "2001:db8:f::1": expected an ancho
 		// visitors
 		{"visitor of no anchor", visitor, `section 'v' (roam6:1:1): "visitor": expected an anchor section in this file, which serves the visitor`},
 		{"visitor of another anchor", anchor + visitor + " option anchor 'A1'\n", `option 'anchor' in section 'v' (roam6:5:16): "A1": expected the name of an anchor section; did you mean 'a'?`},
-		{"visitor without key", anchor + "config visitor 'v'\n option spi '300'\n", `option 'key' in section 'v' (roam6:3:1): expected a key of 32 hexadecimal digits (16 octets); it is missing`},
+		{"visitor without key", anchor + "config visitor 'v'\n option spi '300'\n", `option 'key' in section 'v' (roam6:3:1): expected a key of 32 hexadecimal digits (16 octets); or the options of IPsec, spi_to_anchor, key_to_anchor, spi_to_mobile and key_to_mobile; it is missing`},
 		{"visitor with a short key", anchor + strings.Replace(visitor, "801'", "'", 1), `option 'key' in section 'v' (roam6:4:13): "***": expected a key of 32 hexadecimal digits (16 octets): this has 29 digits`},
-		{"insecure visitor", anchor + visitor + " option insecure '1'\n", `option 'insecure' in section 'v' (roam6:5:9): "insecure": expected an option of the section type visitor: enabled, anchor, spi, key, replay`},
+		{"insecure visitor", anchor + visitor + " option insecure '1'\n", `option 'insecure' in section 'v' (roam6:5:9): "insecure": expected an option of the section type visitor: enabled, anchor, spi, key, replay, algorithm, spi_to_anchor, key_to_anchor, spi_to_mobile, key_to_mobile, window`},
 		{"visitors with one number", anchor + visitor + strings.Replace(visitor, "'v'", "'w'", 1), `option 'spi' in section 'w' (roam6:5:1): expected an SPI that section 'v' (roam6:3:1) does not have: 256`},
 		{"visitors of one anchor with one number", anchor + other + visitor + " option anchor 'b'\n" + strings.Replace(visitor, "'v'", "'w'", 1) + " option spi '256'\n", `option 'spi' in section 'w' (roam6:10:13): "256": expected an SPI that section 'v' (roam6:5:1) does not have: 256`},
 		{"reserved number of a visitor", anchor + visitor + " option spi '255'\n", `option 'spi' in section 'v' (roam6:5:13): "255": expected an integer from 256 to 4294967295`},
@@ -222,7 +222,7 @@ option 'address' in section 'a' (roam6:8:17): "2001:db8:f::1": expected an ancho
 		{"key of no mobile", keyed, `section 'k' (roam6:1:1): "anchor_key": expected a mobile_node or mobile_router section in this file, which uses the key`},
 		{"key of another mobile", local + keyed + " option mobile 'm'\n", `option 'hierarchy' in section 'n' (roam6:6:19): "1": expected 0; or an anchor_key section for this mobile, with the key of anchors; or insecure_anchors '1', which says that none is meant
 option 'mobile' in section 'k' (roam6:9:16): "m": expected the name of a mobile_node or mobile_router section; did you mean 'n'?`},
-		{"key of nothing", local + "config anchor_key 'k'\n", `option 'key' in section 'k' (roam6:7:1): expected a key of 32 hexadecimal digits (16 octets); it is missing`},
+		{"key of nothing", local + "config anchor_key 'k'\n", `option 'key' in section 'k' (roam6:7:1): expected a key of 32 hexadecimal digits (16 octets); or the options of IPsec, spi_to_anchor, key_to_anchor, spi_to_mobile and key_to_mobile; it is missing`},
 		{"key for IPv4 anchors", local + keyed + " option anchors '192.0.2.0/24'\n", `option 'anchors' in section 'k' (roam6:9:17): "192.0.2.0/24": expected '::/0' or an IPv6 prefix or address, such as 2001:db8:100::/56: this is an IPv4 prefix`},
 		{"two keys for the same", local + keyed + strings.Replace(keyed, "'k'", "'l'", 1) + " option anchors '::/0'\n", `option 'anchors' in section 'l' (roam6:11:17): "::/0": expected mobile and anchors that section 'k' (roam6:7:1) does not have`},
 		{"two keys of one mobile", local + keyed + " option mobile 'n'\n" + strings.Replace(keyed, "'k'", "'l'", 1) + " option mobile 'n'\n", `option 'mobile' in section 'l' (roam6:12:16): "n": expected mobile and anchors that section 'k' (roam6:7:1) does not have`},

@@ -132,6 +132,7 @@ func visitors(entries []entry[visitorDraft], anchors []entry[anchorDraft]) []Vis
 		if !e.enabled {
 			continue
 		}
+		association := e.local(e.value.credentials, e.value.anchorESP)
 		at, ok := e.visits(e.value.Anchor, anchors)
 		if !ok {
 			continue
@@ -142,8 +143,11 @@ func visitors(entries []entry[visitorDraft], anchors []entry[anchorDraft]) []Vis
 		}
 		v := e.value.Visitor
 		v.Name = e.Ref()
-		v.Association = e.value.association()
-		if e.sound {
+		v.Association, v.ESP = association, e.visitorPolicy(e.value.anchorESP, at)
+		if !e.has("replay") && association == nil {
+			v.Replay = ReplaySequence // timestamps are RFC 4285's
+		}
+		if e.sound && v.Association != nil {
 			e.knownOnce(v, at, func(anchor string) (section, bool) {
 				key := known{anchor, v.Association.SPI}
 				other, taken := seen[key]
@@ -219,7 +223,7 @@ func anchorKeys(entries []entry[anchorKeyDraft], mobiles []entry[mobileNodeDraft
 	for _, e := range entries {
 		k := e.value.AnchorKey
 		k.Name = e.Ref()
-		k.Association = e.value.association()
+		k.Association, k.ESP = e.local(e.value.credentials, e.value.anchorESP), e.keyPolicy(e.value.anchorESP, k)
 		use := e.users(k.Mobile, mobiles)
 		if e.sound {
 			option := optionAnchors

@@ -70,9 +70,7 @@ func (e *ipsecEntry) checkTunnel() {
 // checkKeys checks that the keys are of a length that the algorithm has.
 func (e *ipsecEntry) checkKeys() {
 	for _, o := range e.associations() {
-		if n := len(o.key); n != 0 && !keyLength(e.value.algorithm, n) {
-			e.wrong(o.keyOption, 0, "a key of "+keyDigits(e.value.algorithm)+", because of "+optionAlgorithm+" '"+e.value.algorithm.String()+"'")
-		}
+		e.checkKey(e.value.algorithm, o)
 	}
 }
 
@@ -80,7 +78,7 @@ func (e *ipsecEntry) checkKeys() {
 type namedAssociation struct {
 	halfAssociation
 	spiOption, keyOption string
-	toAgent              bool // the home agent receives by it
+	toAgent              bool // the home agent, or the anchor, receives by it
 }
 
 // associations are those of a section, in the order of its table.
@@ -171,10 +169,9 @@ func (s section) agentPolicy(m Mobile, agent *entry[homeAgentDraft], own ipsecEn
 
 // check checks the ipsec sections against each other, and that each is of one
 // mobile.
-func (p protections) check(s sections) {
+func (p protections) check(s sections, seen *associationsSeen) {
 	owners := s.owners()
 	pairs := map[[2]netip.Addr]section{}
-	indices, keys := map[receivedSPI]namedIn{}, map[esp.Key]namedIn{}
 	for _, e := range p.all {
 		if !e.value.home.IsValid() || !e.value.agent.IsValid() {
 			continue
@@ -197,13 +194,33 @@ func (p protections) check(s sections) {
 			case o.toAgent:
 				receiver = e.value.agent
 			}
-			if o.spi != 0 {
-				once(indices, receivedSPI{receiver, o.spi}, e.section, o.spiOption, "an SPI")
-			}
-			if e.value.algorithm == esp.AESGCM && o.key != "" {
-				once(keys, o.key, e.section, o.keyOption, "with "+optionAlgorithm+" '"+esp.AESGCM.String()+"' a key")
-			}
+			seen.receives(receiver, e.section, o)
+			seen.keyed(e.value.algorithm, e.section, o)
 		}
+	}
+}
+
+// associationsSeen are those of all sections so far.
+type associationsSeen struct {
+	indices map[receivedSPI]namedIn
+	keys    map[esp.Key]namedIn // with AES-GCM
+}
+
+func newAssociationsSeen() *associationsSeen {
+	return &associationsSeen{indices: map[receivedSPI]namedIn{}, keys: map[esp.Key]namedIn{}}
+}
+
+// receives notes an SPI of a receiver, which has each once.
+func (x *associationsSeen) receives(receiver netip.Addr, s section, o namedAssociation) {
+	if o.spi != 0 {
+		once(x.indices, receivedSPI{receiver, o.spi}, s, o.spiOption, "an SPI")
+	}
+}
+
+// keyed notes a key, of which there is no second one with AES-GCM.
+func (x *associationsSeen) keyed(a esp.Algorithm, s section, o namedAssociation) {
+	if a == esp.AESGCM && o.key != "" {
+		once(x.keys, o.key, s, o.keyOption, "with "+optionAlgorithm+" '"+esp.AESGCM.String()+"' a key")
 	}
 }
 

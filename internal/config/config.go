@@ -321,20 +321,26 @@ type Anchor struct {
 }
 
 // Visitor is a mobile that a mobility anchor point serves. It is known by the SPI
-// of its Association: the anchor does not know home addresses.
+// of its Association, or of ESP: the anchor does not know home addresses.
 type Visitor struct {
-	Name        string // of the section
-	Anchor      string // name of the Anchor; empty: all of this machine
-	Association *mip6.SecurityAssociation
-	Replay      Replay
+	Name        string                    // of the section
+	Anchor      string                    // name of the Anchor; empty: all of this machine
+	Association *mip6.SecurityAssociation // nil only with ESP
+	// ESP protects the signalling by IPsec (overlay.AgentSide), with the anchors that
+	// are enabled; nil where it is not protected.
+	ESP    *esp.AnchorPolicy
+	Replay Replay
 }
 
 // AnchorKey authenticates a mobile at mobility anchor points.
 type AnchorKey struct {
-	Name        string       // of the section
-	Mobile      string       // name of the MobileNode; empty: all of this machine
-	Anchors     netip.Prefix // that have the key; ::/0: all
-	Association *mip6.SecurityAssociation
+	Name        string                    // of the section
+	Mobile      string                    // name of the MobileNode; empty: all of this machine
+	Anchors     netip.Prefix              // that have the key; ::/0: all
+	Association *mip6.SecurityAssociation // nil only with ESP
+	// ESP protects the signalling by IPsec (overlay.MobileSide); nil where it is not
+	// protected.
+	ESP *esp.AnchorPolicy
 }
 
 // AnchorSelection is how a mobile chooses among several mobility anchor points.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -62,6 +63,7 @@ func anchorTable() schema[anchorDraft] {
 type visitorDraft struct {
 	Visitor
 	credentials
+	anchorESP
 	enabled bool
 }
 
@@ -70,9 +72,9 @@ func visitorTable() schema[visitorDraft] {
 	return schema[visitorDraft]{
 		SectionDescription: SectionDescription{
 			Type: "visitor", Named: true,
-			Help: "A mobile that a mobility anchor point of this machine serves. It is known by its `spi` alone: the anchor is not told its home address.",
+			Help: "A mobile that a mobility anchor point of this machine serves. It is known by its `spi` alone, or with IPsec by its `spi_to_anchor`: the anchor is not told its home address.",
 		},
-		options: []option[visitorDraft]{
+		options: slices.Concat([]option[visitorDraft]{
 			one("enabled", boolean(), func(v *visitorDraft) *bool { return &v.enabled }).fallback("1").onReload(EffectSection).
 				help("A visitor that is not enabled is refused."),
 			one(optionAnchor, sectionName("an anchor"), func(v *visitorDraft) *string { return &v.Anchor }).
@@ -80,11 +82,11 @@ func visitorTable() schema[visitorDraft] {
 				help("The anchor that serves the mobile."),
 			spiOption(of).
 				help("The security parameter index (RFC 4285), the same number as in the mobile's `anchor_key`. No other visitor of the anchor has it."),
-			keyOption(of).required().
+			keyOption(of).dependent("required without IPsec").
 				help("The shared key of mobile and anchor, the same as in the mobile's `anchor_key`; another one than that of its home agent. A file with keys must have mode 0600."),
-			one("replay", replayKind(), func(v *visitorDraft) *Replay { return &v.Replay }).fallback("timestamp").
-				help("Whether updates without a timestamp are refused, or taken by their sequence number. Timestamps are checked in any case."),
-		},
+			one("replay", replayKind(), func(v *visitorDraft) *Replay { return &v.Replay }).dependent("timestamp; sequence with IPsec and without key").
+				help("Whether updates without a timestamp are refused, or taken by their sequence number. Timestamps are checked in any case. Mobiles that run roam6 send them in IPsec, too, to an anchor that asks for them."),
+		}, anchorESPOptions(func(v *visitorDraft) *anchorESP { return &v.anchorESP })),
 		enabled: func(v *visitorDraft) bool { return v.enabled },
 	}
 }
@@ -92,6 +94,7 @@ func visitorTable() schema[visitorDraft] {
 type anchorKeyDraft struct {
 	AnchorKey
 	credentials
+	anchorESP
 }
 
 func anchorKeyTable() schema[anchorKeyDraft] {
@@ -102,7 +105,7 @@ func anchorKeyTable() schema[anchorKeyDraft] {
 			Help: "A key by which mobiles with `hierarchy` and mobility anchor points know each other; the anchor has it as a `visitor`. " +
 				"Of several that an anchor's address fits, the one with the longest prefix is used, and of those the one that names the mobile.",
 		},
-		options: []option[anchorKeyDraft]{
+		options: slices.Concat([]option[anchorKeyDraft]{
 			one(optionMobile, sectionName("a mobile_node or mobile_router"), func(k *anchorKeyDraft) *string { return &k.Mobile }).
 				dependent("all of this file").
 				help("The mobile that has the key. Two that share one, and so its number, are one visitor to the anchor: each had better have its own."),
@@ -110,9 +113,9 @@ func anchorKeyTable() schema[anchorKeyDraft] {
 				help("The addresses of the anchors that have the key."),
 			spiOption(of).
 				help("The security parameter index (RFC 4285), which goes with the key: the same number on both sides."),
-			keyOption(of).required().
+			keyOption(of).dependent("required without IPsec").
 				help("The shared key of mobile and anchor. A file with keys must have mode 0600."),
-		},
+		}, anchorESPOptions(func(k *anchorKeyDraft) *anchorESP { return &k.anchorESP })),
 	}
 }
 

@@ -26,7 +26,7 @@ const (
 // secret reports whether an option, of whatever section, holds a key.
 func secret(option string) bool {
 	switch option {
-	case optionKey, optionKeyToAgent, optionKeyToMobile, optionKeyTunnelAgent, optionKeyTunnelMobile:
+	case optionKey, optionKeyToAgent, optionKeyToAnchor, optionKeyToMobile, optionKeyTunnelAgent, optionKeyTunnelMobile:
 		return true
 	default:
 		return false
@@ -71,10 +71,7 @@ func ipsecTable() schema[ipsecDraft] {
 				help("The home address of the mobile, which is that of a `mobile_node`, `mobile_router` or `mobile` section."),
 			one(optionHomeAgent, unicastAddress(), func(d *ipsecDraft) *netip.Addr { return &d.agent }).required().
 				help("The address of the home agent."),
-			one(optionAlgorithm, oneOf(
-				choice[esp.Algorithm]{esp.AESCBCSHA256.String(), esp.AESCBCSHA256},
-				choice[esp.Algorithm]{esp.AESGCM.String(), esp.AESGCM},
-			), func(d *ipsecDraft) *esp.Algorithm { return &d.algorithm }).fallback(esp.AESCBCSHA256.String()).
+			one(optionAlgorithm, espAlgorithm(), func(d *ipsecDraft) *esp.Algorithm { return &d.algorithm }).fallback(esp.AESCBCSHA256.String()).
 				help("AES-CBC with HMAC-SHA-256-128, or AES-GCM with an integrity check value of 16 octets. " +
 					"Do not use AES-GCM if the peer knows AES-CBC: RFC 4106 §2 and RFC 8221 §3 forbid it with keys that are configured and so outlive a restart, since one initialization vector that comes twice under a key lets others read and forge messages. " +
 					"Here they begin at a random number with each start, which makes that improbable, not impossible."),
@@ -102,6 +99,13 @@ func ipsecTable() schema[ipsecDraft] {
 					"What is recorded and sent again Mobile IPv6 recognises by itself, by sequence numbers, timestamps and cookies."),
 		},
 	}
+}
+
+func espAlgorithm() kind[esp.Algorithm] {
+	return oneOf(
+		choice[esp.Algorithm]{esp.AESCBCSHA256.String(), esp.AESCBCSHA256},
+		choice[esp.Algorithm]{esp.AESGCM.String(), esp.AESGCM},
+	)
 }
 
 // window is the width of an anti-replay window.

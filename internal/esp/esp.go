@@ -1,6 +1,6 @@
 // Package esp is IPsec ESP (RFC 4303) for the signalling of Mobile IPv6 between a
-// mobile and its home agent (RFC 3776, RFC 4877), with keys that both are
-// configured with. It is done here and not by the kernel because a kernel without
+// mobile and its home agent (RFC 3776, RFC 4877), or a mobility anchor point (RFC 5380
+// §12.1), with keys that both are configured with. It is done here and not by the kernel because a kernel without
 // Mobile IPv6 cannot match a home address that travels in the Home Address option
 // or in the type 2 routing header, and the security associations belong to home
 // addresses (RFC 4877 §4.2). Bytes in, bytes out: no I/O and no clock.
@@ -12,6 +12,8 @@
 //	advertisement             the same with ICMPv6 in place of MH
 //	DHCPv6 of a relay away    IPv6(CoA→HA) | destination options (HoA) | ESP | UDP
 //	and back                  IPv6(HA→CoA) | type 2 routing header (HoA) | ESP | UDP
+//	local binding update      IPv6(LCoA→MAP) | destination options (RCoA) | ESP | MH
+//	and acknowledgement       IPv6(MAP→LCoA) | type 2 routing header (RCoA) | ESP | MH
 //	home test init            IPv6(CoA→HA) | ESP | IPv6(HoA→CN) | MH
 //	home test                 IPv6(HA→CoA) | ESP | IPv6(CN→HoA) | MH
 //

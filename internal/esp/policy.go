@@ -70,11 +70,12 @@ type protection struct {
 	tests limit.Limiter // of what the tunnel's association sends
 }
 
-// receiver is an association to receive by.
+// receiver is an association to receive by: that of a protection, or of a regional.
 type receiver struct {
 	*Inbound
 	*protection
-	tunnel bool
+	tunnel   bool
+	regional *regional
 }
 
 // testRate bounds what goes through a tunnel's association: strangers can send home
@@ -88,7 +89,7 @@ var testRate = limit.Rate{Every: time.Millisecond, Burst: 2000}
 // ErrInvalid: inbound SPIs must be different, a home address and an agent may have
 // one policy on each side (RFC 3776 §4.2), and with AESGCM no two associations may
 // have the same key, salt included (RFC 4106 §10).
-func (p *Policies) Replace(policies []Policy) error {
+func (p *Policies) Replace(policies []Policy, anchors ...AnchorPolicy) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b := builder{random: p.random, old: p.table.Load(), used: make(map[Key]bool), table: &policyTable{
@@ -100,12 +101,17 @@ func (p *Policies) Replace(policies []Policy) error {
 			return fmt.Errorf("ESP between %v and %v: %w", policy.Home, policy.Agent, err)
 		}
 	}
+	for _, policy := range anchors {
+		if err := b.addAnchors(policy); err != nil {
+			return fmt.Errorf("ESP with mobility anchor points %v: %w", policy.Anchors, err)
+		}
+	}
 	p.table.Store(b.table)
 	return nil
 }
 
 // Empty reports whether there are no policies.
-func (p *Policies) Empty() bool { return len(p.table.Load().protected) == 0 }
+func (p *Policies) Empty() bool { return len(p.table.Load().bySPI) == 0 }
 
 // SPIs is the range of the inbound SPIs; ok is false if there is none.
 func (p *Policies) SPIs() (least, most uint32, ok bool) {
@@ -185,14 +191,14 @@ func (b *builder) add(policy Policy) error {
 	if e.out, err = b.outbound(policy.Out); err != nil {
 		return err
 	}
-	if err = b.inbound(policy.In, e, false); err != nil {
+	if err = b.inbound(policy.In, receiver{protection: e}); err != nil {
 		return err
 	}
 	if policy.TunnelOut != nil {
 		if e.tunnelOut, err = b.outbound(*policy.TunnelOut); err != nil {
 			return err
 		}
-		if err = b.inbound(*policy.TunnelIn, e, true); err != nil {
+		if err = b.inbound(*policy.TunnelIn, receiver{protection: e, tunnel: true}); err != nil {
 			return err
 		}
 	}
@@ -225,7 +231,8 @@ func (b *builder) outbound(a Association) (*Outbound, error) {
 	return o, nil
 }
 
-func (b *builder) inbound(a Association, e *protection, tunnel bool) error {
+// inbound adds an association to receive by; r says whose it is.
+func (b *builder) inbound(a Association, r receiver) error {
 	if err := b.keyOnce(a); err != nil {
 		return err
 	}
@@ -239,8 +246,8 @@ func (b *builder) inbound(a Association, e *protection, tunnel bool) error {
 			return err
 		}
 	}
-	b.table.in[a] = in
-	b.table.bySPI[a.SPI] = receiver{in, e, tunnel}
+	b.table.in[a], r.Inbound = in, in
+	b.table.bySPI[a.SPI] = r
 	return nil
 }
 

@@ -507,7 +507,14 @@ func FuzzUnprotect(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(relayed)
-	agentSide := database(f, ofAgent)
+	local, ofAnchor := anchorPolicies(AESCBCSHA256, 128, 2000)
+	localSide := databaseWith(f, nil, local)
+	sealed, err := localSide.ProtectBy(nil, whole(f, localUpdate(rcoa)), 2001)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(sealed)
+	agentSide := databaseWith(f, []Policy{ofAgent}, ofAnchor)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := agentSide.Unprotect(b)
 		switch {
@@ -516,6 +523,11 @@ func FuzzUnprotect(f *testing.F) {
 		case r.Datagram != nil:
 			if d := r.Datagram; !r.Protected || d.From() != home || d.To() != agent || !isDHCP(d.UDP) {
 				t.Errorf("by the association of %v: %+v", home, *d)
+			}
+		case r.Regional:
+			p, err := mip6.ParsePacket(r.Packet)
+			if u, ok := p.Message.(mip6.BindingUpdate); err == nil && (r.Protected || r.SPI != 2000 || p.To() != anchor || !ok || u.Flags&mip6.UpdateMAP == 0) {
+				t.Errorf("by the association of a visitor: %+v", p)
 			}
 		case r.Protected:
 			if p, err := mip6.ParsePacket(r.Packet); err == nil && p.From() != home {

@@ -26,14 +26,23 @@ func (p *Policies) Protect(b, packet []byte) (out []byte, protected bool, err er
 	if policy == nil {
 		return packet, false, nil
 	}
-	start := len(b)
-	if out, err = policy.out.Seal(e.AppendHeaders(b, mip6.ProtocolESP), e.Protocol, e.Payload); err != nil {
-		return nil, false, err
-	}
-	if err = mip6.SetPayloadLength(out[start:]); err != nil {
+	if out, err = seal(b, &e, policy.out); err != nil {
 		return nil, false, err
 	}
 	return out, true, nil
+}
+
+// seal appends a packet with its payload in ESP, in transport mode.
+func seal(b []byte, e *mip6.Envelope, by *Outbound) ([]byte, error) {
+	start := len(b)
+	out, err := by.Seal(e.AppendHeaders(b, mip6.ProtocolESP), e.Protocol, e.Payload)
+	if err != nil {
+		return nil, err
+	}
+	if err = mip6.SetPayloadLength(out[start:]); err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 // Received is a packet after IPsec.
@@ -43,6 +52,11 @@ type Received struct {
 	Packet []byte
 	// Protected: it was in ESP, and its home address is that of the association.
 	Protected bool
+	// Regional: it was in ESP by the association of an AnchorPolicy, with this inbound
+	// SPI. Its home address may be any regional care-of address, so that it is not
+	// Protected: whose the association is, and what he may have, is for others to say.
+	Regional bool
+	SPI      uint32
 	// Tunnel, when not nil, is the tunnel that the packet came through.
 	Tunnel *TunnelEnd
 	// Datagram, when not nil, is the DHCPv6 message in the packet.
@@ -63,7 +77,7 @@ type TunnelEnd struct {
 // ParseICMPPacket do not take, either, is returned as it is.
 func (p *Policies) Unprotect(packet []byte) (Received, error) {
 	t := p.table.Load()
-	if len(t.protected) == 0 {
+	if len(t.bySPI) == 0 {
 		return Received{Packet: packet}, nil
 	}
 	e, err := mip6.ParseEnvelope(packet)
@@ -82,6 +96,8 @@ func (p *Policies) Unprotect(packet []byte) (Received, error) {
 	switch {
 	case !ok:
 		return Received{}, ErrUnknownSPI
+	case in.regional != nil:
+		return in.openRegional(t, &e)
 	case in.tunnel:
 		return in.openTunnel(&e)
 	default:

@@ -21,6 +21,7 @@ type hierarchyOptions struct {
 	kill      string
 	alone     bool // without the comparison
 	optimise  bool // the mobile node optimises routes
+	ipsec     bool // home agent and anchors know no other authentication
 }
 
 // hierarchy is the scenario of mobility anchor points.
@@ -44,6 +45,7 @@ func (o *hierarchyOptions) declare(f *flag.FlagSet) {
 	f.StringVar(&o.kill, "kill", killAll, "how anchors fail: `restart` (the daemon is killed and started again), daemon (killed), host (unreachable), all of them one after the other, or none")
 	f.BoolVar(&o.alone, "no-comparison", false, "do not ride again with hierarchy off")
 	f.BoolVar(&o.optimise, "ro", false, "the mobile node optimises the route to the correspondent")
+	f.BoolVar(&o.ipsec, "ipsec", false, "mobiles, home agent and anchors protect their signalling by IPsec alone, without keys of RFC 4285")
 }
 
 // What --kill may be beside the names of faults.
@@ -275,9 +277,11 @@ func (o hierarchyOptions) detection(f fault) (d time.Duration, ok bool) {
 // hierarchyRun is the scenario under way.
 type hierarchyRun struct {
 	hierarchyOptions
-	ends   []*far
-	keys   map[string]string // of each mobile, and of each at each anchor
-	riders []mobile
+	ends []*far
+	keys map[string]*section // options: of each mobile at each anchor
+	// protected are the ipsec sections of the mobiles; none without --ipsec.
+	protected map[string]*section
+	riders    []mobile
 
 	at       map[string]string // by mover
 	off      bool              // hierarchy is

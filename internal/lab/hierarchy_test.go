@@ -152,6 +152,41 @@ func TestHierarchyConfigurations(t *testing.T) {
 	}
 }
 
+// TestHierarchyIPsecConfigurations: with --ipsec nobody has a key of RFC 4285, and what one
+// sends by the other receives by; home agent, anchors and mobiles alike.
+func TestHierarchyIPsecConfigurations(t *testing.T) {
+	r := &hierarchyRun{hierarchyOptions: chosen(t, (*hierarchyOptions).declare, "--ipsec")}
+	configurations := map[string]*config.Config{}
+	for _, c := range r.cast() {
+		configurations[c.node] = valid(t, "hierarchy --ipsec", c.node, c.sections)
+	}
+	pairs := 0
+	for _, m := range configurations[nodeHomeAgent].Mobiles {
+		own := configurations[m.Name].MobileNodes[0]
+		if m.Association != nil || m.ESP == nil || own.Association != nil || len(own.ESP) != 1 || own.ESP[0].Out != m.ESP.In || own.ESP[0].In != m.ESP.Out {
+			t.Errorf("%s and its home agent: %+v, %+v", m.Name, m, own)
+		}
+		if c := valid(t, "hierarchy off", m.Name, r.mobileSections(r.riders[pairs], false)); len(c.MobileNodes[0].ESP) != 1 || len(c.AnchorKeys) != 0 {
+			t.Errorf("hierarchy off: %+v", c.MobileNodes[0])
+		}
+		pairs++
+	}
+	for _, d := range domains() {
+		for _, v := range configurations[d.node].Visitors {
+			keys := configurations[v.Name].AnchorKeysOf(v.Name)
+			at := slices.IndexFunc(keys, func(k config.AnchorKey) bool { return k.Anchors.Contains(d.address()) })
+			if at < 0 || v.Association != nil || keys[at].Association != nil || v.ESP == nil || keys[at].ESP == nil ||
+				v.ESP.In != keys[at].ESP.Out || v.ESP.Out != keys[at].ESP.In {
+				t.Errorf("%s and %s: %+v", v.Name, d.node, v)
+			}
+			pairs++
+		}
+	}
+	if pairs != 6 {
+		t.Errorf("%d pairs", pairs)
+	}
+}
+
 func TestHierarchyTopology(t *testing.T) {
 	r := &hierarchyRun{hierarchyOptions: chosen(t, (*hierarchyOptions).declare)}
 	topology, _ := r.set()

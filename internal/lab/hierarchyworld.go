@@ -111,20 +111,26 @@ func (r *hierarchyRun) place(s *stage) error {
 }
 
 func (r *hierarchyRun) cast() []part {
-	r.keys, r.riders = map[string]string{}, nil
-	for _, mover := range r.movers() {
-		m := mobile{name: mover, home: r.homeOf(mover), homeAgents: []netip.Addr{r.site().agent()}, key: newKey(), uplinks: []string{linkUp}}
+	r.keys, r.protected, r.riders = map[string]*section{}, map[string]*section{}, nil
+	for i, mover := range r.movers() {
+		m := mobile{name: mover, number: i, home: r.homeOf(mover), homeAgents: []netip.Addr{r.site().agent()}, key: newKey(), uplinks: []string{linkUp}}
 		if mover == nodeRouter {
 			m.networks, m.downstream = []netip.Prefix{trainNetwork}, []string{linkLAN}
 		}
 		m.optimise = r.optimises(mover)
-		r.keys[mover] = m.key
+		if r.ipsec {
+			r.protected[mover] = m.ipsec()
+		}
 		r.riders = append(r.riders, m)
 		for _, d := range domains() {
-			r.keys[mover+d.node] = newKey()
+			r.keys[mover+d.node] = r.anchorKey(i, d)
 		}
 	}
-	parts := []part{{nodeHomeAgent, agent{site: r.site(), mobiles: r.riders}.sections()}}
+	home := agent{site: r.site(), mobiles: r.riders}.sections()
+	for _, m := range r.riders {
+		home = r.withIPsec(m, home)
+	}
+	parts := []part{{nodeHomeAgent, home}}
 	for _, d := range domains() {
 		parts = append(parts, part{d.node, r.anchorSections(d)})
 		for _, i := range d.routers {
@@ -156,16 +162,28 @@ func (r *hierarchyRun) anchorSections(d domain) (all []*section) {
 		option("address", d.address().String()).
 		option("prefix", d.prefix().String()).
 		list("served_prefix", texts(d.serves())...))
-	for i, mover := range r.movers() {
-		all = append(all, newSection("visitor", mover).
-			option("anchor", d.node).
-			option("spi", visitorSPI(i)).option("key", r.keys[mover+d.node]))
+	for _, mover := range r.movers() {
+		all = append(all, newSection("visitor", mover).option("anchor", d.node).with(r.keys[mover+d.node]))
 	}
 	return all
 }
 
-// visitorSPI is by what an anchor knows a mobile.
-func visitorSPI(mobile int) string { return strconv.Itoa(1000 + mobile) }
+// anchorKey are the options by which an anchor knows a mobile, in the section of either.
+func (r *hierarchyRun) anchorKey(mobile int, d domain) *section {
+	const spi, ofESP = 1000, 2000
+	if r.ipsec {
+		return newSection("", "").associations(ofESP+100*mobile+10*d.number, "to_anchor", "to_mobile")
+	}
+	return newSection("", "").option("spi", strconv.Itoa(spi+mobile)).option("key", newKey())
+}
+
+// withIPsec is protected, where there is IPsec.
+func (r *hierarchyRun) withIPsec(m mobile, sections []*section) []*section {
+	if keys := r.protected[m.name]; keys != nil {
+		return protected(sections, m, keys)
+	}
+	return sections
+}
 
 // mapOption advertises an anchor.
 func mapOption(ifname string, anchor netip.Addr, distance int) *section {
@@ -188,21 +206,16 @@ func (d domain) accessRouter(i int) []*section {
 
 // mobileSections are a mobile's own configuration.
 func (r *hierarchyRun) mobileSections(m mobile, hierarchy bool) []*section {
-	all := m.sections()
+	all := r.withIPsec(m, m.sections())
 	if !hierarchy {
 		return all
 	}
 	all[0].option("hierarchy", "1")
-	for i, mover := range r.movers() {
-		if mover != m.name {
-			continue
-		}
-		for _, d := range domains() {
-			all = append(all, newSection("anchor_key", d.node).
-				option("mobile", m.name).
-				option("anchors", d.address().String()).
-				option("spi", visitorSPI(i)).option("key", r.keys[mover+d.node]))
-		}
+	for _, d := range domains() {
+		all = append(all, newSection("anchor_key", d.node).
+			option("mobile", m.name).
+			option("anchors", d.address().String()).
+			with(r.keys[m.name+d.node]))
 	}
 	return all
 }

@@ -30,17 +30,30 @@ func protected(sections []*section, m mobile, keys *section) []*section {
 	return sections
 }
 
-// ipsec has associations for everything, with keys for one run.
+// ipsec has associations for everything, with keys for one run. Mobiles of one home
+// agent have different numbers.
 func (m mobile) ipsec() *section {
-	const spi = 1000
-	s := newSection("ipsec", "").
+	const spi, each = 1000, 100
+	return newSection("ipsec", "").
 		option("home_address", m.home.Addr().String()).
-		option("home_agent", m.homeAgents[0].String())
-	for i, way := range []string{"to_agent", "to_mobile", "tunnel_to_agent", "tunnel_to_mobile"} {
+		option("home_agent", m.homeAgents[0].String()).
+		associations(spi+each*m.number, "to_agent", "to_mobile", "tunnel_to_agent", "tunnel_to_mobile")
+}
+
+// associations adds the options of IPsec of some ways, with SPIs from first on and keys
+// for one run.
+func (s *section) associations(first int, ways ...string) *section {
+	for i, way := range ways {
 		var key [16 + 32]byte    // AES and HMAC-SHA-256
 		_, _ = rand.Read(key[:]) // never fails
-		s.option("spi_"+way, strconv.Itoa(spi+i)).option("key_"+way, hex.EncodeToString(key[:]))
+		s.option("spi_"+way, strconv.Itoa(first+i)).option("key_"+way, hex.EncodeToString(key[:]))
 	}
+	return s
+}
+
+// with adds options that several sections have in common.
+func (s *section) with(common *section) *section {
+	s.Options = append(s.Options, common.Options...)
 	return s
 }
 

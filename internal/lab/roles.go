@@ -102,6 +102,7 @@ type mobile struct {
 	home       netip.Prefix // home address with the length of the home prefix
 	homeAgents []netip.Addr // none: to be discovered
 	key        string       // hexadecimal
+	number     int          // among those that IPsec protects at a home agent
 
 	uplinks    []string
 	optimise   bool // routes

@@ -15,7 +15,8 @@ import (
 )
 
 // IPsec is what a Conn needs to protect signalling by ESP. The callbacks are called
-// like Options.Deliver; all but ICMP are required, and that where Options has one.
+// like Options.Deliver; all but ICMP and Local are required, and ICMP where Options
+// has one.
 type IPsec struct {
 	// Policies are changed through SetPolicies only.
 	Policies *esp.Policies
@@ -24,6 +25,10 @@ type IPsec struct {
 	// before its sender protected it.
 	Deliver func(packet []byte, link int)
 	ICMP    func(packet []byte, link int)
+	// Local, when not nil, takes what Options.Deliver would take, of local binding
+	// updates and acknowledgements of mobility anchor points that came in ESP by an
+	// association of an esp.AnchorPolicy, with its SPI.
+	Local func(packet []byte, link int, spi uint32)
 	// Tunnelled takes a home test init or home test message that came in tunnel
 	// mode, and the tunnel. Whether the outer addresses are the tunnel's present
 	// ones has not been looked at: that is for the data plane.
@@ -57,7 +62,7 @@ var errNoIPsec = errors.New("the signalling socket was opened without IPsec")
 // SetPolicies replaces the policies, and captures ESP with the SPIs of theirs from
 // now on. On an error the policies are as before; it wraps esp.ErrInvalid where the
 // policies are the reason.
-func (c *Conn) SetPolicies(policies []esp.Policy) error {
+func (c *Conn) SetPolicies(policies []esp.Policy, anchors ...esp.AnchorPolicy) error {
 	s := &c.ipsec
 	if s.IPsec == nil {
 		return errNoIPsec
@@ -67,7 +72,7 @@ func (c *Conn) SetPolicies(policies []esp.Policy) error {
 	if s.closed {
 		return os.ErrClosed
 	}
-	if err := s.Policies.Replace(policies); err != nil {
+	if err := s.Policies.Replace(policies, anchors...); err != nil {
 		return err
 	}
 	var r spiRange
@@ -90,10 +95,15 @@ func (s *ipsec) close() error {
 	return s.unheard.Close()
 }
 
-// protect returns what is to be sent for a packet.
-func (s *ipsec) protect(packet []byte) ([]byte, error) {
-	if s.IPsec == nil {
+// protect returns what is to be sent for a packet; spi is as for SendBy, or zero.
+func (s *ipsec) protect(packet []byte, spi uint32) ([]byte, error) {
+	switch {
+	case s.IPsec == nil && spi != 0:
+		return nil, errNoIPsec
+	case s.IPsec == nil:
 		return packet, nil
+	case spi != 0:
+		return s.Policies.ProtectBy(nil, packet, spi)
 	}
 	packet, _, err := s.Policies.Protect(nil, packet)
 	return packet, err
@@ -148,11 +158,15 @@ func (c *Conn) unprotect(packet []byte, link int) []byte {
 			s.Dropped(reason, netip.AddrFrom16([16]byte(packet[offsetSource:offsetDestination])))
 		}
 		return nil
-	case !r.Protected:
+	case !r.Protected && !r.Regional:
 		return packet
 	}
 	deliver := s.Deliver
 	switch protocol, _ := payloadOf(r.Packet); {
+	case r.Regional:
+		if deliver = nil; s.Local != nil {
+			deliver = func(packet []byte, link int) { s.Local(packet, link, r.SPI) }
+		}
 	case r.Datagram != nil:
 		deliver = func([]byte, int) { s.Relayed(*r.Datagram) }
 	case r.Tunnel != nil:

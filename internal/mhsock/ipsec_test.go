@@ -70,6 +70,7 @@ type secured struct {
 	icmp      chan delivery
 	tunnelled chan esp.TunnelEnd
 	relayed   chan esp.Datagram
+	local     chan localDelivery
 	dropped   chan role.DropReason
 }
 
@@ -88,7 +89,7 @@ func (w *world) openSecured() *secured {
 	w.t.Helper()
 	s := &secured{
 		world: w, mobile: esp.NewPolicies(random), protected: make(chan delivery, 16), icmp: make(chan delivery, 16),
-		tunnelled: make(chan esp.TunnelEnd, 16), relayed: make(chan esp.Datagram, 16), dropped: make(chan role.DropReason, 16),
+		tunnelled: make(chan esp.TunnelEnd, 16), relayed: make(chan esp.Datagram, 16), local: make(chan localDelivery, 16), dropped: make(chan role.DropReason, 16),
 	}
 	w.router.Do(func() (err error) {
 		s.conn, err = Open(Options{
@@ -98,6 +99,7 @@ func (w *world) openSecured() *secured {
 				Policies:  esp.NewPolicies(random),
 				Deliver:   func(p []byte, link int) { s.protected <- delivery{p, link} },
 				ICMP:      func(p []byte, link int) { s.icmp <- delivery{p, link} },
+				Local:     func(p []byte, link int, spi uint32) { s.local <- localDelivery{delivery{p, link}, spi} },
 				Tunnelled: func(p []byte, end esp.TunnelEnd) { w.delivered <- delivery{p, 0}; s.tunnelled <- end },
 				Relayed:   func(d esp.Datagram) { s.relayed <- d },
 				Dropped:   func(r role.DropReason, _ netip.Addr) { s.dropped <- r },

@@ -128,6 +128,14 @@ var errNotIPv6 = errors.New("not an IPv6 packet")
 // send on: a route over another one is not taken. What a policy wants in ESP
 // (SetPolicies) leaves in ESP or not at all. An error is a *SendError.
 func (c *Conn) Send(packet []byte, link int, source netip.Addr) error {
+	return c.SendBy(0, packet, link, source)
+}
+
+// SendBy is Send for a local binding update or the acknowledgement of one, of which
+// addresses do not tell the security association: it leaves in ESP by the one whose
+// other direction has the given inbound SPI (esp.Policies.ProtectBy), or, where there is
+// none any more, not at all (SendProhibited). With zero it is Send.
+func (c *Conn) SendBy(spi uint32, packet []byte, link int, source netip.Addr) error {
 	if len(packet) < ipv6HeaderLen || packet[0]>>4 != 6 {
 		c.counters.sendErrors[SendMalformed].Add(1)
 		return &SendError{Reason: SendMalformed, Link: link, Err: errNotIPv6}
@@ -136,7 +144,7 @@ func (c *Conn) Send(packet []byte, link int, source netip.Addr) error {
 	if !source.IsValid() {
 		source = netip.AddrFrom16([16]byte(packet[offsetSource:offsetDestination]))
 	}
-	packet, err := c.ipsec.protect(packet)
+	packet, err := c.ipsec.protect(packet, spi)
 	if err != nil {
 		c.counters.sendErrors[SendProhibited].Add(1)
 		return &SendError{Reason: SendProhibited, Source: source, Destination: destination, Link: link, Err: err}

@@ -138,7 +138,7 @@ func (s *Shell) send(by role.Machine, a role.Send) error {
 	}
 	s.buffer = b
 	s.metrics.Sent(metricsRole(by), a.Packet.Message.Type())
-	return s.signalling.Send(b, a.Link, a.Packet.Source)
+	return s.signalling.SendBy(a.SPI, b, a.Link, a.Packet.Source)
 }
 
 // sendICMP is send for ICMPv6 messages.

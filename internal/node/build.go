@@ -61,9 +61,18 @@ func hierarchy(c config.MobileNode, keys []config.AnchorKey) mn.Hierarchy {
 		h.Selection = mn.SelectNearest
 	}
 	for _, k := range keys {
-		h.Keys = append(h.Keys, mn.AnchorKey{Anchors: k.Anchors, SA: k.Association})
+		h.Keys = append(h.Keys, keyConfig(k))
 	}
 	return h
+}
+
+// keyConfig is the role's view of a key for mobility anchor points.
+func keyConfig(c config.AnchorKey) mn.AnchorKey {
+	k := mn.AnchorKey{Anchors: c.Anchors, SA: c.Association}
+	if c.ESP != nil {
+		k.ESP = c.ESP.In.SPI
+	}
+	return k
 }
 
 // routePolicy is the role's view of whom to optimise routes with.
@@ -161,10 +170,19 @@ func anchorConfig(c config.Anchor, visitors []config.Visitor, taken []netip.Addr
 	}
 	for _, v := range visitors {
 		if v.Anchor == "" || v.Anchor == c.Name {
-			a.Visitors = append(a.Visitors, anchor.Visitor{Name: v.Name, SA: v.Association, RequireTimestamp: v.Replay == config.ReplayTimestamp})
+			a.Visitors = append(a.Visitors, visitorConfig(v))
 		}
 	}
 	return a
+}
+
+// visitorConfig is the role's view of a configured visitor.
+func visitorConfig(c config.Visitor) anchor.Visitor {
+	v := anchor.Visitor{Name: c.Name, SA: c.Association, RequireTimestamp: c.Replay == config.ReplayTimestamp}
+	if c.ESP != nil {
+		v.ESP = &c.ESP.In
+	}
+	return v
 }
 
 // delegatingConfig is the view that the delegating router of a configured home

@@ -58,11 +58,16 @@ func (*plane) Close() error                         { return nil }
 // wire is where messages end.
 type wire struct {
 	packets [][]byte
+	spis    []uint32 // of the packets
 	joined  []netip.Addr
 }
 
-func (w *wire) Send(packet []byte, _ int, _ netip.Addr) error {
-	w.packets = append(w.packets, bytes.Clone(packet))
+func (w *wire) Send(packet []byte, link int, source netip.Addr) error {
+	return w.SendBy(0, packet, link, source)
+}
+
+func (w *wire) SendBy(spi uint32, packet []byte, _ int, _ netip.Addr) error {
+	w.packets, w.spis = append(w.packets, bytes.Clone(packet)), append(w.spis, spi)
 	return nil
 }
 

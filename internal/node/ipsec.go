@@ -16,7 +16,7 @@ import (
 	"roam6/overlay/tun"
 )
 
-// protection is IPsec for the signalling of mobiles and home agents. It joins the
+// protection is IPsec for the signalling of mobiles, home agents and anchors. It joins the
 // socket of signalling, which knows the security associations, with the data plane,
 // which knows the care-of address of the moment. The zero value protects nothing.
 type protection struct {
@@ -30,7 +30,7 @@ type protection struct {
 func (s *Shell) protect() *mhsock.IPsec {
 	return &mhsock.IPsec{
 		Policies: s.ipsec.policies,
-		Deliver:  s.deliverProtected, ICMP: s.deliverProtectedICMP,
+		Deliver:  s.deliverProtected, ICMP: s.deliverProtectedICMP, Local: s.deliverLocal,
 		Tunnelled: func(packet []byte, end esp.TunnelEnd) {
 			if err := s.ipsec.engine.HomeTestReceived(end.Key, end.Source, end.Destination, packet); err != nil && !errors.Is(err, tun.ErrClosed) {
 				s.log.LogAttrs(context.Background(), slog.LevelDebug, "message dropped", slog.Any("reason", err))
@@ -53,15 +53,26 @@ func (s *Shell) homeTest(home overlay.Key, path overlay.Path, packet []byte) {
 // deliverProtected is deliver for messages that came in ESP. A damaged one gets no
 // answer, which would show what was in it.
 func (s *Shell) deliverProtected(packet []byte, link int) {
+	s.deliverSealed(packet, role.MessageReceived{Link: link, Protected: true})
+}
+
+// deliverLocal is deliverProtected for what mobility anchor points and their visitors
+// say to each other.
+func (s *Shell) deliverLocal(packet []byte, link int, spi uint32) {
+	s.deliverSealed(packet, role.MessageReceived{Link: link, SPI: spi})
+}
+
+// deliverSealed posts an event with the message that a packet has.
+func (s *Shell) deliverSealed(packet []byte, e role.MessageReceived) {
 	if !s.listed.Load() {
 		return
 	}
-	p, err := mip6.ParsePacket(packet)
-	if err != nil {
+	var err error
+	if e.Packet, err = mip6.ParsePacket(packet); err != nil {
 		s.damaged(err)
 		return
 	}
-	s.post(role.MessageReceived{Link: link, Packet: p, Protected: true})
+	s.post(e)
 }
 
 // deliverProtectedICMP is deliverICMP for messages that came in ESP.
@@ -91,6 +102,22 @@ func policies(c *config.Config) []esp.Policy {
 	return all
 }
 
+// anchorPolicies are those for mobility anchor points and their visitors.
+func anchorPolicies(c *config.Config) []esp.AnchorPolicy {
+	var all []esp.AnchorPolicy
+	for _, v := range c.Visitors {
+		if v.ESP != nil {
+			all = append(all, *v.ESP)
+		}
+	}
+	for _, k := range c.AnchorKeys {
+		if k.ESP != nil {
+			all = append(all, *k.ESP)
+		}
+	}
+	return all
+}
+
 // applyPolicies puts the policies of the configuration in force, also on the tunnels
 // there are. What they do not cover while they fail is not taken without ESP, either:
 // the roles see to that.
@@ -98,12 +125,12 @@ func (s *Shell) applyPolicies(c *config.Config) {
 	if s.ipsec.conn == nil {
 		return
 	}
-	wanted := policies(c)
-	if len(wanted) == 0 && s.ipsec.policies.Empty() {
+	wanted, local := policies(c), anchorPolicies(c)
+	if len(wanted)+len(local) == 0 && s.ipsec.policies.Empty() {
 		return
 	}
 	s.warnReadable(c)
-	if err := s.ipsec.conn.SetPolicies(wanted); err != nil {
+	if err := s.ipsec.conn.SetPolicies(wanted, local...); err != nil {
 		s.log.Error("signalling cannot be protected", "reason", err)
 		return
 	}

@@ -131,6 +131,7 @@ type Shell struct {
 // signalling is where messages go out; see mhsock.Conn.
 type signalling interface {
 	Send(packet []byte, link int, source netip.Addr) error
+	SendBy(spi uint32, packet []byte, link int, source netip.Addr) error
 	JoinAnycast(link int, a netip.Addr) error
 	LeaveAnycast(link int, a netip.Addr) error
 	Close() error

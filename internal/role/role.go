@@ -84,6 +84,11 @@ type MessageReceived struct {
 	// Protected: it came under an IPsec security association whose home address is
 	// the packet's (RFC 4877 §4).
 	Protected bool
+	// SPI, when not zero, is the inbound one of the association with a mobility anchor
+	// point, or with a visitor of one, under which it came (RFC 5380 §12.1). Such an
+	// association is no home address's, so that it is not Protected: what whoever has it
+	// may say is for the role to judge.
+	SPI uint32
 }
 
 // TunnelRefused tells that the other end of a tunnel answered a packet with an
@@ -167,9 +172,14 @@ type Action interface{ isAction() }
 // Send sends a Mobility Header message. Link, when not zero, is the interface
 // to send on, whatever the routing table prefers: a home agent answers a mobile
 // that is back on the home link there, past the tunnel that may still exist.
+//
+// SPI, when not zero, names the IPsec association of a local binding update or its
+// acknowledgement, as in MessageReceived: by the inbound SPI of the pair. If there is
+// none any more the message is not sent.
 type Send struct {
 	Packet mip6.Packet
 	Link   int
+	SPI    uint32
 }
 
 // SendICMP sends an ICMPv6 message of Mobile IPv6; Link is as for Send.

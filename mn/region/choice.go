@@ -61,7 +61,7 @@ func (t *Table) Obstacle(now time.Time, q Query, o Offer) Obstacle {
 		return Failed
 	case o.Allocated:
 		return Allocates
-	case !t.config.Insecure && t.config.Association(o.Address) == nil:
+	case !t.config.permits(o.Address):
 		return NoKey
 	case o.Preference == 0 && !q.Holds(o.Address):
 		return Drained

@@ -26,12 +26,16 @@ const (
 	Nearest                    // the nearest, then the highest preference
 )
 
-// Key authenticates local binding updates to anchors (RFC 4285).
+// Key authenticates local binding updates to anchors: by RFC 4285, IPsec, or both.
 type Key struct {
 	// Anchors are the addresses that have the key; of several keys the one with the
 	// longest prefix counts.
 	Anchors netip.Prefix
-	SA      *mip6.SecurityAssociation
+	// SA authenticates by RFC 4285; nil: it does not.
+	SA *mip6.SecurityAssociation
+	// ESP is the inbound SPI of the association for IPsec (RFC 5380 §12.1), without which
+	// nothing goes to these anchors and nothing is taken from them; zero: there is none.
+	ESP uint32
 }
 
 // Config is what the administrator decides about hierarchical mobility.
@@ -58,7 +62,7 @@ func (c Config) Validate() error {
 		if !k.Anchors.IsValid() || !k.Anchors.Addr().Is6() {
 			errs = append(errs, fmt.Errorf("key for mobility anchor points %v, which is not an IPv6 prefix", k.Anchors))
 		}
-		if k.SA == nil {
+		if k.SA == nil && k.ESP == 0 {
 			errs = append(errs, fmt.Errorf("key for mobility anchor points %v has no security association", k.Anchors))
 		}
 	}
@@ -72,16 +76,18 @@ func (c Config) Validate() error {
 // registrations may not be longer (RFC 5380 §6.1), and have to be renewed within it.
 const LeastGrant = 5 * mip6.LifetimeUnit
 
-// Association is the security association with an anchor; nil: there is none.
-func (c Config) Association(anchor netip.Addr) *mip6.SecurityAssociation {
-	var best *Key
-	for i := range c.Keys {
-		if k := &c.Keys[i]; k.Anchors.Contains(anchor) && (best == nil || k.Anchors.Bits() > best.Anchors.Bits()) {
-			best = k
+// KeyOf is the key for an anchor; ok is false where there is none.
+func (c Config) KeyOf(anchor netip.Addr) (best Key, ok bool) {
+	for _, k := range c.Keys {
+		if k.Anchors.Contains(anchor) && (!ok || k.Anchors.Bits() > best.Anchors.Bits()) {
+			best, ok = k, true
 		}
 	}
-	if best == nil {
-		return nil
-	}
-	return best.SA
+	return best, ok
+}
+
+// permits reports whether an anchor may be used as far as keys go.
+func (c Config) permits(anchor netip.Addr) bool {
+	_, ok := c.KeyOf(anchor)
+	return ok || c.Insecure
 }

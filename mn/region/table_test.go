@@ -202,9 +202,12 @@ func TestAvoided(t *testing.T) {
 // configuration says so.
 func TestKeys(t *testing.T) {
 	wide, narrow := &mip6.SecurityAssociation{SPI: 1}, &mip6.SecurityAssociation{SPI: 2}
-	x := Config{Enabled: true, Keys: []Key{{netip.MustParsePrefix("2001:db8:a::/48"), narrow}, {netip.MustParsePrefix("2001:db8:a::/36"), wide}}}
-	if x.Association(a) != narrow || x.Association(netip.MustParseAddr("2001:db9::1")) != nil {
-		t.Error("wrong key")
+	x := Config{Enabled: true, Keys: []Key{{Anchors: netip.MustParsePrefix("2001:db8:a::/48"), SA: narrow, ESP: 400}, {Anchors: netip.MustParsePrefix("2001:db8:a::/36"), SA: wide}}}
+	if k, ok := x.KeyOf(a); !ok || k.SA != narrow || k.ESP != 400 {
+		t.Errorf("wrong key %+v", k)
+	}
+	if k, ok := x.KeyOf(netip.MustParseAddr("2001:db9::1")); ok {
+		t.Errorf("key %+v of nobody", k)
 	}
 	tab := NewTable(x)
 	tab.Heard(epoch, router, []mip6.MobilityAnchorPoint{option(netip.MustParseAddr("2001:db9::1"), 9, 9), option(a, 1, 1)})
@@ -247,11 +250,11 @@ func TestValidate(t *testing.T) {
 		ok     bool
 	}{
 		{Config{}, true},
-		{Config{Enabled: true, Keys: []Key{{all, sa}}, Lifetime: time.Minute}, true},
+		{Config{Enabled: true, Keys: []Key{{Anchors: all, SA: sa}, {Anchors: all, ESP: 256}, {Anchors: all, SA: sa, ESP: 256}}, Lifetime: time.Minute}, true},
 		{Config{Selection: Nearest + 1}, false},
-		{Config{Keys: []Key{{all, nil}}}, false},
-		{Config{Keys: []Key{{netip.MustParsePrefix("10.0.0.0/8"), sa}}}, false},
-		{Config{Keys: []Key{{netip.Prefix{}, sa}}}, false},
+		{Config{Keys: []Key{{Anchors: all}}}, false},
+		{Config{Keys: []Key{{Anchors: netip.MustParsePrefix("10.0.0.0/8"), SA: sa}}}, false},
+		{Config{Keys: []Key{{SA: sa}}}, false},
 		{Config{Lifetime: time.Second}, false},
 		{Config{Lifetime: -1}, false},
 	} {
