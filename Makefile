@@ -31,11 +31,12 @@ test: deps lint build unit rides worlds
 
 # What the tests use beside Go: a C compiler for the race detector, tshark to
 # dissect what the lab sends, BIRD to redistribute routes of mobile networks, and
-# Kea and dnsmasq to lease addresses. As root on Debian they are installed; elsewhere
-# the tests that need them say that they skip. BIRD and Kea come as services: those
-# are neither started (policy-rc.d) nor will they be with the next boot.
-PACKAGES := gcc libc6-dev tshark bird2 kea-dhcp6-server dnsmasq-base
-COMMANDS := gcc tshark bird kea-dhcp6 dnsmasq
+# Kea and dnsmasq to lease addresses, radvd to compare with, and hosts' software that
+# hears advertisements. As root on Debian they are installed; elsewhere the tests that
+# need them say that they skip. BIRD, Kea and radvd come as services: those are neither
+# started (policy-rc.d) nor will they be with the next boot.
+PACKAGES := gcc libc6-dev tshark bird2 kea-dhcp6-server dnsmasq-base radvd radvdump ndisc6 dhcpcd-base
+COMMANDS := gcc tshark bird kea-dhcp6 dnsmasq radvd radvdump rdisc6 dhcpcd
 deps:
 	@[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0; \
 	PATH="$$PATH:/usr/sbin:/sbin"; missing=; \
@@ -49,7 +50,7 @@ deps:
 	fi; \
 	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES); } >/dev/null || echo "could not install $(PACKAGES): some tests will skip"; \
 	for c in $$missing; do \
-	  case $$c in bird) unit=bird;; kea-dhcp6) unit=kea-dhcp6-server;; *) continue;; esac; \
+	  case $$c in bird|radvd) unit=$$c;; kea-dhcp6) unit=kea-dhcp6-server;; *) continue;; esac; \
 	  ! command -v systemctl >/dev/null || systemctl --quiet disable $$unit 2>/dev/null || true; \
 	done
 
