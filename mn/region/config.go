@@ -5,6 +5,8 @@
 package region
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -84,4 +86,18 @@ func (c Config) Association(anchor netip.Addr) *mip6.SecurityAssociation {
 		return nil
 	}
 	return best.SA
+}
+
+// Seed is what the regional care-of addresses at an anchor are made of beside what others
+// know (RFC 7217 §5): the key, so that a node that starts anew has the address that it
+// had, and with it the binding. otherwise is taken where there is no key.
+func (c Config) Seed(anchor netip.Addr, otherwise uint64) uint64 {
+	sa := c.Association(anchor)
+	if sa == nil {
+		return otherwise
+	}
+	s := sha256.New()
+	s.Write([]byte("seed of regional care-of addresses"))
+	s.Write(sa.Key[:])
+	return binary.BigEndian.Uint64(s.Sum(nil))
 }
