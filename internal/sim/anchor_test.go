@@ -174,7 +174,7 @@ func anchorRides(t *testing.T, seeds uint64, plan func(*rand.Rand) (Plan, Ride))
 //
 // Covers: P1, P2, P3, P4, P5, P6, P8.
 func TestAnchors(t *testing.T) {
-	sum := anchorRides(t, 60, func(r *rand.Rand) (Plan, Ride) {
+	sum := anchorRides(t, 120, func(r *rand.Rand) (Plan, Ride) {
 		return Plan{
 			Cells: 4, Agents: 1 + r.IntN(2), Routers: r.IntN(3), Hosts: 1 + r.IntN(2), Reserved: r.IntN(2),
 			Correspondents: 1, Discover: r.IntN(3) == 0, Anchors: 1 + r.IntN(3),
@@ -190,7 +190,7 @@ func TestAnchors(t *testing.T) {
 //
 // Covers: P9, Attack: replay, Attack: BU spoofing.
 func TestAnchorsAttacked(t *testing.T) {
-	sum := anchorRides(t, 30, func(r *rand.Rand) (Plan, Ride) {
+	sum := anchorRides(t, 60, func(r *rand.Rand) (Plan, Ride) {
 		return Plan{
 			Cells: 3, Agents: 1 + r.IntN(2), Routers: r.IntN(2), Hosts: 1 + r.IntN(2), Reserved: r.IntN(2),
 			Correspondents: 1, Anchors: 1 + r.IntN(3), Attacker: true,
@@ -206,7 +206,7 @@ func TestAnchorsAttacked(t *testing.T) {
 //
 // Covers: P1, P3, P5, P6.
 func TestAnchorsBesides(t *testing.T) {
-	sum := anchorRides(t, 30, func(r *rand.Rand) (Plan, Ride) {
+	sum := anchorRides(t, 60, func(r *rand.Rand) (Plan, Ride) {
 		p := Plan{
 			Cells: 3, Agents: 1 + r.IntN(2), Routers: r.IntN(3), Hosts: 1 + r.IntN(2), Correspondents: r.IntN(2), Discover: r.IntN(4) == 0,
 			Anchors: 1 + r.IntN(3), Managed: r.IntN(3) == 0, Foreign: r.IntN(3) == 0,
