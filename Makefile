@@ -3,33 +3,40 @@
 VERSION  ?= 0.1.0_dev
 GO       ?= go
 LDFLAGS  := -s -w -X main.version=$(VERSION)
-GOFLAGS  := -trimpath
+# For all of them, so that lint, build and tests share what is compiled.
+GOFLAGS  += -trimpath
+export GOFLAGS
 export CGO_ENABLED ?= 0
+# The compiler and the checkers collect their garbage for a quarter of their time.
+COMPILING = GOGC=$(or $(GOGC),400)
 # The race detector needs a C compiler; without one the tests run without it.
 RACE      = $(if $(shell command -v gcc 2>/dev/null),-race,)
+# A process with the race detector would sleep for a second when it ends.
+export GORACE ?= atexit_sleep_ms=10
 # Router targets for `make size`: GOARCH/GOMIPS-or-GOARM.
 TARGETS  := mipsle/softfloat mips/softfloat arm/7 arm64/ amd64/
 FUZZTIME ?= 10s
 
-.PHONY: help build test deps unit lint demo bench size fuzz clean
+.PHONY: help build test test-long deps unit rides worlds lint demo bench size fuzz clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
 ## build   bin/roam6, one static binary
 build:
-	$(GO) build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o bin/roam6 ./cmd/roam6
+	$(COMPILING) $(GO) build -ldflags '$(LDFLAGS)' -o bin/roam6 ./cmd/roam6
 
 ## test    lint, unit and namespace tests, and short rides in the lab (as root all of it)
-test: deps lint build unit
+test: deps lint build unit rides worlds
 
 # What the tests use beside Go: a C compiler for the race detector, tshark to
 # dissect what the lab sends, BIRD to redistribute routes of mobile networks, and
-# Kea and dnsmasq to lease addresses. As root on Debian they are installed; elsewhere
-# the tests that need them say that they skip. BIRD and Kea come as services: those
-# are neither started (policy-rc.d) nor will they be with the next boot.
-PACKAGES := gcc libc6-dev tshark bird2 kea-dhcp6-server dnsmasq-base
-COMMANDS := gcc tshark bird kea-dhcp6 dnsmasq
+# Kea and dnsmasq to lease addresses, radvd to compare with, and hosts' software that
+# hears advertisements. As root on Debian they are installed; elsewhere the tests that
+# need them say that they skip. BIRD, Kea and radvd come as services: those are neither
+# started (policy-rc.d) nor will they be with the next boot.
+PACKAGES := gcc libc6-dev tshark bird2 kea-dhcp6-server dnsmasq-base radvd radvdump ndisc6 dhcpcd-base
+COMMANDS := gcc tshark bird kea-dhcp6 dnsmasq radvd radvdump rdisc6 dhcpcd
 deps:
 	@[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0; \
 	PATH="$$PATH:/usr/sbin:/sbin"; missing=; \
@@ -43,23 +50,39 @@ deps:
 	fi; \
 	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES); } >/dev/null || echo "could not install $(PACKAGES): some tests will skip"; \
 	for c in $$missing; do \
-	  case $$c in bird) unit=bird;; kea-dhcp6) unit=kea-dhcp6-server;; *) continue;; esac; \
+	  case $$c in bird|radvd) unit=$$c;; kea-dhcp6) unit=kea-dhcp6-server;; *) continue;; esac; \
 	  ! command -v systemctl >/dev/null || systemctl --quiet disable $$unit 2>/dev/null || true; \
 	done
 
-# The worlds of the lab measure time and fill the machine: they run alone, one
-# after the other.
-WORLDS := ./cmd/... ./internal/lab/... ./overlay/...
+# What lint has vetted is not vetted again.
+GOTEST = CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -vet=off
 unit:
-	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -timeout 15m $$($(GO) list ./... | grep -vE '^roam6/(cmd|internal/lab|overlay)(/|$$)')
-	CGO_ENABLED=$(if $(RACE),1,0) $(GO) test $(RACE) -p 1 -timeout 40m $(WORLDS)
+	$(if $(RACE),CGO_ENABLED=1 $(COMPILING) $(GO) build $(RACE) ./...)
+	$(GOTEST) -timeout 15m $$($(GO) list ./... | grep -vE '^roam6/(cmd|internal/lab|overlay)(/|$$)')
+
+# Under the race detector the simulator plays a tenth of its rides: here are all.
+rides:
+	$(if $(RACE),$(GO) test -vet=off -timeout 15m ./internal/sim)
+
+# The worlds of the lab: one package after the other, since they measure time. Tests
+# that measure have the machine to themselves; the others mostly wait, and run some
+# at a time.
+AT_ONCE ?= 4
+WORLDS  := ./cmd/... ./internal/lab/... ./overlay/...
+worlds:
+	$(GOTEST) -p 1 -parallel $(AT_ONCE) -timeout 40m $(WORLDS)
+
+## test-long  rides of the simulator: all under the race detector, ten times as many without
+test-long:
+	ROAM6_RIDES=10 $(GOTEST) -timeout 60m ./internal/sim
+	$(if $(RACE),ROAM6_RIDES=10 $(GO) test -vet=off -timeout 60m ./internal/sim)
 
 ## lint    gofmt, go vet, staticcheck, and vet for 32-bit and big-endian routers
 lint:
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
-	$(GO) vet ./...
-	GOOS=linux GOARCH=mips GOMIPS=softfloat $(GO) vet ./...
-	$(GO) tool staticcheck ./...
+	$(COMPILING) $(GO) vet ./...
+	GOOS=linux GOARCH=mips GOMIPS=softfloat $(COMPILING) $(GO) vet ./...
+	$(COMPILING) $(GO) tool staticcheck ./...
 
 ## demo    the train ride: a moving network on one machine, and its table
 demo: build
@@ -76,7 +99,7 @@ size:
 	@for t in $(TARGETS); do \
 	  a=$${t%%/*}; v=$${t#*/}; out=bin/size/roam6-$$a; \
 	  case $$a in mips*) e=GOMIPS=$$v;; arm) e=GOARM=$$v;; *) e=GOAMD64=v1;; esac; \
-	  env GOOS=linux GOARCH=$$a $$e $(GO) build $(GOFLAGS) -ldflags '$(LDFLAGS)' -o $$out ./cmd/roam6 || exit 1; \
+	  env GOOS=linux GOARCH=$$a $$e $(GO) build -ldflags '$(LDFLAGS)' -o $$out ./cmd/roam6 || exit 1; \
 	  printf '%-18s %10d %10d %10s\n' $$t $$(stat -c %s $$out) $$(gzip -9c $$out | wc -c) $$(command -v xz >/dev/null && xz -9ec $$out | wc -c || echo -); \
 	done
 

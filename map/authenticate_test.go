@@ -66,9 +66,8 @@ func TestAuthentication(t *testing.T) {
 	}
 }
 
-// RFC 4285 §6: timestamps within the window, increasing over all addresses of a
-// visitor; the answer to another one brings the anchor's time. Of another visitor they
-// say nothing.
+// RFC 4285 §6: timestamps within the window, increasing for each address; the answer to
+// another one brings the anchor's time. Of another visitor they say nothing.
 // Covers: P9, Attack: replay.
 func TestTimestamps(t *testing.T) {
 	w := newWorld(t, testConfig())
@@ -78,7 +77,6 @@ func TestTimestamps(t *testing.T) {
 	for name, r := range map[string]request{
 		"the same again":     replayed,
 		"earlier":            stamped(alice, rcoaA, lcoa2, 2, now.Add(-time.Nanosecond)),
-		"for another RCoA":   stamped(alice, rcoaB, lcoa2, 2, now.Add(-time.Second)),
 		"too far ahead":      stamped(alice, rcoaA, lcoa2, 2, now.Add(10*time.Second)),
 		"too far behind":     stamped(alice, rcoaA, lcoa2, 2, now.Add(-10*time.Second)),
 		"to end the binding": {visitor: alice, home: rcoaA, source: lcoa1, sequence: 2, timestamp: now},
@@ -169,7 +167,7 @@ func TestForgottenAddress(t *testing.T) {
 	w.refused(local(alice, rcoaNumber(maxRemembered-1), lcoa1, 2), mip6.StatusSequenceOutOfWindow)
 	w.registered(local(alice, rcoaA, lcoa2, 50))
 	w.registered(stamped(alice, rcoaNumber(99), lcoa1, 1, w.now))
-	w.refused(stamped(alice, rcoaNumber(98), lcoa1, 1, w.now), mip6.StatusIDMismatch)
+	w.registered(stamped(alice, rcoaNumber(98), lcoa1, 1, w.now))
 	if n := len(w.anchor.visitors[association(alice).SPI].addresses); n != maxRemembered {
 		t.Errorf("%d addresses are remembered", n)
 	}

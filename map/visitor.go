@@ -27,10 +27,10 @@ const endedMemory = 10 * time.Second
 type visitor struct {
 	Visitor
 	addresses []*regional // not of the anonymous
-	// forgot tells that a sequence number is not remembered any more.
-	forgot bool
-	// newest is the timestamp that was accepted last; zero: none.
-	newest mip6.Timestamp
+	// forgot tells that a sequence number is not remembered any more, and forgotten is
+	// the newest timestamp of such an address; zero: none.
+	forgot    bool
+	forgotten mip6.Timestamp
 
 	refusals limit.Limiter
 	failures limit.Limiter
@@ -45,8 +45,9 @@ type regional struct {
 	visitor *visitor
 	addr    netip.Addr
 	fresh   binding.Freshness
-	used    time.Time // the last authentic and fresh update
-	ended   time.Time // de-registration; zero: none since the last binding
+	newest  mip6.Timestamp // that was accepted; zero: none
+	used    time.Time      // the last authentic and fresh update
+	ended   time.Time      // de-registration; zero: none since the last binding
 
 	probe         *probe // while duplicate address detection runs
 	announcements binding.Announcements
@@ -95,26 +96,27 @@ func (a *Anchor) remember(r *regional) {
 			oldest = i
 		}
 	}
+	v.forgot, v.forgotten = true, max(v.forgotten, v.addresses[oldest].newest)
 	v.addresses = append(slices.Delete(v.addresses, oldest, oldest+1), r)
-	v.forgot = true
 }
 
 // take judges whether an authentic update is fresh, and remembers it if so. What it
 // returns belongs to the visitor only then.
 //
-// Timestamps increase over all addresses of a visitor (RFC 4285 §6), sequence numbers
-// for each. Of an address that is not known any more the sequence number of before is
-// not known either, so that without a timestamp nobody can tell a fresh update from a
-// recorded one. That is so under ESP, too: it has numbers of its own, which begin anew
-// with each start of the mobile.
+// Timestamps (RFC 4285 §6) and sequence numbers increase for each address, not over all
+// of a visitor: several mobiles may have one key, and send at the same moment. Of an
+// address that is not known any more the sequence number of before is not known either,
+// so that without a timestamp nobody can tell a fresh update from a recorded one; with one
+// it has to be later than all of the addresses that were forgotten. That is so under ESP,
+// too: it has numbers of its own, which begin anew with each start of the mobile.
 func (a *Anchor) take(v *visitor, u *update) (*regional, mip6.Status) {
 	r := a.regionalOf(v, u.home)
 	known := r != nil
 	if !known {
 		r = &regional{visitor: v, addr: u.home}
 	}
-	if !v.anonymous() {
-		if status := v.permits(u.proof, known, a.now, a.config.ReplayWindow); !status.Accepted() {
+	if !known && v.forgot {
+		if status := v.permits(u.proof); !status.Accepted() {
 			return r, status
 		}
 	}
@@ -123,7 +125,7 @@ func (a *Anchor) take(v *visitor, u *update) (*regional, mip6.Status) {
 		return r, status
 	}
 	if u.proof.Timestamped {
-		v.newest = u.proof.Timestamp
+		r.newest = u.proof.Timestamp
 	}
 	r.used = a.now
 	if !known {
@@ -132,20 +134,15 @@ func (a *Anchor) take(v *visitor, u *update) (*regional, mip6.Status) {
 	return r, status
 }
 
-// permits judges what concerns all addresses of a visitor. A newest timestamp beyond
-// the window in the future was accepted before the time of day was set back, and then
-// what is known of the address decides (binding.Freshness.CheckTimestamp).
-func (v *visitor) permits(p binding.Proof, known bool, now time.Time, window time.Duration) mip6.Status {
-	unknown := !known && v.forgot
+// permits judges an update for an address that may be one of those that were forgotten.
+func (v *visitor) permits(p binding.Proof) mip6.Status {
 	switch {
-	case !p.Timestamped && unknown:
+	case !p.Timestamped:
 		return mip6.StatusMessageIDRequired
-	case !p.Timestamped || v.newest == 0 || int64(p.Timestamp-v.newest) > 0:
-		return mip6.StatusAccepted
-	case v.newest.Sub(mip6.TimestampFrom(now)) > window && !unknown:
-		return mip6.StatusAccepted
-	default:
+	case p.Timestamp <= v.forgotten:
 		return mip6.StatusIDMismatch
+	default:
+		return mip6.StatusAccepted
 	}
 }
 

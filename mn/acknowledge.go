@@ -232,6 +232,12 @@ func (n *Node) refused(now time.Time, s sent, a mip6.BindingAcknowledgement) {
 		slog.String("reason", a.Status.String()), slog.String("care_of", s.careOf.String()))
 	n.reg.declined(s)
 	n.reg.outstanding = n.reg.outstanding[:0]
+	if t := n.target(); t != nil && t.anchor != nil && s.careOf == t.anchor.rcoa && !n.stopping &&
+		(a.Status == mip6.StatusInvalidCareOfAddress || a.Status == mip6.StatusAdministrativelyProhibited) {
+		n.reg.retransmit = time.Time{}
+		n.bypass(now, t.anchor, "the home agent refuses its regional care-of address")
+		return
+	}
 	switch {
 	case n.pending != nil:
 		n.abandon(now, "the home agent refused it")
@@ -311,9 +317,16 @@ func (n *Node) tryAgain(now time.Time, s sent) {
 	}
 }
 
-// refreshRequested answers a Binding Refresh Request of the home agent
-// (RFC 6275 §11.7.4).
+// refreshRequested answers a Binding Refresh Request of the home agent, or of an anchor
+// that is in use (RFC 6275 §11.7.4).
 func (n *Node) refreshRequested(now time.Time, p mip6.Packet) {
+	if r := n.regionalWith(p.Source); r != nil && p.To() == r.rcoa {
+		if r.lives() && n.uses(r) && r.retransmit.IsZero() && r.refusal.mayAsk(now) {
+			n.freshLocal(r)
+			n.requestLocal(now, r)
+		}
+		return
+	}
 	if p.Source != n.reg.agent || p.To() != n.config.HomeAddress {
 		n.drop(role.DropUnexpected, p)
 		return

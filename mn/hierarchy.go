@@ -33,7 +33,13 @@ import (
 // refuses packets, after three seconds in which the tunnel brought nothing back, and
 // when the home agent has not answered for a second. So a dead anchor costs five seconds
 // at most where there is traffic, one second in a move, and where nothing is sent it is
-// noticed by the next refresh.
+// noticed by the next refresh. One that acknowledges and does not forward is done without
+// when the home agent has not answered three updates by way of it; what the home agent had
+// before serves meanwhile.
+//
+// An anchor that works is left for a better one at once, but the next time after a second,
+// and then ever more rarely: what routers say of preferences must not become a stream of
+// updates to the home agent.
 
 // Hierarchy is what the administrator decides about mobility anchor points.
 type Hierarchy = region.Config
@@ -71,6 +77,7 @@ type regional struct {
 	asked     bool    // because of a sign that it does not know us any more
 	askedHome bool    // and then the home agent is to be asked
 	doubted   bool    // it did not answer in time, or refused: what is sent to it may be lost
+	corrected int     // updates in a row that were corrected as the anchor wants
 	left      bool    // the node has moved out of its domain
 	leaveAt   time.Time
 
@@ -81,13 +88,15 @@ type regional struct {
 // lives reports whether there is a binding, as far as is known.
 func (r *regional) lives() bool { return r.registered && !r.farewell }
 
-// regionalAt returns the entry of a regional care-of address, or nil.
-func (n *Node) regionalAt(rcoa netip.Addr) *regional {
-	i := slices.IndexFunc(n.regionals, func(r *regional) bool { return r.rcoa == rcoa })
-	if i < 0 {
-		return nil
+// regionalAt returns the entry of a regional care-of address, or nil. Anchors of one
+// prefix may give the same address (RFC 5380 §10); then that of the tunnel counts.
+func (n *Node) regionalAt(rcoa netip.Addr) (found *regional) {
+	for _, r := range n.regionals {
+		if r.rcoa == rcoa && (found == nil || r.tunnel != nil) {
+			found = r
+		}
 	}
-	return n.regionals[i]
+	return found
 }
 
 // regionalWith returns the entry of an anchor, or nil.
@@ -119,9 +128,14 @@ func (n *Node) remembered(anchor netip.Addr) *regional {
 	r := &regional{registration: registration{agent: anchor}}
 	key, _ := n.anchors.Config().KeyOf(anchor)
 	n.rekey(r, key)
-	r.rcoa = region.Address(anchor, n.config.HomeAddress, n.config.Seed, 0)
+	r.rcoa = n.regionalAddress(r)
 	n.regionals = append(n.regionals, r)
 	return r
+}
+
+// regionalAddress is the regional care-of address to try at an anchor.
+func (n *Node) regionalAddress(r *regional) netip.Addr {
+	return region.Address(r.agent, n.config.HomeAddress, n.anchors.Config().Seed(r.agent, n.config.Seed), r.attempt)
 }
 
 // uses reports whether an anchor is one of an attachment.
@@ -131,7 +145,7 @@ func (n *Node) uses(r *regional) bool {
 
 // needs reports whether an anchor is in use, or what the home agent sends comes by it.
 func (n *Node) needs(r *regional) bool {
-	return n.uses(r) || n.reg.registered && n.reg.careOf == r.rcoa && r.lives()
+	return n.uses(r) || n.reg.registered && n.reg.careOf == r.rcoa && r.lives() && n.regionalAt(r.rcoa) == r
 }
 
 // source is the router of an attachment, for the anchors that it advertises.
@@ -204,6 +218,10 @@ func (n *Node) settleAnchors(now time.Time) {
 			}
 		}
 	}
+	if len(n.regionals) > 0 && n.current != nil && !n.current.home {
+		n.forward() // what is in use may be another care-of address now
+		n.shortenHome(now)
+	}
 	n.settleRegionals(now)
 }
 
@@ -218,11 +236,17 @@ func (n *Node) chooseAnchor(now time.Time, a *attachment) {
 		if r == nil {
 			continue
 		}
-		if o, ok := n.anchors.Offer(now, from, r.agent); ok && o.ValidLifetime == 0 {
+		switch o, ok := n.anchors.Offer(now, from, r.agent); {
+		case ok && o.ValidLifetime == 0:
 			n.anchorFailed(now, r) // RFC 5380 §7.1: what it held is lost
+		case ok && r == a.anchor && n.anchors.Obstacle(now, n.anchorQuery(a), o) == region.None:
+			a.native = true
 		}
 	}
 	best, ok := n.anchors.Select(now, n.anchorQuery(a))
+	if ok && n.lingers(now, a, best.Address) {
+		return
+	}
 	var r *regional
 	if ok {
 		if r = n.remembered(best.Address); r != nil {
@@ -235,12 +259,44 @@ func (n *Node) chooseAnchor(now time.Time, a *attachment) {
 	case r != nil:
 		n.court(now, a, r)
 	default:
+		waited := a.prospect != nil
 		a.prospect = nil
-		if a.anchor != nil && !(a.native && n.permitted(a.anchor)) {
+		switch {
+		case a.anchor != nil && !(a.native && n.permitted(a.anchor)):
 			n.leaveAnchor(now, a)
+		case waited:
+			n.informHome(now) // what was held back for it
 		}
 		// One that is just not advertised any more serves until it has to be renewed
 		// (RFC 5380 §9: lazy); see refreshAnchor.
+	}
+}
+
+// lingers reports whether the anchor of an attachment is not left for another one yet:
+// it works, and each change costs updates to the home agent and all correspondents, which
+// nobody shall cause with each advertisement.
+func (n *Node) lingers(now time.Time, a *attachment, better netip.Addr) bool {
+	r := a.anchor
+	if r == nil || !a.native || !r.lives() || r.doubted || r.agent == better || a.prospect != nil && a.prospect.agent == better {
+		return false
+	}
+	if n.fickleness.mayAsk(now) {
+		return false
+	}
+	n.lingersTill = n.fickleness.ends()
+	return true
+}
+
+// shortenHome renews a home registration that would be there when the binding with the
+// anchor has ended (RFC 5380 §6.1): the anchor grants less than it did.
+func (n *Node) shortenHome(now time.Time) {
+	if !n.reg.registered || !n.reg.retransmit.IsZero() || n.halted || n.withdrawing() {
+		return
+	}
+	t := n.target()
+	if r := t.anchor; r != nil && n.reg.careOf == r.rcoa && n.reg.expires.After(r.expires) {
+		n.freshTimeout()
+		n.requestUpdate(now)
 	}
 }
 
@@ -351,11 +407,21 @@ func (n *Node) enterRegion(now time.Time, from *attachment) {
 // does, or has been told.
 func (n *Node) informHome(now time.Time) {
 	a := n.target()
-	if a == nil || a.home || !a.careOf.IsValid() || n.stopping || n.entering || n.withdrawing() || n.holdsBack() || n.told(n.locator(a)) {
+	if a == nil || a.home || !a.careOf.IsValid() || n.stopping || n.entering || n.withdrawing() || n.holdsBack() || n.pauses(now) || n.told(n.locator(a)) && n.repeats() {
 		return
 	}
 	n.freshTimeout()
 	n.requestUpdate(now)
+}
+
+// repeats reports whether what the home agent was told is acknowledged, or will be told
+// again.
+func (n *Node) repeats() bool { return len(n.reg.outstanding) == 0 || !n.reg.retransmit.IsZero() }
+
+// pauses reports whether the home agent has refused and is not to be asked yet: a better
+// care-of address is no reason to, one that was lost is.
+func (n *Node) pauses(now time.Time) bool {
+	return n.reg.refusedUntil.After(now) && (!n.reg.registered || n.bound(n.current))
 }
 
 // holdsBack reports whether the home agent is not told of a better attachment yet: the
@@ -406,7 +472,7 @@ func (n *Node) tellObstacles(now time.Time, a *attachment) {
 		why := n.anchors.Obstacle(now, q, o)
 		switch why {
 		case region.Allocates, region.NoKey:
-		case region.None, region.Failed, region.Drained, region.Avoided:
+		case region.None, region.Failed, region.OnLink, region.Drained, region.Avoided:
 			continue
 		}
 		if len(n.anchorsTold) == maxAnchorsTold || slices.Contains(n.anchorsTold, o.Address) {

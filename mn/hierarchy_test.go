@@ -793,9 +793,10 @@ func TestAnchorPreferenceChanges(t *testing.T) {
 		t.Errorf("left for a further one: %v", did)
 	}
 	drained := offered(anchor1, 2, 0)
-	b.hearOn(1, ar1, drained)
-	b.hearOn(1, ar1, drained)
-	b.hearOn(1, ar1, drained)
+	for range 3 { // then it has not advertised the other one for long enough
+		b.pass(50 * time.Millisecond)
+		b.hearOn(1, ar1, drained)
+	}
 	b.quietAtHome(b.pass(4 * time.Second))
 	var refreshed bool
 	for range 1000 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"roam6/internal/role"
@@ -72,8 +73,10 @@ func (n *Node) locallyAcknowledged(now time.Time, r *regional, p mip6.Packet, sp
 		if !r.sequence.After(a.Sequence) {
 			r.sequence = a.Sequence
 		}
-		r.outstanding = r.outstanding[:0]
-		n.requestLocal(now, r)
+		if n.correctable(r) {
+			r.outstanding = r.outstanding[:0]
+			n.requestLocal(now, r)
+		}
 	case a.Status == mip6.StatusIDMismatch && hasReplay:
 		r.adjustClock(now, replay.Timestamp)
 		n.localAgain(now, r, s)
@@ -94,9 +97,17 @@ func (n *Node) locallyAcknowledged(now time.Time, r *regional, p mip6.Packet, sp
 
 // localAgain sends a corrected update in place of s, unless a newer one is on its way.
 func (n *Node) localAgain(now time.Time, r *regional, s sent) {
-	if r.newest(s) {
+	if r.newest(s) && n.correctable(r) {
 		n.requestLocal(now, r)
 	}
+}
+
+// correctable reports whether a corrected update may go out at once. When many did not
+// satisfy the anchor the next one is a retransmission, and counts as one that was not
+// answered.
+func (n *Node) correctable(r *regional) bool {
+	r.corrected++
+	return r.corrected <= n.config.Attempts
 }
 
 // localAccepted goes on with an anchor that serves.
@@ -114,6 +125,14 @@ func (n *Node) localAccepted(now time.Time, r *regional, s sent, a mip6.BindingA
 		n.localRefused(now, r, s, mip6.StatusReasonUnspecified)
 		return
 	}
+	if s.at.Add(granted.Duration()).Sub(now) < 2*regionMargin {
+		// So old that it would be over at once; it may be a recorded one, too.
+		n.stats.LateAcknowledgements++
+		if r.retransmit.IsZero() {
+			n.requestLocal(now, r)
+		}
+		return
+	}
 	var advice time.Duration
 	if o, ok := mip6.Find[mip6.RefreshAdvice](a); ok {
 		advice = o.Interval.Duration()
@@ -125,7 +144,7 @@ func (n *Node) localAccepted(now time.Time, r *regional, s sent, a mip6.BindingA
 	}
 	r.heard()
 	asksHome := r.askedHome
-	r.asked, r.askedHome, r.doubted = false, false, false
+	r.asked, r.askedHome, r.doubted, r.corrected = false, false, false, 0
 	if first || moved {
 		n.log(slog.LevelInfo, "registered with mobility anchor point", slog.String("anchor", r.agent.String()),
 			slog.String("regional_care_of", r.rcoa.String()), slog.String("care_of", s.careOf.String()), slog.Duration("lifetime", r.granted))
@@ -161,7 +180,7 @@ func (n *Node) arrivedInRegion(now time.Time) {
 	if n.pending != nil {
 		n.commit(now)
 	}
-	if !n.reg.retransmit.IsZero() {
+	if !n.reg.retransmit.IsZero() && !n.reg.sentAt(now) {
 		n.freshTimeout()
 		n.requestUpdate(now)
 	}
@@ -181,9 +200,13 @@ func (n *Node) localRefused(now time.Time, r *regional, s sent, status mip6.Stat
 		r.declined(s)
 		return
 	}
-	n.log(slog.LevelWarn, "mobility anchor point refused the registration", slog.String("anchor", r.agent.String()),
+	level := slog.LevelInfo
+	if n.counts(r) {
+		level = slog.LevelWarn
+		n.stats.AnchorFailures++
+	}
+	n.log(level, "mobility anchor point refused the registration", slog.String("anchor", r.agent.String()),
 		slog.String("care_of", s.careOf.String()), slog.Int("status", int(status)), slog.String("reason", status.String()))
-	n.stats.AnchorFailures++
 	r.declined(s)
 	r.outstanding = r.outstanding[:0]
 	if status == mip6.StatusDuplicateAddress {
@@ -202,6 +225,12 @@ func (n *Node) localRefused(now time.Time, r *regional, s sent, status mip6.Stat
 		n.loseAnchor(now, r)
 	}
 	n.settleAnchors(now)
+}
+
+// counts reports whether an anchor is to serve where the node is: in another domain that
+// of before does what it may (RFC 5380 §8).
+func (n *Node) counts(r *regional) bool {
+	return slices.ContainsFunc(n.attachments(), func(a *attachment) bool { return a.prospect == r || a.anchor == r && a.native })
 }
 
 // refusedAhead does without an anchor at a prepared attachment only.
@@ -235,7 +264,7 @@ func (n *Node) regionalTaken(now time.Time, r *regional) {
 	if r.attempt++; r.attempt == maxIdentifiers {
 		r.attempt = 0
 	}
-	r.rcoa = region.Address(r.agent, n.config.HomeAddress, n.config.Seed, r.attempt)
+	r.rcoa = n.regionalAddress(r)
 	if n.uses(r) {
 		n.freshLocal(r)
 		n.requestLocal(now, r)

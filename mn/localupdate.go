@@ -23,8 +23,12 @@ const (
 )
 
 // tell tells an anchor that the node is at an attachment, unless it knows or is being
-// told.
+// told. On its own link there is nothing to bind: the on-link care-of address would be of
+// the prefix of the regional ones.
 func (n *Node) tell(now time.Time, r *regional, a *attachment) {
+	if region.Regional(r.agent).Contains(a.careOf) {
+		return
+	}
 	at := locator{a.careOf, a.link}
 	if r.at == at && (!r.retransmit.IsZero() || r.registered && r.careOf == at.careOf && !r.doubted) {
 		return
@@ -55,6 +59,10 @@ func (n *Node) requestLocal(now time.Time, r *regional) {
 // sendLocal sends a local binding update (RFC 5380 §4, §6.1): flags A and M, the
 // regional care-of address in the Home Address option, the on-link one as the source.
 func (n *Node) sendLocal(now time.Time, r *regional) {
+	if n.atHome() && !r.farewell {
+		r.retransmit = time.Time{} // no binding begins there
+		return
+	}
 	if !n.speaksAt(r.at) {
 		r.retransmit = now.Add(r.timeout) // not the anchor's fault
 		return
@@ -152,6 +160,9 @@ func (n *Node) regionTimers(now time.Time) {
 	if deadline.Due(now, n.anchors.Next()) {
 		n.anchors.Expire(now)
 	}
+	if deadline.Due(now, n.lingersTill) {
+		n.lingersTill = time.Time{} // settleAnchors chooses again
+	}
 	for _, r := range slices.Clone(n.regionals) {
 		if r.registered && !now.Before(r.expires.Add(-regionMargin)) {
 			n.regionExpired(now, r)
@@ -174,7 +185,7 @@ func (n *Node) regionTimers(now time.Time) {
 
 // regionNext is when regionTimers has something to do.
 func (n *Node) regionNext() time.Time {
-	next := n.anchors.Next()
+	next := deadline.Earlier(n.anchors.Next(), n.lingersTill)
 	for _, r := range n.regionals {
 		next = deadline.Earlier(next, r.retransmit)
 		if r.retransmit.IsZero() && n.current.works() {
@@ -276,6 +287,16 @@ func (n *Node) localUnanswered(now time.Time, r *regional) bool {
 		n.informHome(now) // what was held back for a prospect
 	}
 	return false
+}
+
+// bypass does without an anchor by way of which the home agent does not answer, or which
+// it does not want, although the anchor itself has acknowledged.
+func (n *Node) bypass(now time.Time, r *regional, why string) {
+	n.log(slog.LevelWarn, "doing without the mobility anchor point", slog.String("anchor", r.agent.String()), slog.String("reason", why))
+	n.stats.AnchorFailures++
+	n.anchors.Failed(now, r.agent, netip.Addr{})
+	n.loseAnchor(now, r)
+	n.settleAnchors(now)
 }
 
 // doubt does without an anchor that has not answered in time, and asks it on.

@@ -38,6 +38,21 @@ func (n *Node) inUse(a *attachment) locator {
 	return n.locator(a)
 }
 
+// toPeers is the care-of address that correspondents are to know at the current
+// attachment: the regional one as soon as the home agent has been told it. They are not
+// told the on-link one for the moment in which the home agent has acknowledged that and
+// not yet the regional one.
+func (n *Node) toPeers(a *attachment) locator {
+	l, next := n.inUse(a), n.locator(a)
+	if a.home || l.careOf != a.careOf || !n.told(next) {
+		return l
+	}
+	if _, ok := n.reaches(next.careOf, a); !ok {
+		return l
+	}
+	return next
+}
+
 // reaches reports whether what is sent to a care-of address arrives at an attachment,
 // as far as is known, and where it is used.
 func (n *Node) reaches(careOf netip.Addr, a *attachment) (locator, bool) {
@@ -75,10 +90,17 @@ func (n *Node) paused() bool {
 	return r != nil && r.lives() && n.reported.CareOf == r.rcoa
 }
 
-// lead makes the tunnel to an anchor begin at an attachment.
+// lead makes the tunnel to an anchor begin at an attachment. That of a regional care-of
+// address which another anchor of the same prefix has given, too, goes to the one in use.
 func (n *Node) lead(r *regional, a *attachment) {
 	if a.home || !a.careOf.IsValid() {
 		return
+	}
+	if o := n.regionalAt(r.rcoa); o != r && o.tunnel != nil {
+		if a.anchor != r {
+			return
+		}
+		r.tunnel, o.tunnel, o.path = o.tunnel, nil, overlay.Path{}
 	}
 	r.path = overlay.Path{Local: a.careOf, Remote: r.agent, Link: a.link}
 }

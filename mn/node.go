@@ -56,16 +56,20 @@ type Node struct {
 	quietSince time.Time        // since when the node is at rest; zero: it is not
 	standbyDue time.Time        // when a standby address has something to do
 
-	reg       *registration
-	former    []*registration // with home agents that were left, the oldest first
-	ending    withdrawal
-	homeLink  *homelink.HomeLink
-	anchors   *region.Table
-	entering  bool        // the anchors of a new attachment are being chosen
-	regionals []*regional // with anchors, former ones too
-	optimiser *ro.Optimiser
-	reported  ro.Attachment // that optimiser was told last
-	homeTold  homePlace     // that homeLink was told last
+	reg      *registration
+	former   []*registration // with home agents that were left, the oldest first
+	ending   withdrawal
+	homeLink *homelink.HomeLink
+	anchors  *region.Table
+	entering bool // the anchors of a new attachment are being chosen
+	// fickleness bounds how often an anchor that serves is left for a better one;
+	// lingersTill is when one that was not yet may be; zero: none.
+	fickleness  patience
+	lingersTill time.Time
+	regionals   []*regional // with anchors, former ones too
+	optimiser   *ro.Optimiser
+	reported    ro.Attachment // that optimiser was told last
+	homeTold    homePlace     // that homeLink was told last
 	// anchorsTold are the anchors of which the log has told why they are not used.
 	anchorsTold []netip.Addr
 
@@ -245,7 +249,7 @@ func (n *Node) tellOptimiser(now time.Time) {
 	}
 	if a := n.current; a.speaks() && !n.stopping {
 		r := n.carrier()
-		l := n.inUse(a)
+		l := n.toPeers(a)
 		to = ro.Attachment{CareOf: l.careOf, Link: l.link, AtHome: a.home, HomeAgent: r.agent}
 		switch {
 		case a.home:

@@ -98,10 +98,13 @@ func (c chance) event() {
 // neighbor is a correspondent on the link of ar1.
 var neighbor = netip.MustParseAddr("2001:db8:a1::99")
 
+// heir1 is another anchor of the prefix of anchor1.
+var heir1 = netip.MustParseAddr("2001:db8:71::2")
+
 // someAnchors are what a router may say of anchors.
 func (c chance) someAnchors() []mip6.MobilityAnchorPoint {
 	var all []mip6.MobilityAnchorPoint
-	for _, a := range []netip.Addr{anchor1, anchor2, netip.MustParseAddr("2001:db8:a2::1"), netip.MustParseAddr("2001:db8:10::2")} {
+	for _, a := range []netip.Addr{anchor1, heir1, anchor2, netip.MustParseAddr("2001:db8:a2::1"), netip.MustParseAddr("2001:db8:10::2")} {
 		if c.IntN(3) > 0 {
 			continue
 		}
@@ -266,6 +269,7 @@ func TestAnythingMayHappen(t *testing.T) {
 		b.carrier(true)
 		for range 3 { // what it said of other anchors before is over
 			b.hearOn(1, ar1, offered(anchor1, 2, 10))
+			b.pass(50 * time.Millisecond)
 		}
 		b.handle(lease(1)) // the client that was asked for has nothing here
 		for range 20 {

@@ -133,6 +133,12 @@ func (r *registration) find(s mip6.Sequence) (sent, bool) {
 // ends the retransmission, since a later update replaced the earlier ones.
 func (r *registration) newest(s sent) bool { return s.sequence == r.sequence }
 
+// sentAt reports whether the last update was sent at this moment.
+func (r *registration) sentAt(now time.Time) bool {
+	i := len(r.outstanding)
+	return i > 0 && r.outstanding[i-1].at.Equal(now)
+}
+
 // backOff doubles the time-out up to MaxBindAckTimeout (RFC 6275 §11.8).
 func (r *registration) backOff() {
 	if r.timeout *= 2; r.timeout > MaxBindAckTimeout {
@@ -225,6 +231,9 @@ func (p *patience) mayAsk(now time.Time) bool {
 	p.asked = now
 	return true
 }
+
+// ends is when the pause is over.
+func (p *patience) ends() time.Time { return p.asked.Add(p.pause) }
 
 // stamp returns the timestamp for an update sent now: later than any before
 // (RFC 4285 §6).

@@ -179,7 +179,12 @@ func (n *Node) unanswered(now time.Time) bool {
 		}
 		return false
 	case n.pending != nil:
-		if enough {
+		switch r := n.pending.anchor; {
+		case !enough:
+		case r != nil && r != a.anchor:
+			n.bypass(now, r, "the home agent does not answer through it")
+			return n.reg.retransmit.After(now)
+		default:
 			n.abandon(now, "the home agent does not answer")
 		}
 		return enough
@@ -199,6 +204,12 @@ func (n *Node) unanswered(now time.Time) bool {
 	n.ask(now, role.TriggerSilence, 2)
 	if r := n.between(); r != nil {
 		n.askAnchor(now, r, false) // or the anchor
+	}
+	// Where it has answered by way of the anchor before, another home agent comes first.
+	proven := n.homeLink.Several() && n.reg.registered && n.reg.careOf == n.locator(a).careOf
+	if r := a.anchor; enough && r != nil && !proven && n.told(n.locator(a)) {
+		n.bypass(now, r, "the home agent does not answer through it") // or what is beyond that
+		return n.reg.retransmit.After(now)
 	}
 	if n.reg.silent%n.config.Attempts != 0 {
 		return false

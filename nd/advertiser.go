@@ -50,9 +50,10 @@ type AdvertiserStatistics struct {
 	// Refused counts the solicitations of nodes that are not among the clients, or
 	// have no address where nothing is sent to all nodes.
 	Refused uint64
-	// Solicitations that were not answered: too many from one source, too many
-	// on the link, more delayed answers than are remembered. The next
-	// multicast advertisement serves their senders.
+	// Solicitations that were not answered by unicast: too many from one source, too
+	// many on the link, more delayed answers than are remembered. After the latter two
+	// an advertisement to all follows as soon as one may, where there are such: whoever
+	// floods the link with solicitations keeps nobody else from hearing the router.
 	LimitedBySource, LimitedByLink, Overflowed uint64
 }
 
@@ -154,15 +155,7 @@ func (a *Advertiser) Solicited(now time.Time, from netip.Addr) []Transmission {
 		delay = time.Duration(a.random.Int64N(int64(a.config.SolicitedDelay) + 1))
 	}
 	if !named || !a.config.SolicitedUnicast && !a.config.UnicastOnly && len(a.config.Clients) == 0 {
-		at := now.Add(delay)
-		if least := a.last.Add(a.config.MinDelay); !a.last.IsZero() && at.Before(least) {
-			at = least.Add(delay)
-		}
-		a.next = deadline.Earlier(a.next, at)
-		if deadline.Due(now, a.next) {
-			return a.Expire(now)
-		}
-		return nil
+		return a.answerAll(now, delay)
 	}
 	if delay > 0 && !a.next.IsZero() && !now.Add(delay).Before(a.next) {
 		return nil // the one to all comes first
@@ -175,14 +168,38 @@ func (a *Advertiser) Solicited(now time.Time, from netip.Addr) []Transmission {
 		a.stats.LimitedBySource++
 	case !ok:
 		a.stats.LimitedByLink++
+		return a.answerUnserved(now, delay)
 	case delay == 0:
 		return a.unicast(now, from)
 	case len(a.replies) == maxReplies:
 		a.stats.Overflowed++
+		return a.answerUnserved(now, delay)
 	default:
 		a.replies = append(a.replies, reply{to: from, at: now.Add(delay)})
 	}
 	return nil
+}
+
+// answerAll answers a solicitation by an advertisement to all nodes (RFC 4861 §6.2.6).
+func (a *Advertiser) answerAll(now time.Time, delay time.Duration) []Transmission {
+	at := now.Add(delay)
+	if least := a.last.Add(a.config.MinDelay); !a.last.IsZero() && at.Before(least) {
+		at = least.Add(delay)
+	}
+	a.next = deadline.Earlier(a.next, at)
+	if deadline.Due(now, a.next) {
+		return a.Expire(now)
+	}
+	return nil
+}
+
+// answerUnserved answers to all what cannot be answered to each, if anything is sent
+// to all.
+func (a *Advertiser) answerUnserved(now time.Time, delay time.Duration) []Transmission {
+	if a.config.UnicastOnly || len(a.config.Clients) > 0 {
+		return nil
+	}
+	return a.answerAll(now, delay)
 }
 
 // Reconfigure replaces the configuration. Prefixes, routes, DNS servers and domains,

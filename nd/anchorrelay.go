@@ -13,7 +13,7 @@ import (
 // Bounds of an AnchorRelay, so that forged advertisements cannot fill memory or the
 // advertisements that repeat them.
 const (
-	maxAnchorSources  = 64 // options that are remembered
+	maxAnchorSources  = 64 // options that are remembered of one link
 	maxRouterAnchors  = 16 // of one router
 	maxRelayedAnchors = 16 // that are advertised
 	maxAnchorDistance = 15 // RFC 5380 §5
@@ -97,13 +97,16 @@ func (r *AnchorRelay) Heard(now time.Time, link int, router netip.Addr, ra Route
 			changed = r.sources[i].update(heard) || changed
 			continue
 		}
-		own := 0
+		own, there := 0, 0
 		for _, s := range r.sources {
 			if of(s) {
 				own++
 			}
+			if s.link == link {
+				there++
+			}
 		}
-		if len(r.sources) >= maxAnchorSources || own >= maxRouterAnchors {
+		if there >= maxAnchorSources || own >= maxRouterAnchors {
 			r.refused++
 			continue
 		}
@@ -171,7 +174,9 @@ func (r *AnchorRelay) Refused() uint64 { return r.refused }
 // them what was heard on the upstream links, with a distance of one more, unless own
 // names the same anchor. Of what several routers say of an anchor the nearest counts;
 // of two equally near ones the latest change between working and failed. The nearest
-// anchors come first. One that failed has a lifetime of zero.
+// anchors come first. One that failed has a lifetime of zero. Of more than can be
+// advertised each upstream link has its share: who forges anchors on one link does not
+// keep those of another from being heard.
 func (r *AnchorRelay) Anchors(own []mip6.MobilityAnchorPoint, upstream ...int) []mip6.MobilityAnchorPoint {
 	best := make(map[netip.Addr]*anchorSource)
 	for i := range r.sources {
@@ -184,16 +189,35 @@ func (r *AnchorRelay) Anchors(own []mip6.MobilityAnchorPoint, upstream ...int) [
 			best[s.info.Address] = s
 		}
 	}
-	relayed := make([]mip6.MobilityAnchorPoint, 0, len(best))
+	type ranked struct {
+		mip6.MobilityAnchorPoint
+		link, rank int // rank is the place among those of the link
+	}
+	relayed := make([]ranked, 0, len(best))
 	for _, s := range best {
 		m := s.info
 		m.Distance++
-		relayed = append(relayed, m)
+		relayed = append(relayed, ranked{m, s.link, 0})
 	}
-	slices.SortFunc(relayed, func(a, b mip6.MobilityAnchorPoint) int {
+	nearest := func(a, b ranked) int {
 		return cmp.Or(cmp.Compare(a.Distance, b.Distance), cmp.Compare(b.Preference, a.Preference), a.Address.Compare(b.Address))
-	})
-	return append(slices.Clone(own), relayed[:min(len(relayed), maxRelayedAnchors)]...)
+	}
+	slices.SortFunc(relayed, nearest)
+	if len(relayed) > maxRelayedAnchors {
+		of := make(map[int]int)
+		for i := range relayed {
+			relayed[i].rank = of[relayed[i].link]
+			of[relayed[i].link]++
+		}
+		slices.SortStableFunc(relayed, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
+		relayed = relayed[:maxRelayedAnchors]
+		slices.SortFunc(relayed, nearest)
+	}
+	out := slices.Clone(own)
+	for _, m := range relayed {
+		out = append(out, m.MobilityAnchorPoint)
+	}
+	return out
 }
 
 // better reports whether s is to be believed more than b of the same anchor.

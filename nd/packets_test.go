@@ -49,7 +49,10 @@ func gathered(t *testing.T, out []Transmission) RouterAdvertisement {
 			all = ra
 			continue
 		}
-		all.Prefixes = append(all.Prefixes, ra.Prefixes...)
+		if len(ra.Prefixes) == 0 || ra.Prefixes[0] != all.Prefixes[0] || !ra.Prefixes[0].RouterAddress {
+			t.Fatalf("packet %d lacks the prefix with the router's address (RFC 6275 §7.2): %+v", i, ra.Prefixes)
+		}
+		all.Prefixes = append(all.Prefixes, ra.Prefixes[1:]...)
 		all.Anchors = append(all.Anchors, ra.Anchors...)
 		all.Routes = append(all.Routes, ra.Routes...)
 		all.DNSServers = append(all.DNSServers, ra.DNSServers...)
@@ -80,10 +83,12 @@ func TestSeveralPackets(t *testing.T) {
 	}
 	for i, p := range out {
 		single := p.Advertisement
-		single.Prefixes, single.Anchors, single.Routes, single.DNSServers, single.DNSSearch = nil, nil, nil, nil, nil
+		single.Prefixes = single.Prefixes[:1]
+		single.Anchors, single.Routes, single.DNSServers, single.DNSSearch = nil, nil, nil, nil
 		single.NAT64, single.Contexts, single.Others, single.CaptivePortal = nil, nil, nil, ""
 		common := want
-		common.Prefixes, common.Anchors, common.Routes, common.DNSServers, common.DNSSearch = nil, nil, nil, nil, nil
+		common.Anchors, common.Routes, common.DNSServers, common.DNSSearch = nil, nil, nil, nil
+		common.Prefixes = common.Prefixes[:1]
 		common.NAT64, common.Contexts, common.Others, common.CaptivePortal = nil, nil, nil, ""
 		if !reflect.DeepEqual(single, common) || p.Destination != AllNodes() {
 			t.Errorf("packet %d, to %v, is headed\n%+v, want\n%+v", i, p.Destination, single, common)
@@ -114,7 +119,7 @@ func TestSeveralPackets(t *testing.T) {
 func largestOption(ra RouterAdvertisement) int {
 	n := 0
 	for _, p := range []RouterAdvertisement{
-		{Prefixes: ra.Prefixes[:min(1, len(ra.Prefixes))]}, {Anchors: ra.Anchors[:min(1, len(ra.Anchors))]},
+		{Prefixes: ra.Prefixes[min(1, len(ra.Prefixes)):min(2, len(ra.Prefixes))]}, {Anchors: ra.Anchors[:min(1, len(ra.Anchors))]},
 		{Routes: ra.Routes[:min(1, len(ra.Routes))]}, {DNSServers: ra.DNSServers[:min(1, len(ra.DNSServers))]},
 		{DNSSearch: ra.DNSSearch[:min(1, len(ra.DNSSearch))]}, {NAT64: ra.NAT64[:min(1, len(ra.NAT64))]},
 		{Contexts: ra.Contexts[:min(1, len(ra.Contexts))]}, {Others: ra.Others[:min(1, len(ra.Others))]}, {CaptivePortal: ra.CaptivePortal},

@@ -117,6 +117,18 @@ func (a *Advertiser) replaced(now time.Time, old, ra RouterAdvertisement) {
 	a.withdrawn = slices.DeleteFunc(a.withdrawn, func(w withdrawal) bool { return told[w.subject] })
 }
 
+// Succeed makes a, which has sent nothing yet, the successor of another on its link,
+// which sends nothing any more: a takes back what that one told, or was taking back
+// itself, and a does not tell; and keeps the least interval from its last advertisement.
+func (a *Advertiser) Succeed(now time.Time, before *Advertiser) {
+	told := before.ra
+	told.Prefixes = counted(now, before.ra.Prefixes, before.expiry)
+	a.withdrawn = slices.Clone(before.withdrawn)
+	a.replaced(now, told, a.ra)
+	a.last = before.last
+	a.soon(now)
+}
+
 // takeBack adds to an advertisement what is withdrawn, the latest first. The lists
 // of ra are not changed.
 func (a *Advertiser) takeBack(now time.Time, ra *RouterAdvertisement) {

@@ -343,6 +343,7 @@ func (f *foreignServer) logs(kea, dnsmasq string) {
 func eachServer(t *testing.T, f func(*testing.T, dhcpserver.Kind)) {
 	for _, k := range dhcpserver.Kinds() {
 		t.Run(string(k), func(t *testing.T) {
+			t.Parallel()
 			needServer(t, k)
 			f(t, k)
 		})

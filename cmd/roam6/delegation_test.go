@@ -27,11 +27,13 @@ func needKea(t *testing.T) {
 // Covers: D1, D2, D3.
 func TestDelegation(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	for _, args := range []string{
 		"--handovers 2 --dwell 1200ms --probe-interval 4ms",
 		"--handovers 2 --dwell 1200ms --probe-interval 4ms --crash --server kea",
 	} {
 		t.Run(args, func(t *testing.T) {
+			t.Parallel()
 			kea := strings.Contains(args, "kea")
 			if kea {
 				needKea(t)

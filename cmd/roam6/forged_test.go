@@ -105,6 +105,7 @@ func (v *village) emptyAdvertisements() {
 // Covers: Attack: rogue router.
 func TestRogueAdvertisements(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	v := newVillage(t, os.Args[0])
 	before, sent := v.update(), v.updatesSent()
 	rogue := netip.MustParseAddr("fe80::bad")
@@ -161,6 +162,7 @@ func TestRogueAdvertisements(t *testing.T) {
 // Covers: Attack: rogue router.
 func TestForgedErrors(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	v := newVillage(t, os.Args[0])
 	before, sent := v.update(), v.updatesSent()
 	tunnelled, signalling := v.quote(before.CareOf, 41, datagram()), v.quote(before.CareOf, mip6.ProtocolMobility, make([]byte, 32))

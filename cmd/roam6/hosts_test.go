@@ -17,6 +17,7 @@ import (
 )
 
 func TestKernelHost(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, true)
 	for _, s := range [][2]string{{"accept_ra_rt_info_max_plen", "128"}, {"accept_ra_rtr_pref", "1"}} {
 		l.must(l.host.SetSysctl("net/ipv6/conf/"+lanHost+"/"+s[0], s[1]))
@@ -53,6 +54,7 @@ func TestKernelHost(t *testing.T) {
 }
 
 func TestDhcpcdHost(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, false)
 	directory := t.TempDir()
 	hook := filepath.Join(directory, "hook")
@@ -115,6 +117,7 @@ func TestDhcpcdHost(t *testing.T) {
 }
 
 func TestNetworkdHost(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, false)
 	directory := t.TempDir()
 	l.must(os.WriteFile(filepath.Join(directory, "10-host.network"), []byte(
@@ -148,6 +151,7 @@ func TestNetworkdHost(t *testing.T) {
 }
 
 func TestRdisc6(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, false)
 	path := l.find("rdisc6", "ndisc6")
 	router := l.linkLocal(l.router, lanRouter)
@@ -210,6 +214,7 @@ from `+router.String(), "\n")
 }
 
 func TestRadvdump(t *testing.T) {
+	t.Parallel()
 	l := newLAN(t, false)
 	path := l.find("radvdump", "radvdump")
 	l.linkLocal(l.host, lanHost)

@@ -352,8 +352,10 @@ func (l *lan) hears(h *listener, who string) (t told) {
 // TestImportedAdvertisements: what radvd advertises with a configuration, and says at
 // its end, and what roam6 does with its translation, are the same.
 func TestImportedAdvertisements(t *testing.T) {
+	t.Parallel()
 	for name, text := range radvdFiles {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			l := newLAN(t, false)
 			path := l.find("radvd", "radvd")
 			l.must(labworld.AddAddress(l.router, lanRouter, netip.MustParsePrefix("fe80::1/64")))

@@ -106,6 +106,7 @@ func (v *village) binding() control.Binding {
 // Covers: H1, Attack: BU spoofing, Attack: forged answers.
 func TestForgedUnderIPsec(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	agentText, hostText := ipsecFiles()
 	v := newVillageOf(t, os.Args[0], agentText, hostText)
 	ofHost, ofOther := ipsecPolicies(t)

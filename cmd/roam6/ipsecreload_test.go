@@ -40,6 +40,7 @@ func (v *village) move() {
 // Covers: H1.
 func TestIPsecReload(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	agentText, hostText := ipsecFiles()
 	v := newVillage(t, os.Args[0])
 	created := v.binding().Created

@@ -39,6 +39,7 @@ func (a *access) back() {
 // §18.2.10.3), and then another one is.
 func TestLinkRenumberedMeanwhile(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	a := newAccess(t, "", managed)
 	var number atomic.Int32
 	s := &server{name: "renumbering"}
@@ -69,8 +70,10 @@ func TestLinkRenumberedMeanwhile(t *testing.T) {
 // more (RFC 8415 §18.2.10.1): the host moves to the new one.
 func TestAddressReplacedByRenewal(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	for name, left := range map[string]time.Duration{"at once": 0, "after some time": time.Minute} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			a := newAccess(t, "", managed)
 			s := &server{name: "moving"}
 			well := s.leasing(func() netip.Addr { return pooled(0) })
@@ -101,6 +104,7 @@ func TestAddressReplacedByRenewal(t *testing.T) {
 // the host is, too.
 func TestLeaseEnds(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	a := newAccess(t, "", managed)
 	var silent atomic.Bool
 	s := &server{name: "ending"}
@@ -135,6 +139,7 @@ func TestLeaseEnds(t *testing.T) {
 // is, and works.
 func TestLeasedAddressIsTheFormedOne(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	a := newAccess(t, "", managed, formable)
 	var there atomic.Bool
 	formed := netip.Addr{}
@@ -164,6 +169,7 @@ func TestLeasedAddressIsTheFormedOne(t *testing.T) {
 // nothing becomes of it but a few messages (RFC 8415 §18.2.8, §14.1).
 func TestStubbornServer(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	a := newAccess(t, "", managed, formable)
 	a.taken(pooled(0))
 	s := &server{name: "stubborn"}
@@ -190,6 +196,7 @@ func TestStubbornServer(t *testing.T) {
 // Covers: B10, B5.
 func TestManagedLinkComesAndGoes(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	a := newAccess(t, "", managed)
 	s := &server{name: "steady"}
 	s.answer = s.leasing(func() netip.Addr { return pooled(0) })
@@ -220,6 +227,7 @@ func TestManagedLinkComesAndGoes(t *testing.T) {
 // when the carrier was away, and when four messages are wanted.
 func TestLeasedOnly(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	const uplink = "config uplink\n\toption interface 'up0'\n\toption addressing 'dhcpv6'\n"
 	eachServer(t, func(t *testing.T, k dhcpserver.Kind) {
 		a := newAccess(t, "", formable)

@@ -2,12 +2,9 @@ package main
 
 import (
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"roam6/internal/control"
 	labworld "roam6/internal/lab/world"
 )
 
@@ -22,6 +19,7 @@ func TestNetworkAtHome(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"explicit", "implicit"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			e := newEstate(t)
 			before := e.snapshots()
 			net := estateNets[0]
@@ -149,54 +147,6 @@ func TestNetworksAtRunTime(t *testing.T) {
 			e.reload("agent", agent(first, second))
 			if mode == "implicit" { // the home agent alone decides
 				e.reached("mnn", other)
-			}
-		})
-	}
-}
-
-// TestNextHomeAgent: a mobile router whose home agent does not delegate, because it
-// says so to the registration (143), does not answer six solicitations or has nothing
-// to give, turns to the next one (RFC 6276 §3.3).
-//
-// Covers: D1, M10.
-func TestNextHomeAgent(t *testing.T) {
-	t.Parallel()
-	full := "\tlist delegation_pool '2001:db8:8000::/56'\n"
-	for _, c := range []struct {
-		name, options, mobile string
-		// limit: six solicitations take a minute.
-		limit time.Duration
-	}{
-		{"refuses", "", isRouter, 20 * time.Second},
-		{"silent", "", "\tlist prefix '2001:db8:100::/64'\n", 90 * time.Second},
-		{"exhausted", full, isRouter, 20 * time.Second},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			e := newEstate(t)
-			e.start("ar", e.accessRouter())
-			other := e.mobile("Bus_2", estateHome2, isRouter)
-			e.start("agent", e.homeAgent(estateAgent, c.options, e.mobile("Bus_1", estateHome, c.mobile), other))
-			e.start("agent2", e.homeAgent(estateAgent2, "\tlist delegation_pool '2001:db8:9000::/40'\n", e.mobile("Bus_1", estateHome, isRouter), other))
-			if c.options != "" { // somebody has all there is
-				e.move("mr2", "ar")
-				e.start("mr2", e.router("Bus_2", estateHome2, toAgent+getsPrefix))
-				e.delegatedTo("agent", "Bus_2")
-			}
-			e.move("mr", "ar")
-			e.start("mr", e.router("Bus_1", estateHome, "\tlist home_agent '2001:db8:10::1'\n\tlist home_agent '2001:db8:10::2'\n"+getsPrefix))
-			e.within(c.limit, "the other home agent has delegated a prefix", func() bool { return len(e.delegations("agent2")) == 1 })
-			p := e.delegatedTo("agent2", "Bus_1")
-			if !estatePools[1].Overlaps(p) {
-				t.Errorf("it is %v", p)
-			}
-			e.reached("mnn", e.addressOf("mnn", netip.PrefixFrom(p.Addr(), 64)))
-			u, err := e.daemons["mr"].client.Updates(t.Context())
-			if err != nil || len(u.Updates) != 1 || u.Updates[0].HomeAgent != estateAgent2 {
-				t.Errorf("registered with %+v, %v", u, err)
-			}
-			if b, err := e.daemons["agent"].client.Bindings(t.Context()); err != nil || slices.ContainsFunc(b.Bindings, func(b control.Binding) bool { return b.HomeAddress == estateHome && b.State == "active" }) {
-				t.Errorf("the first home agent has %+v, %v", b, err)
 			}
 		})
 	}

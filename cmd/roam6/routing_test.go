@@ -101,6 +101,7 @@ func TestRoutingDaemon(t *testing.T) {
 		t.Skip("NOT TESTED: there is no BIRD 2 (apt-get install bird2), which is to redistribute routes of mobile networks")
 	}
 	needWorlds(t)
+	t.Parallel()
 	w, err := labworld.Build(labworld.Topology{
 		Nodes: []labworld.Node{{Name: "agent", Router: true}, {Name: "neighbor", Router: true}, {Name: "resident"}, {Name: "train", Router: true}},
 		Wires: []labworld.Wire{

@@ -22,6 +22,7 @@ import (
 // taken of all the answers, and nothing more is asked (RFC 8415 §15, §18.2.1).
 func TestSlowServer(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	a := newAccess(t, "", managed)
 	s := &server{name: "slow"}
 	at := pooled(0)
@@ -69,6 +70,7 @@ func backsOff(t *testing.T, list []asked) {
 // it; the client goes on to ask, ever more rarely.
 func TestSilentServer(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	a := newAccess(t, "", managed, formable)
 	s := a.serve(&server{name: "silent", answer: func(*dhcpv6.Message, int) [][]byte { return nil }})
 	a.join("")
@@ -85,6 +87,7 @@ func TestSilentServer(t *testing.T) {
 // uplink is used meanwhile, and the best one when a server is there.
 func TestSilentServerOnBestUplink(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	a := newAccess(t, `config interface
 	option interface 'wan1'
 	option AdvSendAdvert '1'
@@ -178,6 +181,7 @@ func (s *server) nonsense(m *dhcpv6.Message) (all [][]byte) {
 // it, when it renews it (RFC 8415 §16, §18.2.10).
 func TestNonsenseServer(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	a := newAccess(t, "", managed)
 	odd := &server{name: "odd"}
 	odd.answer = func(m *dhcpv6.Message, _ int) [][]byte { return odd.nonsense(m) }
@@ -224,7 +228,9 @@ func TestNonsenseServer(t *testing.T) {
 // another one is used (RFC 8415 §18.2.8).
 func TestDecline(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	t.Run("own", func(t *testing.T) {
+		t.Parallel()
 		a := newAccess(t, "", managed)
 		a.taken(pooled(0))
 		s := &server{name: "own"}
@@ -271,6 +277,7 @@ func TestDecline(t *testing.T) {
 // file, until the daemon ends (RFC 4861 §4.2, RFC 8415 §18.2.6).
 func TestInformation(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	eachServer(t, func(t *testing.T, k dhcpserver.Kind) {
 		a := newAccess(t, "", informed, formable)
 		a.run(k, dhcpserver.Config{T1: time.Minute, Valid: time.Hour, Number: 1})
@@ -294,6 +301,7 @@ func TestInformation(t *testing.T) {
 // same address afterwards: it is the same client to the server (§11, §12).
 func TestLeaseAcrossRestarts(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	eachServer(t, func(t *testing.T, k dhcpserver.Kind) {
 		a := newAccess(t, "", managed)
 		s := a.run(k, dhcpserver.Config{First: pooled(0), Last: pooled(0xf), T1: time.Minute, Valid: time.Hour, Rapid: true, Number: 1})

@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -32,6 +33,7 @@ import (
 // Covers: B10, B5, B2.
 func TestNothingEndsIt(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	v := newVillage(t, os.Args[0])
 	for _, c := range []struct {
 		name   string
@@ -165,7 +167,8 @@ func (v *village) rename(from, to string) {
 // Covers: B2, R1, R6, R7.
 func TestFiftyMoves(t *testing.T) {
 	needWorlds(t)
-	r, _ := world(t, "ride --handovers 52 --dwell 420ms --dwell-fast 420ms --kill mr")
+	t.Parallel()
+	r, _ := world(t, "ride --handovers 52 --dwell 420ms --dwell-fast 420ms --probe-interval 4ms --kill mr")
 	if n := len(r.Handovers); n != 52 || r.Handovers[n-1].To != "home" {
 		t.Errorf("%d moves, the last to %q", n, r.Handovers[n-1].To)
 	}
@@ -225,6 +228,7 @@ func loaded(text string) string {
 // Covers: Attack: kept privileges.
 func TestKeptPrivileges(t *testing.T) {
 	needWorlds(t)
+	t.Parallel()
 	v := newVillage(t, withoutCgo(t))
 	for _, p := range []*process{v.agent, v.host} {
 		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", p.cmd.Process.Pid))
@@ -259,14 +263,23 @@ func TestKeptPrivileges(t *testing.T) {
 // privileges of threads that it has not made.
 func withoutCgo(t *testing.T) string {
 	t.Helper()
-	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "0"}) {
-		return os.Args[0]
-	}
-	binary := filepath.Join(t.TempDir(), "roam6")
-	cmd := exec.Command("go", "build", "-o", binary, ".")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Skipf("needs the go tool to build a binary without cgo: %v\n%s", err, out)
+	binary, err := binaryWithoutCgo()
+	if err != nil {
+		t.Skip("needs the go tool to build a binary without cgo:", err)
 	}
 	return binary
 }
+
+// binaryWithoutCgo is built once, in the directory for temporary files of the tests.
+var binaryWithoutCgo = sync.OnceValues(func() (string, error) {
+	if info, ok := debug.ReadBuildInfo(); ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "0"}) {
+		return os.Args[0], nil
+	}
+	binary := filepath.Join(filesOfAll, "roam6")
+	cmd := exec.Command("go", "build", "-o", binary, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return binary, nil
+})

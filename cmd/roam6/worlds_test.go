@@ -19,7 +19,7 @@ func TestHost(t *testing.T) {
 		direct    bool
 		figures   []string
 	}{
-		{"--handovers 4 --dwell 1500ms", 4, true, []string{"round_trip_home_ms", "round_trip_direct_ms", "tcp_round_trip_ms", "first_round_trip_ms", "optimised_after_ms", "foreign_addresses"}},
+		{"--handovers 4 --dwell 1s", 4, true, []string{"round_trip_home_ms", "round_trip_direct_ms", "tcp_round_trip_ms", "first_round_trip_ms", "optimised_after_ms", "foreign_addresses"}},
 		{"--handovers 2 --dwell 1s --no-ro", 2, false, []string{"round_trip_tunnel_ms", "tcp_round_trip_ms", "foreign_addresses"}},
 		{"--handovers 2 --dwell 1s --plain-cn", 2, false, []string{"round_trip_tunnel_ms", "tcp_round_trip_ms", "foreign_addresses"}},
 	} {
@@ -42,7 +42,7 @@ func TestHost(t *testing.T) {
 // Covers: B6.
 func TestMobiles(t *testing.T) {
 	needWorlds(t)
-	r, capture := world(t, "mobiles --dwell 1500ms")
+	r, capture := world(t, "mobiles --dwell 1s")
 	r.expect(t, 8, "round_trip_direct_ms", "foreign_addresses")
 	t.Run("tshark", func(t *testing.T) { dissect(t, capture) })
 }

@@ -15,8 +15,8 @@ const (
 	// advertisement has it fits into the least MTU, since it is not to be fragmented
 	// (RFC 6980). Several options are sent in several packets. What every one has are
 	// the fields and, at most, the link-layer address, the MTU, the interval, the home
-	// agent and the border router.
-	maxOption = 1280 - 40 - 16 - 8 - 8 - 8 - 8 - 24
+	// agent, the border router and the prefix with the router's address.
+	maxOption = 1280 - 40 - 16 - 8 - 8 - 8 - 8 - 24 - 32
 	// Octets of an RDNSS or DNSSL option before servers or domains, and of a server.
 	lenDNSHeader = 8
 	lenServer    = 16

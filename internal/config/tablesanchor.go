@@ -110,7 +110,7 @@ func anchorKeyTable() schema[anchorKeyDraft] {
 				dependent("all of this file").
 				help("The mobile that has the key. Two that share one, and so its number, are one visitor to the anchor: each had better have its own."),
 			one(optionAnchors, orAnywhere(networkOrAddress()), func(k *anchorKeyDraft) *netip.Prefix { return &k.Anchors }).fallback("::/0").
-				help("The addresses of the anchors that have the key."),
+				help("The addresses of the anchors that have the key. The key proves that an anchor knows it, not which address is the anchor's: name single addresses (/128) where others can send router advertisements, or one of them puts itself before the anchor."),
 			spiOption(of).
 				help("The security parameter index (RFC 4285), which goes with the key: the same number on both sides."),
 			keyOption(of).dependent("required without IPsec").

@@ -62,10 +62,16 @@ type advertiserStatus struct {
 	withdraw bool      // the final advertisements are under way
 }
 
-func newAdvertiser(conn advertisingConn, c nd.AdvertiserConfig, sent func(), counters *metrics.Advertising, log *slog.Logger) (*advertiser, error) {
-	m, err := nd.NewAdvertiser(time.Now(), c, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
+// newAdvertiser starts an advertiser. before, if not nil, is the one that it succeeds on
+// the link, whose loop has ended.
+func newAdvertiser(conn advertisingConn, c nd.AdvertiserConfig, before *advertiser, sent func(), counters *metrics.Advertising, log *slog.Logger) (*advertiser, error) {
+	now := time.Now()
+	m, err := nd.NewAdvertiser(now, c, rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64())))
 	if err != nil {
 		return nil, err
+	}
+	if before != nil {
+		m.Succeed(now, before.machine)
 	}
 	a := &advertiser{
 		conn: conn, machine: m, sent: sent, counters: counters, log: log, given: c,

@@ -76,7 +76,7 @@ func fastConfig() nd.AdvertiserConfig {
 func onAir(t *testing.T, link *air, c nd.AdvertiserConfig) (*advertiser, *metrics.Metrics, *buffer) {
 	t.Helper()
 	out, m := new(buffer), metrics.New("test")
-	a, err := newAdvertiser(link, c, m.AdvertisementSent, m.Advertising("lan0"), slog.New(slog.NewTextHandler(out, nil)))
+	a, err := newAdvertiser(link, c, nil, m.AdvertisementSent, m.Advertising("lan0"), slog.New(slog.NewTextHandler(out, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

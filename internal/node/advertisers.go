@@ -21,6 +21,7 @@ type advertising struct {
 	countdowns countdowns
 	relay      nd.AnchorRelay
 	others     otherRouters
+	listed     bool      // the links and addresses that there are at start are known
 	stopBegan  time.Time // zero: the daemon is not stopping
 }
 
@@ -61,7 +62,7 @@ func (s *Shell) startAdvertiser(c *linkConn) {
 	case !ok && c.advertiser != nil:
 		s.retireAdvertiser(c)
 		return
-	case !ok, c.advertiser == nil && !c.link.Up:
+	case !ok, c.advertiser == nil && !c.link.Up, c.advertiser == nil && want.waitsFor(s.advertising.listed):
 		return
 	}
 	wanted := s.wantedOn(time.Now(), want, c.link)
@@ -72,7 +73,7 @@ func (s *Shell) startAdvertiser(c *linkConn) {
 	c.refusal = ""
 	c.SetSources(want.sourcesOf())
 	if c.advertiser == nil {
-		a, err := newAdvertiser(c.Conn, wanted, s.metrics.AdvertisementSent, s.metrics.Advertising(c.link.Name), s.log)
+		a, err := newAdvertiser(c.Conn, wanted, s.predecessor(c.link.Index), s.metrics.AdvertisementSent, s.metrics.Advertising(c.link.Name), s.log)
 		if err != nil {
 			s.refuseAdvertisement(c, err)
 			return
@@ -89,6 +90,47 @@ func (s *Shell) startAdvertiser(c *linkConn) {
 		a.announce()
 	}
 	a.up, a.carriers = c.link.Up, c.link.Carriers
+}
+
+// predecessor ends the advertiser of a link that is still sending its final
+// advertisements, if there is one: behind those of its successor they would take the
+// router from the hosts again. It sends nothing any more.
+func (s *Shell) predecessor(link int) *advertiser {
+	i := slices.IndexFunc(s.leaving, func(a *advertiser) bool { return a.conn.Link().Index == link && !a.ended() })
+	if i < 0 {
+		return nil
+	}
+	a := s.leaving[i]
+	s.leaving = slices.Delete(s.leaving, i, i+1)
+	a.abandon()
+	return a
+}
+
+// waitsFor reports whether what is to be advertised is not known before the links and
+// addresses that there are at start have been listed: the prefixes of an interface
+// would be missing from the first advertisement, and hosts take another router, or
+// none, until the next one.
+func (a advertisement) waitsFor(listed bool) bool {
+	return !listed && a.section != nil && slices.ContainsFunc(a.section.Prefixes, func(p config.Prefix) bool { return p.Own })
+}
+
+// tellListed lets the advertisements begin that wait for the listing at start. It is
+// called behind its last event, from the watcher's goroutine.
+func (s *Shell) tellListed() {
+	select {
+	case s.requests <- request{do: s.takeListed, done: make(chan struct{})}:
+	case <-s.done:
+	}
+}
+
+// takeListed takes the events of the listing that still wait, and begins.
+func (s *Shell) takeListed(now time.Time) {
+	for range len(s.events) {
+		s.dispatch(now, <-s.events)
+		s.reap(now)
+	}
+	s.advertising.listed = true
+	s.followAdvertisements()
 }
 
 // refuseAdvertisement says, once for each reason, that a link goes on as before.

@@ -226,6 +226,7 @@ func TestBadInput(t *testing.T) {
 // answered with Destination Unreachable code 3, never tunnelled (RFC 6275
 // §10.4.2; H3, H8).
 func TestLinkLocalHomeAddress(t *testing.T) {
+	t.Parallel()
 	v := newVisitor(t)
 	p := v.update(nil)
 	u := p.Message.(mip6.BindingUpdate)

@@ -12,6 +12,7 @@ import (
 	"roam6/internal/config"
 	anchor "roam6/map"
 	"roam6/mn"
+	"roam6/mn/region"
 	"roam6/mn/ro"
 	"roam6/mr"
 )
@@ -70,7 +71,7 @@ func hierarchy(c config.MobileNode, keys []config.AnchorKey) mn.Hierarchy {
 func keyConfig(c config.AnchorKey) mn.AnchorKey {
 	k := mn.AnchorKey{Anchors: c.Anchors, SA: c.Association}
 	if c.ESP != nil {
-		k.ESP = c.ESP.In.SPI
+		k.ESP, k.Seed = c.ESP.In.SPI, region.SeedOf([]byte(c.ESP.Out.Key))
 	}
 	return k
 }

@@ -190,6 +190,7 @@ func (r *running) delegated() netip.Prefix {
 //
 // Covers: D1, D2, D3.
 func TestDelegatedRouter(t *testing.T) {
+	t.Parallel()
 	router, host := nstest.New(t), nstest.New(t)
 	router.Sysctl("net/ipv6/conf/default/accept_ra", "0")
 	host.Sysctl("net/ipv6/conf/default/accept_ra", "1")
@@ -251,6 +252,7 @@ func TestDelegatedRouter(t *testing.T) {
 //
 // Covers: D1.
 func TestDelegatedAtHome(t *testing.T) {
+	t.Parallel()
 	host := nstest.New(t)
 	host.Sysctl("net/ipv6/conf/default/accept_ra", "1")
 	var router *nstest.Space
@@ -276,6 +278,7 @@ func TestDelegatedAtHome(t *testing.T) {
 //
 // Covers: D3, M11.
 func TestDelegationOfRenumbered(t *testing.T) {
+	t.Parallel()
 	router, host := nstest.New(t), nstest.New(t)
 	router.Sysctl("net/ipv6/conf/default/accept_ra", "0")
 	host.Sysctl("net/ipv6/conf/default/accept_ra", "1")

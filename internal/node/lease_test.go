@@ -114,6 +114,7 @@ func TestLeasedCareOf(t *testing.T) {
 // Where addresses can be formed and are managed too, the host begins with a formed
 // one and moves to the leased one.
 func TestFormedThenLeased(t *testing.T) {
+	t.Parallel()
 	agent, host := accessWorld(t, managedHome("1"))
 	r := startIn(t, host, nil, phoneFile(stateDir(t), ""))
 	r.until("it is registered with an address that it has formed", func() bool { return careOf(agent).IsValid() })
@@ -154,6 +155,7 @@ func interfaceState(t *testing.T, s *nstest.Space, name string) string {
 // kernel has formed is the care-of address, and nothing of the interface changes,
 // even where forwarding is switched on for the whole node.
 func TestForeignUplink(t *testing.T) {
+	t.Parallel()
 	agent, host := accessWorld(t, homeFile)
 	host.Sysctl("net/ipv6/conf/up0/accept_ra", "1")
 	host.Sysctl("net/ipv6/conf/up0/accept_dad", "1")
@@ -265,6 +267,7 @@ func (r *running) leases() control.Leases {
 // prefix request, and changes nothing else: settings that were ours are put back,
 // leases are returned.
 func TestReloadOfUplinks(t *testing.T) {
+	t.Parallel()
 	agent, host := accessWorld(t, managedHome("0"))
 	other := nstest.New(t)
 	nstest.Veth(host, "lan0", other, "h0")

@@ -192,8 +192,9 @@ func withAddress(p mip6.PrefixInformation, prefix netip.Prefix, address netip.Ad
 	return p
 }
 
-// addressIn is the address that a link has in a prefix: one that is there to stay. It
-// is invalid if there is none.
+// addressIn is the address that a link has in a prefix: one that is there to stay, as
+// far as its kind tells; of several the lowest, so that it stays the same whichever is
+// renewed (RFC 6275 §7.2). It is invalid if there is none.
 func (a advertisement) addressIn(link string, prefix netip.Prefix) netip.Addr {
 	if a.addresses == nil {
 		return netip.Addr{}
@@ -205,7 +206,7 @@ func (a advertisement) addressIn(link string, prefix netip.Prefix) netip.Addr {
 			continue
 		}
 		if best == nil || best.Deprecated && !x.Deprecated ||
-			best.Deprecated == x.Deprecated && best.ValidUntil != x.ValidUntil && later(best.ValidUntil, x.ValidUntil) == x.ValidUntil {
+			best.Deprecated == x.Deprecated && !best.ValidUntil.IsZero() && x.ValidUntil.IsZero() {
 			best = &x
 		}
 	}

@@ -48,6 +48,7 @@ const clientPort, serverPort = "0222", "0223" // as the kernel writes them
 // other interfaces: what is requested no more is returned, taken from its interface
 // and deprecated at once, and what stays is not touched.
 func TestReloadOfRequests(t *testing.T) {
+	t.Parallel()
 	one, two, router, host := nstest.New(t), nstest.New(t), nstest.New(t), nstest.New(t)
 	host.Sysctl("net/ipv6/conf/default/accept_ra", "1")
 	nstest.Veth(one, "a0", router, "up0")
@@ -127,6 +128,7 @@ func TestReloadOfRequests(t *testing.T) {
 // removed: the network behind it is numbered only meanwhile, by the same prefix, and
 // no port is left open.
 func TestReloadOfDelegation(t *testing.T) {
+	t.Parallel()
 	router, host := nstest.New(t), nstest.New(t)
 	router.Sysctl("net/ipv6/conf/default/accept_ra", "0")
 	agent := start(t, delegatingFile(stateDir(t)), func(here *nstest.Space) {
@@ -173,6 +175,7 @@ func TestReloadOfDelegation(t *testing.T) {
 // Where the addresses of an uplink come from is changed by reload: the care-of
 // address follows.
 func TestReloadOfAddressing(t *testing.T) {
+	t.Parallel()
 	agent, host := accessWorld(t, managedHome("1"))
 	leased := netip.MustParseAddr("2001:db8:a1::77")
 	server := (&accessServer{address: leased, rapid: true}).serve(t, agent.space, "wan0")
@@ -202,6 +205,7 @@ func TestReloadOfAddressing(t *testing.T) {
 // and one that is an uplink no more is given back; a foreign uplink that somebody
 // else has prepared is used at once, and not changed.
 func TestReloadOfUplinkList(t *testing.T) {
+	t.Parallel()
 	agent, host := accessWorld(t, homeFile)
 	other := nstest.New(t)
 	nstest.Veth(host, "up1", other, "b0")
@@ -258,6 +262,7 @@ func TestReloadOfUplinkList(t *testing.T) {
 // outlives that forwarding is switched on, for which nobody advertises again; and
 // comes back where forwarding was on before the uplink was one.
 func TestDefaultRouteOfHost(t *testing.T) {
+	t.Parallel()
 	access, router, host := nstest.New(t), nstest.New(t), nstest.New(t)
 	access.Sysctl("net/ipv6/conf/all/forwarding", "1")
 	router.Sysctl("net/ipv6/conf/default/accept_ra", "1")
@@ -322,6 +327,7 @@ config prefix
 // A router that advertises a link no more says so to its hosts (RFC 4861 §6.2.5),
 // although nothing else keeps the link in use.
 func TestReloadEndsAdvertising(t *testing.T) {
+	t.Parallel()
 	router, host := nstest.New(t), nstest.New(t)
 	host.Sysctl("net/ipv6/conf/default/accept_ra", "1")
 	nstest.Veth(router, "lan0", host, "h0")

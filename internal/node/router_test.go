@@ -15,6 +15,7 @@ import (
 //
 // Covers: R6.
 func TestNoRouterOnUplinks(t *testing.T) {
+	t.Parallel()
 	router, host := nstest.New(t), nstest.New(t)
 	router.Sysctl("net/ipv6/conf/default/accept_ra", "0")
 	router.Sysctl("net/ipv6/conf/all/forwarding", "1") // as on OpenWrt

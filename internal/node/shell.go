@@ -305,7 +305,7 @@ func (s *Shell) run(ctx context.Context) error {
 			case <-s.done:
 			}
 		},
-		Listed: func() { s.listed.Store(true) },
+		Listed: func() { s.listed.Store(true); s.tellListed() },
 	})
 	if err != nil {
 		return err

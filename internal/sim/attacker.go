@@ -24,7 +24,7 @@ type recording struct {
 	packet packet
 	at     time.Time
 	from   *host
-	home   bool // a home registration
+	home   bool // a registration with a home agent, or an anchor
 }
 
 // maxRecordings bounds what is remembered; old packets give way.
@@ -44,7 +44,7 @@ func (x *attacker) record(b []byte, from *host, p mip6.Packet) {
 	u, update := p.Message.(mip6.BindingUpdate)
 	r := recording{
 		packet: packet{source: p.Source, destination: p.Destination, message: b}, at: x.w.now, from: from,
-		home: update && u.Flags&mip6.UpdateHome != 0,
+		home: update && u.Flags&(mip6.UpdateHome|mip6.UpdateMAP) != 0,
 	}
 	if len(x.recorded) == maxRecordings {
 		x.recorded[x.w.random.IntN(maxRecordings)] = r
@@ -80,7 +80,11 @@ func (x *attacker) Strike() {
 	}
 	w.counts.Strikes++
 	careOf := x.careOfOf(victim)
-	switch w.random.IntN(10) {
+	kinds := 10
+	if len(w.domains) > 0 {
+		kinds = 13
+	}
+	switch w.random.IntN(kinds) {
 	case 0:
 		x.replay()
 	case 1:
@@ -114,6 +118,12 @@ func (x *attacker) Strike() {
 		x.message(to[0], home[0], mip6.BindingRefreshRequest{})
 		x.message(to[0], careOf, mip6.BindingAcknowledgement{Sequence: mip6.Sequence(w.random.Uint32()), Lifetime: 100,
 			Options: []mip6.Option{mip6.AuthorizationData{}}})
+	case 10:
+		x.localUpdate(victim, peer)
+	case 11:
+		x.anchorAnswers(victim, careOf)
+	case 12:
+		x.throughAnchor(victim, peer, home[0], to[0])
 	}
 }
 
@@ -194,7 +204,68 @@ func (x *attacker) homeUpdate(home netip.Addr) {
 	}
 }
 
-// replay sends a recorded packet again. A home agent that has restarted knows
+// localUpdate tries to bind a mobile's regional care-of address, or another one, to the
+// attacker's own address or that of somebody else, with a key of its own or none.
+func (x *attacker) localUpdate(victim, other *host) {
+	for _, d := range x.w.domains {
+		rcoa := withPrefix(d.cell.prefixes[0], x.addr)
+		if list := victim.regionals(); len(list) > 0 {
+			rcoa = list[x.w.random.IntN(len(list))]
+		}
+		source := x.addr
+		if x.w.random.IntN(2) == 0 {
+			source = x.careOfOf(other)
+		}
+		var m mip6.Message = mip6.BindingUpdate{Sequence: mip6.Sequence(x.w.random.Uint32()), Flags: mip6.UpdateAcknowledge | mip6.UpdateMAP,
+			Lifetime: mip6.Lifetime(x.w.random.IntN(30))}
+		if x.w.random.IntN(3) > 0 {
+			sa := victim.anchorAssociation()
+			sa.Key[15] ^= 6
+			sealed, err := sa.Seal(m, source, rcoa)
+			if err != nil {
+				x.w.fail("forged update is not sealed: %v", err)
+				return
+			}
+			m = sealed
+		}
+		if source != rcoa {
+			x.send(mip6.Packet{Source: source, Destination: d.host.fixed[0], HomeAddress: rcoa, Message: m})
+		}
+	}
+}
+
+// anchorAnswers sends what an anchor may send, and what says that one has forgotten the
+// mobile.
+func (x *attacker) anchorAnswers(victim *host, careOf netip.Addr) {
+	for _, rcoa := range victim.regionals() {
+		to := withPrefix(netip.PrefixFrom(rcoa, 64).Masked(), netip.AddrFrom16([16]byte{15: 1}))
+		x.send(mip6.Packet{Source: to, Destination: careOf, RouteHome: rcoa,
+			Message: mip6.BindingAcknowledgement{Status: mip6.Status(x.w.random.IntN(140)), Sequence: mip6.Sequence(x.w.random.Uint32()), Lifetime: 100}})
+		x.message(to, rcoa, mip6.BindingRefreshRequest{})
+		x.inject(packet{source: to, destination: careOf, fault: &fault{home: rcoa}})
+	}
+}
+
+// throughAnchor sends data in the mobile's name through the tunnel to an anchor, alone and
+// in that to a home agent, and to the mobile from where no anchor is.
+func (x *attacker) throughAnchor(victim, peer *host, home, to netip.Addr) {
+	d := &datum{source: home, destination: to, from: victim, to: peer, forged: true}
+	back := &datum{source: to, destination: home, from: peer, to: victim, forged: true}
+	for _, rcoa := range victim.regionals() {
+		anchor := withPrefix(netip.PrefixFrom(rcoa, 64).Masked(), netip.AddrFrom16([16]byte{15: 1}))
+		for _, agent := range x.w.hosts {
+			if agent.isAgent && len(agent.fixed) > 0 {
+				a := agent.fixed[0]
+				x.inject(packet{source: home, destination: to, outer: []header{{rcoa, a}, {x.addr, anchor}}, tunnelled: true, datum: d})
+				x.inject(packet{source: to, destination: home, outer: []header{{a, rcoa}, {x.addr, x.careOfOf(victim)}}, tunnelled: true, datum: back})
+				x.inject(packet{source: to, destination: home, outer: []header{{x.addr, rcoa}}, tunnelled: true, datum: back})
+			}
+		}
+		x.inject(packet{source: rcoa, destination: to, home: home, outer: []header{{x.addr, anchor}}, datum: d})
+	}
+}
+
+// replay sends a recorded packet again. A home agent, or an anchor, that has restarted knows
 // nothing of sequence numbers; then only timestamps protect (RFC 4285 §6), for
 // which the packet has to be older than the replay window.
 func (x *attacker) replay() {
@@ -204,7 +275,7 @@ func (x *attacker) replay() {
 	r := x.recorded[x.w.random.IntN(len(x.recorded))]
 	if r.home && (r.from.order%2 == 1 || x.w.now.Sub(r.at) < 10*time.Second) {
 		for _, h := range x.w.hosts {
-			if h.agent != nil && h.agent.started.After(r.at) {
+			if h.agent != nil && h.agent.started.After(r.at) || h.anchor != nil && h.anchor.started.After(r.at) {
 				return
 			}
 		}

@@ -27,10 +27,12 @@ func (w *World) boot(h *host) {
 		h.agent = &agent{role: ha.New(c), config: c, started: w.now}
 		h.agent.machine = h.agent.role
 		w.startDelegator(h)
+	case h.domain != nil:
+		w.startAnchor(h)
 	case h.isMobile:
 		w.startMobile(h, netip.PrefixFrom(homeAddr(w.home.prefix, h.number), 64))
 	}
-	if !h.isAgent && !h.ignorant {
+	if !h.isAgent && h.domain == nil && !h.ignorant {
 		w.startCorrespondent(h)
 	}
 	for _, p := range h.ports {
@@ -55,7 +57,7 @@ func (w *World) crash(h *host) {
 	if len(h.mobiles) > 0 {
 		w.forgotten = w.now
 	}
-	h.mobiles, h.agent, h.correspondent = nil, nil, nil
+	h.mobiles, h.agent, h.anchor, h.correspondent = nil, nil, nil, nil
 	h.kernel, h.plane = newKernel(), newPlane()
 	h.clients, h.following, h.stopping = make(map[int]*uplinkClient), nil, false
 	h.numbers, h.withheld = nil, false
@@ -64,10 +66,30 @@ func (w *World) crash(h *host) {
 
 // startMobile begins a mobile node with a home address.
 func (w *World) startMobile(h *host, home netip.Prefix) *mobile {
-	sa := h.association()
+	m := &mobile{home: home.Addr()}
+	c := w.mobileConfig(h, m)
+	c.Random, c.DiscoverHomeAgent = w.entropy(), w.plan.Discover || len(h.mobiles) > 0
+	if h.isRouter {
+		r := mr.New(h.routerConfig(c))
+		m.role = r
+		m.reconfigure = func(now time.Time) []role.Action { return r.Reconfigure(now, h.routerConfig(w.mobileConfig(h, m))) }
+	} else {
+		n := mn.New(c, nil)
+		m.role = n
+		m.reconfigure = func(now time.Time) []role.Action { return n.Reconfigure(now, w.mobileConfig(h, m)) }
+	}
+	m.machine = m.role
+	h.mobiles = append(h.mobiles, m)
+	return m
+}
+
+// mobileConfig is the configuration of a mobile node as its administrator has it now.
+func (w *World) mobileConfig(h *host, m *mobile) mn.Config {
+	sa, prefix := h.association(), netip.PrefixFrom(m.home, 64).Masked()
 	c := mn.Config{
-		Name: h.name, HomeAddress: home.Addr(), HomePrefix: home.Masked(), SA: &sa, Timestamps: h.order%2 == 0,
-		Lifetime: 120 * time.Second, Seed: uint64(h.number), Random: w.entropy(), DiscoverHomeAgent: w.plan.Discover || len(h.mobiles) > 0,
+		Name: h.name, HomeAddress: m.home, HomePrefix: prefix, SA: &sa, Timestamps: h.stamped(),
+		Lifetime: 120 * time.Second, Seed: uint64(h.number), DiscoverHomeAgent: w.plan.Discover || len(h.mobiles) > 0 && h.mobiles[0] != m,
+		Addressing: h.addressing, Hierarchy: h.hierarchy,
 	}
 	if !w.plan.Discover {
 		for i := range w.plan.Agents {
@@ -80,26 +102,22 @@ func (w *World) startMobile(h *host, home netip.Prefix) *mobile {
 	if h.seeks {
 		c.RouteOptimisation = ro.Policy{Mode: ro.On}
 	}
-	m := &mobile{home: home.Addr()}
-	c.Addressing = h.addressing
-	if h.isRouter {
-		r := mr.Config{Config: c, Mode: mr.Explicit}
-		if h.implicit {
-			r.Mode = mr.Implicit
-		}
-		if h.network.IsValid() {
-			r.Prefixes = []netip.Prefix{h.network}
-		}
-		if h.delegates {
-			r.Delegation = h.delegation()
-		}
-		m.role = mr.New(r)
-	} else {
-		m.role = mn.New(c, nil)
+	return c
+}
+
+// routerConfig is that of a mobile router.
+func (h *host) routerConfig(c mn.Config) mr.Config {
+	r := mr.Config{Config: c, Mode: mr.Explicit}
+	if h.implicit {
+		r.Mode = mr.Implicit
 	}
-	m.machine = m.role
-	h.mobiles = append(h.mobiles, m)
-	return m
+	if h.network.IsValid() {
+		r.Prefixes = []netip.Prefix{h.network}
+	}
+	if h.delegates {
+		r.Delegation = h.delegation()
+	}
+	return r
 }
 
 // formHome begins a mobile node for a home address that another one has formed,

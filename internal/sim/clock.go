@@ -11,7 +11,8 @@
 // hold in the end (converge.go). What happens until then is a Ride through a World
 // that a Plan describes; an attacker may have a part in it, access networks may lease
 // addresses (dhcpserver.go), somebody else may manage uplinks (foreign.go), home agents
-// may delegate prefixes (delegate.go), and mobiles be in mobile networks (nested.go).
+// may delegate prefixes (delegate.go), mobiles be in mobile networks (nested.go), and
+// access networks in the domains of mobility anchor points (anchor.go).
 package sim
 
 import (

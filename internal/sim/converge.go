@@ -62,10 +62,18 @@ func (w *World) unregistered() (wrong []string) {
 				continue
 			}
 			careOf, down := up.Paths[0].Local, agents[0].kernel.tunnels[overlay.Key{Home: m.home, Side: overlay.AgentSide}]
-			if !p.hasForeign(careOf) {
-				want[address{p.index, netip.PrefixFrom(careOf, 128)}] = true
+			onLink := careOf
+			if lower, stacked := h.kernel.beneath(up); stacked {
+				onLink = lower.Paths[0].Local
+				want[address{0, netip.PrefixFrom(careOf, 128)}] = true
+				if text := w.unbound(lower); text != "" {
+					add("%v of %s at %s: %s", m, h.name, p.at.name, text)
+				}
 			}
-			if careOf != down.Paths[0].Remote || up.Paths[0].Remote != down.Paths[0].Local || !p.at.contains(careOf) {
+			if !p.hasForeign(onLink) {
+				want[address{p.index, netip.PrefixFrom(onLink, 128)}] = true
+			}
+			if careOf != down.Paths[0].Remote || up.Paths[0].Remote != down.Paths[0].Local || !p.at.contains(onLink) {
 				add("%v of %s at %s: tunnel %v, its agent's %v", m, h.name, p.at.name, up.Paths, down.Paths)
 			}
 			s := m.role.Snapshot(w.now)

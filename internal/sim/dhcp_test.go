@@ -17,6 +17,7 @@ import (
 //
 // Covers: M8, B2.
 func TestManaged(t *testing.T) {
+	t.Parallel()
 	sum := rides(t, 40, func(r *rand.Rand) (Plan, Ride) {
 		return Plan{
 			Cells: 3, Agents: 1 + r.IntN(2), Routers: r.IntN(3), Hosts: 1 + r.IntN(2), Correspondents: 1,
@@ -34,6 +35,7 @@ func TestManaged(t *testing.T) {
 //
 // Covers: D1, D2, D3.
 func TestDelegation(t *testing.T) {
+	t.Parallel()
 	sum := rides(t, 40, func(r *rand.Rand) (Plan, Ride) {
 		return Plan{
 			Cells: 3, Agents: 1 + r.IntN(2), Routers: 1 + r.IntN(4), Discover: r.IntN(4) == 0,
@@ -50,6 +52,7 @@ func TestDelegation(t *testing.T) {
 //
 // Covers: N4.
 func TestNested(t *testing.T) {
+	t.Parallel()
 	sum := rides(t, 25, func(r *rand.Rand) (Plan, Ride) {
 		return Plan{
 			Cells: 2, Agents: 1 + r.IntN(2), Routers: 2 + r.IntN(3), Hosts: r.IntN(2), Correspondents: r.IntN(2),
@@ -59,6 +62,20 @@ func TestNested(t *testing.T) {
 	if sum.Nested == 0 {
 		t.Errorf("nobody was in a mobile network: %+v", sum)
 	}
+}
+
+// Rides with everything at once that goes together.
+func TestEverything(t *testing.T) {
+	t.Parallel()
+	rides(t, 30, func(r *rand.Rand) (Plan, Ride) {
+		p := Plan{
+			Cells: 2 + r.IntN(3), Agents: 1 + r.IntN(3), Routers: 1 + r.IntN(3), Hosts: r.IntN(3), Reserved: r.IntN(2),
+			Correspondents: r.IntN(2), Unwilling: r.IntN(2), Ignorant: r.IntN(2),
+			Discover: r.IntN(2) == 0, Attacker: r.IntN(3) == 0,
+			Managed: r.IntN(2) == 0, Foreign: r.IntN(2) == 0, Delegation: r.IntN(2) == 0, Nested: r.IntN(2) == 0,
+		}
+		return p, Ride{Steps: 20 + r.IntN(20), Renumber: !p.Delegation && r.IntN(3) == 0}
+	})
 }
 
 // delegatedWorld is one in which all is well: two mobile routers with delegated

@@ -37,9 +37,9 @@ func (w *World) deliver(h *host, e role.Event) {
 		}
 		w.toHome(h, e, e.Home)
 	case role.TunnelSilent:
-		w.toHome(h, e, e.Home)
+		w.toMobiles(h, e, func(m *mobile) bool { return m.at(e.Home) })
 	case role.TunnelRefused:
-		w.toHome(h, e, e.Home)
+		w.toMobiles(h, e, func(m *mobile) bool { return m.at(e.Home) })
 	case role.UnknownHomeAddress:
 		if h.agent == nil || !h.agent.role.Serves(e.Home) {
 			w.toCorrespondent(h, e)
@@ -75,6 +75,12 @@ func (w *World) toAgent(h *host, e role.Event) {
 	}
 }
 
+func (w *World) toAnchor(h *host, e role.Event) {
+	if h.anchor != nil {
+		w.handle(h, &h.anchor.runner, e)
+	}
+}
+
 func (w *World) toCorrespondent(h *host, e role.Event) {
 	if h.correspondent != nil {
 		w.handle(h, &h.correspondent.runner, e)
@@ -86,7 +92,11 @@ func (w *World) message(h *host, e role.MessageReceived) {
 	switch m := e.Packet.Message.(type) {
 	case mip6.BindingUpdate:
 		home := m.Flags&(mip6.UpdateHome|mip6.UpdateMobileRouter) != 0
-		if h.agent != nil && e.Packet.Destination == h.agent.config.Address && (home || h.agent.role.Serves(e.Packet.From())) {
+		if m.Flags&mip6.UpdateMAP != 0 {
+			if h.anchor != nil && h.anchor.role.Owns(e.Packet) {
+				w.toAnchor(h, e)
+			}
+		} else if h.agent != nil && e.Packet.Destination == h.agent.config.Address && (home || h.agent.role.Serves(e.Packet.From())) {
 			w.toAgent(h, e)
 		} else if !home {
 			w.toCorrespondent(h, e)

@@ -52,7 +52,7 @@ func (w *World) receive(by *port, p packet) {
 	_, destination := p.ends()
 	mine := by.holds(destination) || h.kernel.anycast[destination] || h.hasInner(destination)
 	switch {
-	case !mine && h.isAgent:
+	case !mine && (h.isAgent || h.domain != nil):
 		w.forward(h, p)
 	case !mine && h.lan != nil && h.lan.contains(destination) && by.home():
 		w.downstream(h, p)
@@ -65,7 +65,7 @@ func (w *World) receive(by *port, p packet) {
 	}
 }
 
-// forward is what a home agent does with a packet for somebody else: it goes to
+// forward is what a home agent or an anchor does with a packet for somebody else: it goes to
 // the care-of address of a mobile that is away (RFC 6275 §10.4.2), to a router that
 // is at home, or on its way.
 func (w *World) forward(h *host, p packet) {
@@ -88,7 +88,7 @@ func (w *World) forward(h *host, p packet) {
 		}
 		return
 	}
-	if h.pool.Contains(destination) {
+	if h.pool.Contains(destination) || h.domain != nil && h.domain.cell.contains(destination) {
 		return // the shell has a route that leads nowhere
 	}
 	w.transmit(h.port(1), p)
@@ -115,7 +115,7 @@ func (w *World) neighbour(h *host, via netip.Addr, p packet) {
 func (w *World) decapsulate(h *host, p packet) {
 	outer := p.leave()
 	source, destination := p.ends()
-	if h.isAgent {
+	if h.isAgent || h.domain != nil {
 		t, ok := h.kernel.inner(overlay.AgentSide, source)
 		switch {
 		case ok && t.Paths[0].Remote == outer.source:
@@ -129,12 +129,15 @@ func (w *World) decapsulate(h *host, p packet) {
 	if !ok || t.Paths[0].Remote != outer.source {
 		return
 	}
-	w.plane(h).received(t, source, destination, p.datum != nil)
+	w.plane(h).received(t, destination, &p)
 	if h.lan != nil && h.lan.contains(destination) && !h.hasInner(destination) {
 		w.downstream(h, p)
 		return
 	}
 	if len(p.outer) > 0 {
+		if destination == t.Home && regional(destination) {
+			w.decapsulate(h, p) // of a tunnel that is stacked on this one
+		}
 		return // not to an address of its own
 	}
 	w.local(h, deviceLink, p)

@@ -30,6 +30,7 @@ type host struct {
 	ignorant          bool         // does not know Mobile IPv6
 	router            *router      // of a home agent, on the home link
 	pool              netip.Prefix // of its delegating router
+	domain            *domain      // of an anchor
 
 	isRouter, implicit bool         // a mobile router, and its mode
 	delegates          bool         // it asks for prefixes
@@ -38,6 +39,7 @@ type host struct {
 	numbers            []numbered
 	lan                *cell // its first downstream interface, where others may be
 
+	hierarchy  mn.Hierarchy             // of a mobile
 	addressing map[string]mn.Addressing // by uplink
 	duid       []byte
 	kept       map[string][]byte     // across restarts
@@ -49,6 +51,7 @@ type host struct {
 
 	mobiles       []*mobile
 	agent         *agent
+	anchor        *anchorPoint
 	correspondent *correspondent
 }
 
@@ -65,6 +68,7 @@ type mobile struct {
 	role          mobileMachine
 	home          netip.Addr
 	ending, ended bool // Stop was delivered; nothing is left of it in the shell
+	reconfigure   func(now time.Time) []role.Action
 }
 
 type mobileMachine interface {
@@ -183,6 +187,9 @@ func (h *host) runners() []*runner {
 			list = append(list, h.agent.delegator)
 		}
 	}
+	if h.anchor != nil {
+		list = append(list, &h.anchor.runner)
+	}
 	for _, p := range h.ports {
 		if u := h.clients[p.index]; u != nil && u.runner != nil {
 			list = append(list, u.runner)
@@ -246,6 +253,7 @@ func (w *World) Move(p *port, to *cell, gap time.Duration, events bool) {
 func (w *World) broadcast(h *host, e role.Event) {
 	w.toMobiles(h, e, func(*mobile) bool { return true })
 	w.toAgent(h, e)
+	w.toAnchor(h, e)
 	w.toCorrespondent(h, e)
 }
 

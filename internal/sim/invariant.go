@@ -32,8 +32,11 @@ func (w *World) checkHost(h *host) {
 		return
 	case h.isAgent:
 		w.checkAgent(h)
+	case h.domain != nil:
+		w.checkAnchor(h)
 	case h.isMobile:
 		w.checkMobile(h)
+		w.checkStack(h)
 	}
 	if h.correspondent != nil {
 		w.checkBindings(h)
@@ -45,15 +48,7 @@ func (w *World) checkHost(h *host) {
 func (w *World) checkAgent(h *host) {
 	k := &h.kernel
 	for key, t := range k.tunnels {
-		g, ok := w.witness.grants[h.agent][key.Home]
-		switch {
-		case !ok:
-			w.fail("%s forwards for %v without an accepted update", h.name, key.Home)
-		case w.now.After(g.expires):
-			w.fail("%s: binding of %v outlives its lifetime", h.name, key.Home)
-		case t.Paths[0].Remote != g.careOf:
-			w.fail("%s: traffic of %v goes to %v, newest registered care-of address is %v", h.name, key.Home, t.Paths[0].Remote, g.careOf)
-		}
+		w.checkGrant(h, t)
 		if !k.defended[key.Home] {
 			w.fail("%s forwards for %v without defending it", h.name, key.Home)
 		}
@@ -66,6 +61,19 @@ func (w *World) checkAgent(h *host) {
 		if _, ok := k.tunnels[overlay.Key{Home: home, Side: overlay.AgentSide}]; !ok {
 			w.fail("%s defends %v without forwarding for it", h.name, home)
 		}
+	}
+}
+
+// checkGrant asserts that a home agent, or an anchor, forwards as it has promised.
+func (w *World) checkGrant(h *host, t overlay.Tunnel) {
+	g, ok := w.witness.grants[h.registrar()][t.Home]
+	switch {
+	case !ok:
+		w.fail("%s forwards for %v without an accepted update", h.name, t.Home)
+	case w.now.After(g.expires):
+		w.fail("%s: binding of %v outlives its lifetime", h.name, t.Home)
+	case t.Paths[0].Remote != g.careOf:
+		w.fail("%s: traffic of %v goes to %v, newest registered care-of address is %v", h.name, t.Home, t.Paths[0].Remote, g.careOf)
 	}
 }
 
@@ -102,7 +110,7 @@ func (w *World) checkMobile(h *host) {
 		switch {
 		case !ok:
 			w.fail("%s has an optimised route to %v and is not away", h.name, pair.Peer)
-		case r.CareOf != t.Paths[0].Local || r.Link != t.Paths[0].Link || !h.has(r.Link, r.CareOf):
+		case !k.begins(r, t) || !h.has(r.Link, r.CareOf) && !(r.Link == 0 && k.has(0, r.CareOf)):
 			w.fail("%s has an optimised route to %v from %v, its care-of address is %v", h.name, pair.Peer, r.CareOf, t.Paths[0].Local)
 		}
 	}
@@ -188,16 +196,22 @@ func (w *World) checkLeases(h *host) {
 			w.fail("%s has the leased address %v, and its lease has ended", h.name, a.prefix)
 		}
 	}
-	for key, t := range h.kernel.tunnels {
+	for _, m := range h.mobiles {
+		t, away := h.kernel.tunnels[mobileKey(m.home)]
+		if lower, stacked := h.kernel.beneath(t); away && stacked {
+			t = lower
+		}
+		if !away || m.gone {
+			continue
+		}
 		careOf := t.Paths[0].Local
 		u := h.clients[t.Paths[0].Link]
-		if key.Side != overlay.MobileSide || !isLeased(careOf) || u == nil {
+		if !isLeased(careOf) || u == nil {
 			continue
 		}
 		named := slices.ContainsFunc(u.lease.Addresses, func(p role.LeasedPrefix) bool { return p.Prefix.Addr() == careOf })
-		m := h.mobileAt(key.Home)
 		here := u.port.up && u.port.at != nil && u.port.at.contains(careOf)
-		if m == nil || named || here || m.role.Snapshot(w.now).Lost {
+		if named || here || m.role.Snapshot(w.now).Lost {
 			u.unnamed = time.Time{}
 			continue
 		}

@@ -122,6 +122,26 @@ func (k *kernel) inner(side overlay.Side, a netip.Addr) (found overlay.Tunnel, o
 	return found, ok
 }
 
+// mobileKey names the tunnel of a home address or a regional care-of address.
+func mobileKey(home netip.Addr) overlay.Key { return overlay.Key{Home: home, Side: overlay.MobileSide} }
+
+// beneath finds the tunnel on which another one is stacked.
+func (k *kernel) beneath(t overlay.Tunnel) (lower overlay.Tunnel, ok bool) {
+	if t.Side != overlay.MobileSide || len(t.Paths) == 0 {
+		return lower, false
+	}
+	lower, ok = k.tunnels[mobileKey(t.Paths[0].Local)]
+	return lower, ok
+}
+
+// begins reports whether an optimised route begins where the tunnel of its home address
+// does, or at the regional care-of address there that the home agent is being told.
+func (k *kernel) begins(r overlay.Route, t overlay.Tunnel) bool {
+	lower, regional := k.tunnels[mobileKey(r.CareOf)]
+	return r.CareOf == t.Paths[0].Local && r.Link == t.Paths[0].Link || regional && lower.Paths[0] == (overlay.Path{
+		Local: t.Paths[0].Local, Remote: lower.Paths[0].Remote, Link: t.Paths[0].Link})
+}
+
 // gateway finds the router on the home link by which a home agent sends packets to an
 // address: that of the longest prefix. It is invalid where the route leads nowhere, and
 // there is none where they take the default route.

@@ -63,6 +63,7 @@ func (w *World) advertiseLater(c *cell) {
 func (w *World) advertise(c *cell, r *router, to *port) {
 	ra := nd.RouterAdvertisement{RouterLifetime: 30 * time.Second, SourceLinkAddr: r.ethernet[:], Interval: c.interval, HomeAgent: c.home}
 	ra.Managed, ra.OtherConfig = c.managed, c.other
+	ra.Anchors = c.advertisedAnchors()
 	if c.owner != nil {
 		reachable := false
 		if ra.Prefixes, reachable = w.advertisedPrefixes(c.owner); !reachable {

@@ -85,8 +85,7 @@ func (w *World) upstream(c *cell, p packet) {
 			return
 		}
 		if t, ok := h.kernel.inner(overlay.MobileSide, source); ok {
-			w.plane(h).sending(t, source, destination)
-			w.encapsulate(h, t, p)
+			w.plane(h).into(t, source, destination, p)
 			return
 		}
 		if out := h.on(w.cells[0]); out != nil && out.home() {

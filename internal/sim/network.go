@@ -48,9 +48,18 @@ func (p *packet) ends() (source, destination netip.Addr) {
 	return p.source, p.destination
 }
 
-// enter puts the packet into a tunnel.
+// peer is who sends the packet: whom the Home Address option names, if there is one.
+func (p *packet) peer() netip.Addr {
+	if p.home.IsValid() {
+		return p.home
+	}
+	return p.source
+}
+
+// enter puts the packet into a tunnel. One to an anchor is no détour by a home agent.
 func (p *packet) enter(t header) {
-	p.outer, p.tunnelled = append(slices.Clone(p.outer), t), true
+	p.outer = append(slices.Clone(p.outer), t)
+	p.tunnelled = p.tunnelled || !isAnchor(t.source) && !isAnchor(t.destination)
 }
 
 // leave takes the packet out of a tunnel.
@@ -75,6 +84,9 @@ func (w *World) send(h *host, r *runner, s role.Send) {
 	if err != nil {
 		w.fail("%s: packet from %v does not encode: %v", h.name, s.Packet.Source, err)
 		return
+	}
+	if regional(s.Packet.Source) && s.Link == 0 && h.isMobile && len(h.kernel.tunnels[mobileKey(s.Packet.Source)].Paths) == 0 {
+		w.fail("%s sends %s, and has no tunnel for its source", h.name, describe(s.Packet))
 	}
 	w.enemy.record(b, h, s.Packet)
 	w.output(h, s.Link, packet{source: s.Packet.Source, destination: s.Packet.Destination, message: b})
@@ -131,6 +143,11 @@ func (w *World) encapsulate(h *host, t overlay.Tunnel, p packet) {
 	}
 	path := t.Paths[0]
 	p.enter(header{path.Local, path.Remote})
+	if lower, ok := h.kernel.beneath(t); ok {
+		w.counts.Stacked++
+		w.encapsulate(h, lower, p)
+		return
+	}
 	out := h.port(max(path.Link, 1))
 	if out.holds(path.Local) {
 		w.transmit(out, p)
@@ -155,7 +172,7 @@ func (w *World) transmit(from *port, p packet) {
 func (w *World) carry(from *cell, p packet) {
 	_, destination := p.ends()
 	to := w.cellOf(destination)
-	if to == nil || to != from && (from.cut || to.cut) {
+	if to == nil || to != from && (from.cut || to.cut || !w.passes(from, to)) {
 		return
 	}
 	if !w.hop(&p) {
@@ -170,8 +187,11 @@ func (w *World) carry(from *cell, p packet) {
 			continue
 		}
 		d := w.faults.Delay
-		if to == from {
+		switch {
+		case to == from:
 			d = time.Millisecond
+		case w.near(from, to):
+			d /= 4
 		}
 		if w.faults.Jitter > 0 {
 			d += time.Duration(w.random.Int64N(int64(w.faults.Jitter)))
@@ -233,6 +253,8 @@ func (w *World) arrive(c *cell, p packet) {
 		to = w.resolveNetwork(c, destination)
 	case c.home:
 		to = w.resolve(c, destination)
+	case c.domain != nil:
+		to = c.domain.host.on(c)
 	default:
 		for _, h := range w.hosts {
 			if x := h.on(c); x != nil && x.holds(destination) {

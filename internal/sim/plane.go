@@ -61,11 +61,20 @@ func (x hostPlane) watched(t overlay.Tunnel, home, peer netip.Addr) {
 	}
 }
 
-// received notes that a mobile's tunnel brought a packet.
-func (x hostPlane) received(t overlay.Tunnel, source, destination netip.Addr, data bool) {
+// received notes that a mobile's tunnel brought a packet to an inner address. The peer is
+// who a Home Address option names, if there is a binding for it.
+func (x hostPlane) received(t overlay.Tunnel, inner netip.Addr, p *packet) {
 	x.silence(t.Home).since = time.Time{}
-	if data {
-		x.watched(t, destination, source)
+	peer := p.source
+	if p.home.IsValid() {
+		r := x.h.kernel.optimised[overlay.Pair{Home: p.home, Peer: inner, Side: overlay.CorrespondentSide}]
+		if r.CareOf != p.source {
+			return
+		}
+		peer = p.home
+	}
+	if p.datum != nil && len(p.outer) == 0 {
+		x.watched(t, inner, peer)
 	}
 }
 
@@ -114,10 +123,13 @@ func (x hostPlane) route(d packet) {
 	case away:
 		p.source, p.home = mine.CareOf, mine.Home
 		x.seen(mine.Pair, true)
+		if lower, ok := k.tunnels[mobileKey(mine.CareOf)]; ok {
+			x.into(lower, d.source, d.destination, p)
+			return
+		}
 		w.output(h, mine.Link, p)
 	case inside:
-		x.sending(tunnel, d.source, d.destination)
-		w.encapsulate(h, tunnel, p)
+		x.into(tunnel, d.source, d.destination, p)
 	case h.hasInner(d.source): // at home, or nowhere
 		if out := h.on(w.cells[0]); out != nil && out.home() {
 			w.carry(out.at, p)
@@ -125,6 +137,16 @@ func (x hostPlane) route(d packet) {
 	default:
 		w.output(h, 0, p)
 	}
+}
+
+// into sends a packet between two addresses, with whatever headers it has by now, into a
+// mobile's tunnel, and the one that it is stacked on.
+func (x hostPlane) into(t overlay.Tunnel, source, destination netip.Addr, p packet) {
+	x.sending(t, source, destination)
+	if lower, ok := x.h.kernel.beneath(t); ok {
+		x.sending(lower, source, destination)
+	}
+	x.w.encapsulate(x.h, t, p)
 }
 
 // arrived judges a packet that is not signalling and has come to a host, and
@@ -135,7 +157,9 @@ func (x hostPlane) arrived(link int, p packet) {
 	source, destination := p.source, p.destination
 	if p.routeHome.IsValid() {
 		t, ok := k.tunnels[overlay.Key{Home: p.routeHome, Side: overlay.MobileSide}]
-		if !ok || t.Paths[0].Local != destination {
+		told := k.optimised[overlay.Pair{Home: p.routeHome, Peer: p.peer(), Side: overlay.MobileSide}]
+		lower, stacked := k.beneath(t)
+		if !ok || t.Paths[0].Local != destination && told.CareOf != destination && !(stacked && lower.Paths[0].Local == destination) {
 			return // RFC 6275 §6.4: to a home address of this node that is away
 		}
 		destination = p.routeHome
@@ -154,7 +178,8 @@ func (x hostPlane) arrived(link int, p packet) {
 		if _, ok := k.optimised[pair]; ok {
 			x.seen(pair, true)
 		} else { // the answer to what went through the tunnel
-			x.received(k.tunnels[overlay.Key{Home: p.routeHome, Side: overlay.MobileSide}], source, p.routeHome, true)
+			x.silence(p.routeHome).since = time.Time{}
+			x.watched(k.tunnels[mobileKey(p.routeHome)], p.routeHome, source)
 		}
 	}
 	if p.datagram != nil {

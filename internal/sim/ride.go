@@ -73,6 +73,9 @@ func (r Ride) step(w *World) {
 		c := w.cells[r.Random.IntN(w.plan.Cells+1)]
 		c.silent = !c.silent
 	}
+	if len(w.domains) > 0 && r.Random.IntN(2) == 0 {
+		r.disturb(w)
+	}
 	if w.plan.Managed && r.Random.IntN(4) == 0 {
 		s := w.cells[1+r.Random.IntN(w.plan.Cells)].server
 		if s.silent = !s.silent; r.Random.IntN(2) == 0 {
@@ -108,6 +111,7 @@ func (w *World) Calm(random *rand.Rand, home bool) {
 			c.server.silent = false
 		}
 	}
+	w.calmDomains()
 	for _, h := range w.hosts {
 		if h.down {
 			w.boot(h)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +13,14 @@ import (
 
 	"roam6/overlay"
 )
+
+// The heap of a world is small and soon forgotten: with Go's default the collector
+// would do a third of all work.
+func TestMain(m *testing.M) {
+	const percent = 800
+	debug.SetGCPercent(percent)
+	m.Run()
+}
 
 // randomFaults are those of a seed.
 func randomFaults(r *rand.Rand) Faults {
@@ -102,11 +111,12 @@ func aftermath(w *World, seed uint64) {
 }
 
 // rides plays a number of seeds and fails with the trace of the first that is not
-// well. ROAM6_RIDES=n plays n times as many.
+// well. ROAM6_RIDES=n plays n times as many; with -short, or under the race detector,
+// it is a tenth of them, and ten at least.
 func rides(t *testing.T, seeds uint64, plan func(*rand.Rand) (Plan, Ride)) (sum Counts) {
 	t.Helper()
-	if testing.Short() {
-		seeds /= 10
+	if testing.Short() || underRaceDetector {
+		seeds = max(seeds/10, min(seeds, 10))
 	}
 	if times, err := strconv.ParseUint(os.Getenv("ROAM6_RIDES"), 10, 64); err == nil {
 		seeds *= times
@@ -136,6 +146,7 @@ func rides(t *testing.T, seeds uint64, plan func(*rand.Rand) (Plan, Ride)) (sum 
 //
 // Covers: B2, B3, B9.
 func TestRouters(t *testing.T) {
+	t.Parallel()
 	rides(t, 500, func(r *rand.Rand) (Plan, Ride) {
 		return Plan{Cells: 3, Agents: 1, Routers: 1 + r.IntN(4)}, Ride{Steps: 30}
 	})
@@ -146,6 +157,7 @@ func TestRouters(t *testing.T) {
 //
 // Covers: B3, M10.
 func TestTwoHomeAgents(t *testing.T) {
+	t.Parallel()
 	sum := rides(t, 300, func(r *rand.Rand) (Plan, Ride) {
 		return Plan{Cells: 3, Agents: 2, Routers: r.IntN(3), Hosts: 1 + r.IntN(2), Discover: r.IntN(2) == 0}, Ride{Steps: 30}
 	})
@@ -159,6 +171,7 @@ func TestTwoHomeAgents(t *testing.T) {
 //
 // Covers: B3, B6, C8, M3, M12, A4.
 func TestRouteOptimisation(t *testing.T) {
+	t.Parallel()
 	sum := rides(t, 250, optimisation(false))
 	if sum.Bindings == 0 || sum.Direct == 0 || sum.Errors == 0 {
 		t.Errorf("no route was optimised, or no binding lost: %+v", sum)
@@ -171,6 +184,7 @@ func TestRouteOptimisation(t *testing.T) {
 // Covers: Attack: BU spoofing, Attack: replay, Attack: reflection,
 // Attack: forged answers, M12.
 func TestAttacker(t *testing.T) {
+	t.Parallel()
 	sum := rides(t, 250, optimisation(true))
 	if sum.Strikes == 0 || sum.Bindings == 0 || sum.Direct == 0 {
 		t.Errorf("nobody was attacked: %+v", sum)
@@ -193,6 +207,7 @@ func optimisation(attacker bool) func(*rand.Rand) (Plan, Ride) {
 //
 // Covers: M11.
 func TestRenumbering(t *testing.T) {
+	t.Parallel()
 	sum := rides(t, 100, func(r *rand.Rand) (Plan, Ride) {
 		return Plan{
 			Cells: 3, Agents: 1 + r.IntN(2), Routers: r.IntN(2), Hosts: 1 + r.IntN(2), Correspondents: 1,
@@ -206,6 +221,7 @@ func TestRenumbering(t *testing.T) {
 
 // The same seed gives the same run: without that a failure could not be replayed.
 func TestDeterministic(t *testing.T) {
+	t.Parallel()
 	plan, ride := optimisation(true)(rand.New(rand.NewPCG(42, 1)))
 	ride.Renumber = true
 	sameTwice(t, plan, ride)

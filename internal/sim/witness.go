@@ -17,11 +17,13 @@ type witness struct {
 	counter int // of updates
 	updates map[relation][]sentUpdate
 	paces   map[relation]*updatePace
-	grants  map[*agent]map[netip.Addr]grant
+	grants  map[*runner]map[netip.Addr]grant // of home agents and anchors
 	bound   map[*correspondent]map[relation]grant
 	tests   map[relation]time.Time // when a test's answer from peer reached an address
 	last    map[netip.Addr]*host   // the home agent that accepted last
 	careOfs map[netip.Addr]*host   // addresses that were care-of addresses, and whose
+	// regional is until when anchors have promised regional care-of addresses.
+	regional map[netip.Addr]time.Time
 	// promised is until when prefixes were delegated, whoever forgot it since; given is
 	// what a delegating router said last.
 	promised map[promise]time.Time
@@ -71,15 +73,15 @@ type updatePace struct {
 func newWitness(w *World) *witness {
 	return &witness{
 		w: w, updates: make(map[relation][]sentUpdate), paces: make(map[relation]*updatePace),
-		grants: make(map[*agent]map[netip.Addr]grant), bound: make(map[*correspondent]map[relation]grant),
-		tests: make(map[relation]time.Time), careOfs: make(map[netip.Addr]*host), last: make(map[netip.Addr]*host),
+		grants: make(map[*runner]map[netip.Addr]grant), bound: make(map[*correspondent]map[relation]grant),
+		tests: make(map[relation]time.Time), careOfs: make(map[netip.Addr]*host), last: make(map[netip.Addr]*host), regional: make(map[netip.Addr]time.Time),
 		promised: make(map[promise]time.Time), given: make(map[promisedBy]role.PrefixesDelegated),
 	}
 }
 
 // forget notes that a host has crashed.
 func (x *witness) forget(h *host) {
-	delete(x.grants, h.agent)
+	delete(x.grants, h.registrar())
 	delete(x.bound, h.correspondent)
 	maps.DeleteFunc(x.given, func(p promisedBy, _ role.PrefixesDelegated) bool { return p.agent == h })
 }
@@ -89,6 +91,9 @@ func (x *witness) sent(h *host, r *runner, s role.Send) {
 	p := s.Packet
 	_, update := p.Message.(mip6.BindingUpdate)
 	_, acknowledgement := p.Message.(mip6.BindingAcknowledgement)
+	if h.anchor != nil && acknowledgement && !p.RouteHome.IsValid() {
+		x.w.fail("%s sends %s without a routing header (RFC 5380 §6.2)", h.name, describe(p))
+	}
 	if p.HomeAddress.IsValid() && !update || p.RouteHome.IsValid() && !acknowledgement {
 		x.w.fail("%s sends %s with home address %v and routing header %v (RFC 6275 §6.1)", h.name, describe(p), p.HomeAddress, p.RouteHome)
 	}
@@ -96,7 +101,7 @@ func (x *witness) sent(h *host, r *runner, s role.Send) {
 	case mip6.BindingUpdate:
 		x.updated(h, r, p, m)
 	case mip6.BindingAcknowledgement:
-		if h.agent != nil {
+		if h.registrar() != nil {
 			x.acknowledged(h, p, m)
 		}
 	case mip6.BindingError:
@@ -114,10 +119,14 @@ func (x *witness) updated(h *host, r *runner, p mip6.Packet, m mip6.BindingUpdat
 	if u.careOf != key.home {
 		x.careOfs[u.careOf] = h
 	}
+	x.checkRegional(h, p, m, u)
 	pace := x.paces[key]
 	if pace == nil || pace.by != r {
 		pace = &updatePace{by: r, sequence: m.Sequence - 1, space: x.counter}
 		x.paces[key] = pace
+	}
+	if m.Flags&mip6.UpdateMAP != 0 && m.Sequence == 1 && len(x.w.domains) > maxRegionals {
+		pace.adopts = true // it had to forget one of so many
 	}
 	if !pace.adopts && !m.Sequence.After(pace.sequence) {
 		x.w.fail("%s sends sequence number %d to %v after %d (RFC 6275 §11.7)", h.name, m.Sequence, p.Destination, pace.sequence)
@@ -155,10 +164,10 @@ func (x *witness) acknowledged(h *host, p mip6.Packet, m mip6.BindingAcknowledge
 		return
 	}
 	home := p.To()
-	grants := x.grants[h.agent]
+	grants := x.grants[h.registrar()]
 	if grants == nil {
 		grants = make(map[netip.Addr]grant)
-		x.grants[h.agent] = grants
+		x.grants[h.registrar()] = grants
 	}
 	u, ok := x.find(relation{home, p.Source}, func(u sentUpdate) bool {
 		return u.sequence == m.Sequence && (u.lifetime == 0) == (m.Lifetime == 0) && u.careOf == p.Destination
@@ -169,7 +178,10 @@ func (x *witness) acknowledged(h *host, p mip6.Packet, m mip6.BindingAcknowledge
 	case had && u.outdated(old):
 		x.w.fail("%s: update %d of %v is taken after a newer one", h.name, m.Sequence, home)
 	}
-	if m.Lifetime > 0 && x.last[home] != h {
+	if h.anchor != nil {
+		x.w.counts.Local++
+		x.regional[home] = later(x.regional[home], x.w.now.Add(m.Lifetime.Duration()))
+	} else if m.Lifetime > 0 && x.last[home] != h {
 		if x.last[home] != nil {
 			x.w.counts.Changes++
 		}
@@ -248,6 +260,9 @@ func (x *witness) registered(h *host, key relation, old grant, careOf netip.Addr
 		}
 	}
 	x.w.counts.Bindings++
+	if regional(careOf) {
+		x.w.counts.Regional++
+	}
 	x.bound[h.correspondent][key] = grant{u.index, u.space, sequence, careOf, now.Add(min(u.lifetime, 420*time.Second))}
 }
 

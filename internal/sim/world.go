@@ -43,6 +43,8 @@ type Plan struct {
 	Delegation bool
 	// Nested: mobiles may be in the networks of mobile routers.
 	Nested bool
+	// Anchors is how many mobility anchor points there are.
+	Anchors int
 }
 
 // World is one simulated network.
@@ -52,6 +54,7 @@ type World struct {
 	random  *rand.Rand
 	faults  Faults
 	cells   []*cell // the first is the home link
+	domains []*domain
 	hosts   []*host
 	witness *witness
 	air     neighbours
@@ -79,6 +82,8 @@ type Counts struct {
 	Declines, Datagrams   int // leased addresses; DHCPv6 messages of clients
 	Delegations, Numbered int // told to home agents; downstream interfaces
 	Nested, Circles       int // attachments to mobile networks; packets that went in circles
+	Local, Stacked        int // registrations with anchors; packets in a tunnel in the tunnel to one
+	Regional, Inside      int // bindings at correspondents to regional care-of addresses; calm moves inside a domain
 }
 
 // Add adds what another ride was made of.
@@ -92,6 +97,8 @@ func (c *Counts) Add(d Counts) {
 	c.Declines, c.Datagrams = c.Declines+d.Declines, c.Datagrams+d.Datagrams
 	c.Delegations, c.Numbered = c.Delegations+d.Delegations, c.Numbered+d.Numbered
 	c.Nested, c.Circles = c.Nested+d.Nested, c.Circles+d.Circles
+	c.Local, c.Stacked = c.Local+d.Local, c.Stacked+d.Stacked
+	c.Regional, c.Inside = c.Regional+d.Regional, c.Inside+d.Inside
 }
 
 // cell is a link with one subnet, or two on the home link while it is renumbered.
@@ -105,6 +112,8 @@ type cell struct {
 	interval time.Duration
 	router   *router // of an access network
 	owner    *host   // whose mobile network it is
+	domain   *domain // whose anchor is here, and the regional care-of addresses
+	offers   []*offer
 
 	managed, other bool // flags M and O
 	stateless      bool // addresses may be formed
@@ -146,6 +155,7 @@ func NewWorld(seed uint64, plan Plan, faults Faults, trace func(format string, a
 	for i := range plan.Correspondents + plan.Unwilling + plan.Ignorant {
 		w.addCorrespondent(i)
 	}
+	w.buildDomains()
 	for i := range plan.Routers + plan.Hosts + plan.Reserved {
 		w.addMobile(i)
 	}
@@ -285,6 +295,7 @@ func (w *World) addMobile(i int) {
 		w.addNetwork(h)
 	}
 	w.address(h)
+	w.follows(h)
 	w.talks.add(h)
 }
 

@@ -6,6 +6,9 @@ import (
 	"net/netip"
 )
 
+// Regional is the prefix of the regional care-of addresses at an anchor (RFC 5380 §6).
+func Regional(anchor netip.Addr) netip.Prefix { return netip.PrefixFrom(anchor, 64).Masked() }
+
 // Address is a regional care-of address: the first 64 bits of the anchor's address and
 // an interface identifier (RFC 5380 §6) that is always the same for a home address at
 // an anchor, and for nobody else (RFC 7217 §5). attempt counts those that were found

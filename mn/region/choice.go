@@ -18,6 +18,7 @@ const (
 	Failed             // valid lifetime zero (RFC 5380 §7.1)
 	Allocates          // it allocates addresses by IKEv2 (flag R), which is not supported
 	NoKey              // no key is configured
+	OnLink             // the node is on its link, where a regional address is an on-link one
 	Drained            // preference zero: not for new bindings
 	Avoided            // it did not answer, or refused, a moment ago
 )
@@ -32,6 +33,8 @@ func (o Obstacle) String() string {
 		return "allocates addresses by IKEv2"
 	case NoKey:
 		return "no key"
+	case OnLink:
+		return "on this link"
 	case Drained:
 		return "not for new bindings"
 	case Avoided:
@@ -63,6 +66,8 @@ func (t *Table) Obstacle(now time.Time, q Query, o Offer) Obstacle {
 		return Allocates
 	case !t.config.permits(o.Address):
 		return NoKey
+	case Regional(o.Address).Contains(q.OnLink):
+		return OnLink
 	case o.Preference == 0 && !q.Holds(o.Address):
 		return Drained
 	case t.avoided(now, o.Address, q.OnLink):

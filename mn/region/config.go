@@ -5,6 +5,8 @@
 package region
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -36,6 +38,9 @@ type Key struct {
 	// ESP is the inbound SPI of the association for IPsec (RFC 5380 §12.1), without which
 	// nothing goes to these anchors and nothing is taken from them; zero: there is none.
 	ESP uint32
+	// Seed stands for the keys of that association in Config.Seed, and is made of them;
+	// not used with SA.
+	Seed uint64
 }
 
 // Config is what the administrator decides about hierarchical mobility.
@@ -90,4 +95,27 @@ func (c Config) KeyOf(anchor netip.Addr) (best Key, ok bool) {
 func (c Config) permits(anchor netip.Addr) bool {
 	_, ok := c.KeyOf(anchor)
 	return ok || c.Insecure
+}
+
+// Seed is what the regional care-of addresses at an anchor are made of beside what others
+// know (RFC 7217 §5): the key, so that a node that starts anew has the address that it
+// had, and with it the binding. otherwise is taken where there is no key.
+func (c Config) Seed(anchor netip.Addr, otherwise uint64) uint64 {
+	k, ok := c.KeyOf(anchor)
+	switch {
+	case !ok:
+		return otherwise
+	case k.SA != nil:
+		return SeedOf(k.SA.Key[:])
+	default:
+		return k.Seed
+	}
+}
+
+// SeedOf is the seed that a key makes. Nobody learns the key from it.
+func SeedOf(key []byte) uint64 {
+	s := sha256.New()
+	s.Write([]byte("seed of regional care-of addresses"))
+	s.Write(key)
+	return binary.BigEndian.Uint64(s.Sum(nil))
 }

@@ -17,8 +17,13 @@ const (
 )
 
 // missedAdvertisements without an anchor mean that a router does not advertise it any
-// more. One alone does not: options may be spread over several (RFC 4861 §6.2.3).
-const missedAdvertisements = 3
+// more. One alone does not: options may be spread over several (RFC 4861 §6.2.3). The
+// packets of one advertisement, which come within oneAdvertisement, count once: a router
+// sends the next one 30 ms later at the earliest (RFC 6275 §7.5).
+const (
+	missedAdvertisements = 3
+	oneAdvertisement     = 15 * time.Millisecond
+)
 
 // Source is a router that advertises anchors. Link-local addresses are not unique, so
 // that its link-layer address counts, too.
@@ -43,6 +48,7 @@ type source struct {
 	Source
 	offers []offer
 	heard  time.Time
+	missed time.Time // when offers were last counted as missed
 }
 
 // Table is what was advertised, and with which anchors registration has failed.
@@ -74,8 +80,11 @@ func (t *Table) Heard(now time.Time, from Source, options []mip6.MobilityAnchorP
 		s = t.insert(from)
 	}
 	s.heard = now
-	for i := range s.offers {
-		s.offers[i].missed++
+	if now.Sub(s.missed) >= oneAdvertisement {
+		s.missed = now
+		for i := range s.offers {
+			s.offers[i].missed++ // unless it comes now
+		}
 	}
 	for i, m := range options[:min(len(options), maxOffers)] {
 		if slices.ContainsFunc(options[:i], func(o mip6.MobilityAnchorPoint) bool { return o.Address == m.Address }) {

@@ -114,7 +114,10 @@ func TestOptionsStored(t *testing.T) {
 		if got := tab.Offers(now, router); len(got) != 1 {
 			t.Errorf("after %d advertisements without: %v", i, got)
 		}
-		tab.Heard(now, router, nil)
+		now = now.Add(30 * time.Millisecond)
+		for range 5 { // packets of one advertisement
+			tab.Heard(now, router, nil)
+		}
 	}
 	if got := tab.Offers(now, router); len(got) != 0 {
 		t.Errorf("not forgotten: %v", got)

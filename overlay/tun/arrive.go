@@ -73,11 +73,12 @@ func (t *table) judge(packet []byte, x *ends, malformed overlay.DropReason, now 
 	}
 	if x.hasRoute {
 		// RFC 6275 §6.4, §11.3.3. It leads to a home address of this node that is away,
-		// by way of its care-of address, and nowhere else.
+		// by way of its care-of address, or the one that the peer was told, and nowhere
+		// else.
 		if x.proper() {
 			j.tunnel = t.away(x.route, now)
 		}
-		if j.tunnel == nil || !j.tunnel.paths.Load().begins(d, now) {
+		if j.tunnel == nil || !j.tunnel.paths.Load().begins(d, now) && !t.told(x, s, d, now) {
 			return refuse(overlay.DropRoutingHeader)
 		}
 		j.ours, j.destination = true, x.route
@@ -102,6 +103,17 @@ func (t *table) judge(packet []byte, x *ends, malformed overlay.DropReason, now 
 	}
 	j.ours, j.binding = true, o
 	return j
+}
+
+// told reports whether whom a packet with a routing header is from was told that the home
+// address in it is reached by an address: one may know the regional care-of address before
+// the home agent does (RFC 5380 §6.1).
+func (t *table) told(x *ends, from, careOf address, now time.Duration) bool {
+	if x.hasHome {
+		from = x.home
+	}
+	o := t.mobileRoutes.get(x.route, from)
+	return o != nil && o.paths.Load().begins(careOf, now)
 }
 
 // note counts and reports a packet that is accepted; it has its home addresses

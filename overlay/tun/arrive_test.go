@@ -160,6 +160,50 @@ func TestArrivals(t *testing.T) {
 	}
 }
 
+// A correspondent may have been told another care-of address than the home agent has: the
+// on-link one beside a regional one (RFC 5380 §6.1), or the other way round for a moment.
+// What it sends there is taken, what others do is not.
+// Covers: M6, C1.
+func TestArrivalsWhereThePeerWasTold(t *testing.T) {
+	stranger, onLink, farPeer := netip.MustParseAddr("2001:db8:ffff::1"), netip.MustParseAddr("2001:db8:c::2"), netip.MustParseAddr("2001:db8:c::9")
+	b := newBench(t, overlay.MobileSide)
+	b.table.local = func(a netip.Addr) bool { return slices.Contains([]netip.Addr{onLink, careOf, home}, a) }
+	for _, peer := range []netip.Addr{farPeer, farHome} {
+		r := mobileRoute(peer)
+		r.CareOf = onLink
+		b.optimise(r, 0)
+	}
+	b.optimise(correspondentRoute(home), 0)
+	a := b.arrivals()
+	for _, test := range []struct {
+		name     string
+		from, to netip.Addr
+		home     netip.Addr // of who sends, too, where it is mobile
+		want     overlay.DropReason
+	}{
+		{"who was told it", farPeer, onLink, netip.Addr{}, 0},
+		{"by the other one", farPeer, careOf, netip.Addr{}, 0},
+		{"who was not", stranger, onLink, netip.Addr{}, overlay.DropRoutingHeader},
+		{"a mobile that was", farCareOf, onLink, farHome, 0},
+		{"a mobile that was, from nowhere", stranger, onLink, farHome, overlay.DropHomeAddress},
+	} {
+		p := udp(test.from, home, text(20))
+		packet := slices.Concat(routeHeader(protocolUDP, home), p[headerLength:])
+		if test.home.IsValid() {
+			p = udp(test.home, home, text(20))
+			packet = slices.Concat(routeHeader(protocolDestinationOptions, home), homeOptions(protocolUDP, test.home), p[headerLength:])
+		}
+		if _, ours, reason := a.take(ipv6(test.from, test.to, protocolRouting, packet), time.Second); !ours || reason != test.want {
+			t.Errorf("%s: %v, want %v", test.name, reason, test.want)
+		}
+	}
+	b.table.mobileRoutes.remove(b.table.mobileRoutes.get(addressOf(home), addressOf(farPeer)), 0)
+	p := udp(farPeer, home, text(20))
+	if _, _, reason := a.take(ipv6(farPeer, onLink, protocolRouting, slices.Concat(routeHeader(protocolUDP, home), p[headerLength:])), time.Second); reason != overlay.DropRoutingHeader {
+		t.Errorf("without a route: %v", reason)
+	}
+}
+
 // RFC 8200 §4.2: other options beside the Home Address option stay where they
 // are, for the kernel to judge.
 func TestOtherOptionsStay(t *testing.T) {

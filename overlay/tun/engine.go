@@ -48,6 +48,7 @@ type Engine struct {
 	icmp    int       // socket, -1 if there is none
 	stop    int       // eventfd that ends the loops
 	errors  *bucket
+	absent  absences // of the loop that hears errors
 	start   time.Time
 	loops   sync.WaitGroup
 	table   table
@@ -79,7 +80,7 @@ func Open(c Config) (_ *Engine, err error) {
 		return nil, err
 	}
 	e := &Engine{
-		config: c, start: time.Now(), errors: newBucket(200, 100), reports: newReporter(c), icmp: -1, stop: -1,
+		config: c, start: time.Now(), errors: newBucket(200, 100), reports: newReporter(c), icmp: -1, stop: -1, absent: make(absences),
 		tunnels: make(map[overlay.Key]*tunnel), mobiles: make(map[netip.Addr]*tunnel), routes: make(map[overlay.Pair]*optimised), leads: make(map[led]*lead),
 	}
 	e.table.local, e.table.espOurs, e.table.relayed = c.Local, c.Signalling, c.Relayed

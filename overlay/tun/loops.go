@@ -266,7 +266,8 @@ func (e *Engine) errorRunLoop() {
 func (e *Engine) tunnelFailed(relays *errorSender, report *tunnelError) {
 	now := e.now()
 	t, p, r, ok := e.table.received(report, now)
-	if t != nil && report.refused() && t.key.Side == overlay.MobileSide && e.config.Refused != nil {
+	if t != nil && t.key.Side == overlay.MobileSide && e.config.Refused != nil &&
+		(report.refused() || report.absent() && e.absent.lasts(t.key.Home, now)) {
 		e.config.Refused(t.key.Home)
 	}
 	if !ok {

@@ -161,10 +161,14 @@ func (s *pathSet) accepts(side overlay.Side, outerSource, outerDestination addre
 }
 
 // begins reports whether one of the paths begins, or began a moment ago, at an
-// address of this node.
+// address of this node, or the tunnel does that it is stacked on: who still has the
+// on-link care-of address reaches the mobile as well as by the regional one.
 func (s *pathSet) begins(local address, now time.Duration) bool {
 	for _, p := range s.paths {
 		if p.local == local {
+			return true
+		}
+		if b := p.below.Load(); b != nil && !b.gone.Load() && b.paths.Load().begins(local, now) {
 			return true
 		}
 	}

@@ -2,6 +2,8 @@ package tun
 
 import (
 	"encoding/binary"
+	"maps"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -52,3 +54,39 @@ func (e *Engine) refuse(r *refuser, packet []byte, o outer, now time.Duration) {
 
 // refused reports whether an error is one of those.
 func (e tunnelError) refused() bool { return e.kind == icmpUnreachable && e.code == icmpCodePolicy }
+
+// absent reports whether an error is what a kernel without tunnels says of a packet that
+// nobody took (RFC 4443 §3.4): the process at the other end is gone, and its host is not.
+// Port Unreachable would not tell; see received.
+func (e tunnelError) absent() bool {
+	return e.kind == icmpParameterProblem && e.code == icmpCodeNextHeader && int64(e.parameter) < int64(e.headers)
+}
+
+const (
+	// absentFor is how long the other end of a tunnel has to be gone before that is a
+	// refusal. One that restarts is back by then, and refuses by itself what it has
+	// forgotten; it could not have answered before.
+	absentFor = 500 * time.Millisecond
+	// absentGap is the longest time between two errors about one absence: hosts may
+	// send one a second and no more.
+	absentGap = 2 * time.Second
+)
+
+// absence is the time in which a kernel answered for the other end of a tunnel.
+type absence struct{ from, last time.Duration }
+
+// absences are those of mobiles' tunnels, by home address. Of one goroutine.
+type absences map[netip.Addr]absence
+
+// lasts takes in an error about a tunnel of the table, and reports whether it is time to
+// believe it.
+func (a absences) lasts(home netip.Addr, now time.Duration) bool {
+	maps.DeleteFunc(a, func(_ netip.Addr, s absence) bool { return now-s.last > absentGap })
+	s, known := a[home]
+	if !known {
+		s.from = now
+	}
+	s.last = now
+	a[home] = s
+	return now-s.from >= absentFor
+}

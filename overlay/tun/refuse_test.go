@@ -39,6 +39,62 @@ func TestRefusal(t *testing.T) {
 	}
 }
 
+// A kernel without anybody who takes tunnel packets names the next header of the outer
+// header, or of the encapsulation limit behind it (RFC 4443 §3.4). What is about the
+// packet within, or about something else, is not that; nothing of it is passed on.
+func TestAbsence(t *testing.T) {
+	b := newBench(t, overlay.MobileSide)
+	tunnel := b.add(overlay.MobileSide, 0, netip.MustParseAddr("2001:db8:a1::2"))
+	path := tunnel.paths.Load().paths[0]
+	inner := udp(home, netip.MustParseAddr("2001:db8:c::1"), text(10))
+	const limited = headerLength + limitLength
+	for _, c := range []struct {
+		kind, code uint8
+		parameter  uint32
+		headers    int
+		absent     bool
+	}{
+		{icmpParameterProblem, icmpCodeNextHeader, offsetNextHeader, headerLength, true},
+		{icmpParameterProblem, icmpCodeNextHeader, headerLength, limited, true},
+		{icmpParameterProblem, icmpCodeNextHeader, headerLength + offsetNextHeader, headerLength, false},
+		{icmpParameterProblem, icmpCodeNextHeader, 1 << 31, headerLength, false},
+		{icmpParameterProblem, 0, offsetNextHeader, headerLength, false},
+		{icmpParameterProblem, 2, offsetNextHeader, headerLength, false},
+		{icmpUnreachable, icmpCodePortUnreachable, 0, headerLength, false},
+		{icmpUnreachable, icmpCodeNextHeader, 0, headerLength, false},
+		{icmpTimeExceeded, icmpCodeNextHeader, 0, headerLength, false},
+	} {
+		e := tunnelError{kind: c.kind, code: c.code, parameter: c.parameter, headers: c.headers, local: path.local, remote: path.remote, inner: inner}
+		if e.absent() != c.absent {
+			t.Errorf("type %d, code %d, parameter %d: absent %t", c.kind, c.code, c.parameter, e.absent())
+		}
+		if u, _, r, relayed := b.table.received(&e, 0); c.absent && (u != tunnel || relayed) {
+			t.Errorf("type %d, code %d, parameter %d is about %v, passed on as %+v", c.kind, c.code, c.parameter, u, r)
+		}
+	}
+}
+
+// It is believed when it lasts, for each tunnel by itself, and nothing is remembered of
+// one that is over.
+func TestAbsenceLasts(t *testing.T) {
+	a, other := absences{}, netip.MustParseAddr("2001:db8:10::101")
+	for _, c := range []struct {
+		home netip.Addr
+		ms   time.Duration
+		want bool
+	}{
+		{home, 0, false}, {home, 300, false}, {other, 400, false}, {home, 500, true}, {other, 899, false}, {other, 900, true}, {home, 1400, true},
+		{home, 3401, false}, {home, 3900, false}, {home, 3901, true},
+	} {
+		if got := a.lasts(c.home, c.ms*time.Millisecond); got != c.want {
+			t.Errorf("%v after %d ms: %t", c.home, c.ms, got)
+		}
+	}
+	if len(a) != 1 {
+		t.Errorf("%d absences are remembered", len(a))
+	}
+}
+
 // A mobile recognises a refusal of its own tunnel, and no other.
 //
 // Covers: Attack: rogue router.

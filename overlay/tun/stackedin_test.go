@@ -30,6 +30,37 @@ func (b *stackBench) decapsulate(t *testing.T, packet []byte, o outer, now time.
 	return head[virtioLength:], 0
 }
 
+// Correspondents may still have the on-link care-of address, when the home agent and others
+// have the regional one: what they send there by a type 2 routing header is taken, too, as
+// long as the anchor's tunnel begins there (RFC 6275 §6.4, RFC 5380 §6.1).
+//
+// Covers: M6.
+func TestStackedRoutingHeader(t *testing.T) {
+	b := newStackBench(t)
+	b.table.local = func(a netip.Addr) bool { return slices.Contains([]netip.Addr{careOf, newCareOf, regional, home}, a) }
+	a := b.arrivals()
+	reason := func(to netip.Addr, now time.Duration) overlay.DropReason {
+		p := udp(correspondent, home, text(20))
+		_, _, reason := a.take(ipv6(correspondent, to, protocolRouting, slices.Concat(routeHeader(protocolUDP, home), p[headerLength:])), now)
+		return reason
+	}
+	want := func(when string, to netip.Addr, now time.Duration, want overlay.DropReason) {
+		t.Helper()
+		if got := reason(to, now); got != want {
+			t.Errorf("%s, to %v: %v, want %v", when, to, got, want)
+		}
+	}
+	want("in the domain", regional, 0, 0)
+	want("in the domain", careOf, 0, 0)
+	want("in the domain", newCareOf, 0, overlay.DropRoutingHeader)
+	b.move(0, newCareOf)
+	want("after a move", newCareOf, 0, 0)
+	want("on its way", careOf, DefaultGrace/2, 0)
+	want("later", careOf, DefaultGrace, overlay.DropRoutingHeader)
+	b.lower.gone.Store(true)
+	want("without the anchor's tunnel", newCareOf, 0, overlay.DropRoutingHeader)
+}
+
 // RFC 6275 §11.3 and RFC 6040 §4.2 at each level; what is not plainly for the upper
 // tunnel stays as it came out of the lower one.
 func TestStackedDecapsulation(t *testing.T) {
