@@ -172,6 +172,10 @@ func (a *Agent) adjust(e *binding.Entry, h *home) {
 			slog.String("mobile", h.Name), slog.Any("home", e.Home), slog.Any("prefixes", e.Prefixes)}})
 	}
 	a.forward(slices.Concat(before, after, a.direct(e, h)))
+	if e.Explicit && len(e.Prefixes) < len(prefixes) {
+		// It advertises what it has not any more until it is told (RFC 3963 §5.4.2).
+		a.sendRefreshRequest(e)
+	}
 	if left := binding.Remaining(a.now, a.prefixOf(e.Home).ValidUntil); left < e.Expires.Sub(a.now) {
 		e.Expires = a.now.Add(left)
 	}

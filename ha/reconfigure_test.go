@@ -113,8 +113,8 @@ func TestReconfigurePrefixLifetime(t *testing.T) {
 	}
 }
 
-// Explicitly named prefixes that are not the mobile's any more are withdrawn, and
-// what is remembered of it stays.
+// Explicitly named prefixes that are not the mobile's any more are withdrawn, and it is
+// asked to update, to be told so (RFC 3963 §5.4.2); what is remembered of it stays.
 func TestReconfigureExplicit(t *testing.T) {
 	w := newWorld(t, testConfig())
 	r := at(homeA, careOf1, 5)
@@ -123,7 +123,8 @@ func TestReconfigureExplicit(t *testing.T) {
 	w.run(5 * time.Second)
 	c := testConfig()
 	c.Mobiles[0].Prefixes = prefixes("2001:db8:a:2::/64", "2001:db8:a:3::/64")
-	wantKinds(t, w.apply(w.agent.Reconfigure(w.now, c)), "set [2001:db8:1::a/128 2001:db8:a:2::/64] via 2001:db8:f1::1")
+	wantKinds(t, w.apply(w.agent.Reconfigure(w.now, c)), "set [2001:db8:1::a/128 2001:db8:a:2::/64] via 2001:db8:f1::1",
+		"binding refresh request to 2001:db8:1::a")
 	if ba := onlyAck(t, w.send(at(homeA, careOf2, 5))); ba.Status != mip6.StatusSequenceOutOfWindow {
 		t.Errorf("replay after a reload: %v", ba.Status)
 	}
