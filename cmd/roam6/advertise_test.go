@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -87,7 +88,7 @@ func BenchmarkAdvertise(b *testing.B) {
 	for b.Loop() {
 		file := filepath.Join(b.TempDir(), "report.json")
 		out, err := exec.Command(binary, "lab", "run", "advertise", "--json", file, "--dir", b.TempDir()).CombinedOutput()
-		b.Logf("%s", out)
+		fmt.Printf("%s\n", out) // go test cuts a benchmark's log after ten lines
 		if err != nil {
 			b.Fatal(err)
 		}
