@@ -75,15 +75,7 @@ func (r *hierarchyRun) depart(ctx context.Context, s *stage) error {
 		return err
 	}
 	for _, e := range r.ends {
-		var err error
-		if e.down, err = s.late(ctx, func() (*probe.Stream, error) {
-			return s.stream(nodeCorrespondent, e.node, e.address, port, r.interval)
-		}); err != nil {
-			return err
-		}
-		// One port for each, since there is one correspondent.
-		answer := port + uint16(len(s.streams))
-		if e.up, err = s.stream(e.node, nodeCorrespondent, correspondentAddress(), answer, r.interval); err != nil {
+		if err := e.converse(ctx, s, port, r.interval); err != nil {
 			return err
 		}
 		if err := s.hear(ctx, limit, e.down, e.up); err != nil {

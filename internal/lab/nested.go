@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"context"
 	"flag"
 	"net/netip"
 	"time"
@@ -85,6 +86,20 @@ type far struct {
 	home    netip.Addr // of the mover
 
 	down, up, echo *probe.Stream
+}
+
+// converse begins the streams between the correspondent, which sends to port, and the
+// end.
+func (e *far) converse(ctx context.Context, s *stage, port uint16, interval time.Duration) (err error) {
+	if e.down, err = s.late(ctx, func() (*probe.Stream, error) {
+		return s.stream(nodeCorrespondent, e.node, e.address, port, interval)
+	}); err != nil {
+		return err
+	}
+	// One port for each, since there is one correspondent.
+	answer := port + uint16(len(s.streams))
+	e.up, err = s.stream(e.node, nodeCorrespondent, correspondentAddress(), answer, interval)
+	return err
 }
 
 // nestedRun is the scenario under way.

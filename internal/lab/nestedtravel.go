@@ -64,17 +64,10 @@ func (r *nestedRun) depart(ctx context.Context, s *stage) error {
 				return err
 			}
 		}
+		if err := e.converse(ctx, s, port, r.interval); err != nil {
+			return err
+		}
 		var err error
-		if e.down, err = s.late(ctx, func() (*probe.Stream, error) {
-			return s.stream(nodeCorrespondent, e.node, e.address, port, r.interval)
-		}); err != nil {
-			return err
-		}
-		// One port for each, since there is one correspondent.
-		answer := port + uint16(len(s.streams))
-		if e.up, err = s.stream(e.node, nodeCorrespondent, correspondentAddress(), answer, r.interval); err != nil {
-			return err
-		}
 		if e.echo, err = s.echo(nodeCorrespondent, e.node, e.address, echoPort, 4*r.echoInterval()); err != nil {
 			return err
 		}

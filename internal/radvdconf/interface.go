@@ -232,7 +232,7 @@ func (s *section) header(i *Interface, longest time.Duration, homeAgent bool) {
 	}
 	if v := i.AdvCaptivePortalAPI; v.Given {
 		if why := notPortal(v.Value); why != "" {
-			s.note(v.Position, "AdvCaptivePortalAPI %q: left out: %s", shorten(v.Value), why)
+			s.note(v.Position, "AdvCaptivePortalAPI %q: left out: %s", uci.Shorten(v.Value), why)
 		} else {
 			s.option("AdvCaptivePortalAPI", v.Value)
 		}

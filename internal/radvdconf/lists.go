@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"roam6/internal/uci"
 )
 
 // leftOut notes that a block was not carried over.
@@ -178,7 +180,7 @@ func (l *link) dnssl() (sections []Section) {
 			suffix = strings.TrimSuffix(suffix, ".")
 			switch key := strings.ToLower(suffix); {
 			case !isDomain(suffix):
-				s.note(x.Position, "DNSSL %q: left out, because it is no domain name", shorten(suffix))
+				s.note(x.Position, "DNSSL %q: left out, because it is no domain name", uci.Shorten(suffix))
 			case seen[key]:
 				s.note(x.Position, "DNSSL %s: left out, because the interface has the domain already", suffix)
 			default:

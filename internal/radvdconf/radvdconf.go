@@ -215,14 +215,5 @@ func (e *Error) Error() string {
 	if e.Offending == "" {
 		return fmt.Sprintf("%v: the file ends; expected %s", e.Position, e.Expected)
 	}
-	return fmt.Sprintf("%v: %q: expected %s", e.Position, shorten(e.Offending), e.Expected)
-}
-
-// shorten keeps a message on one line of a terminal.
-func shorten(s string) string {
-	const limit = 60
-	if len(s) <= limit {
-		return s
-	}
-	return s[:limit] + "…"
+	return fmt.Sprintf("%v: %q: expected %s", e.Position, uci.Shorten(e.Offending), e.Expected)
 }

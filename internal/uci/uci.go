@@ -120,11 +120,11 @@ func (e *Error) Error() string {
 	if e.Offending == "" {
 		return fmt.Sprintf("%v: expected %s", e.Position, e.Expected)
 	}
-	return fmt.Sprintf("%v: %q: expected %s", e.Position, shorten(e.Offending), e.Expected)
+	return fmt.Sprintf("%v: %q: expected %s", e.Position, Shorten(e.Offending), e.Expected)
 }
 
-// shorten keeps an error on one line of a terminal.
-func shorten(s string) string {
+// Shorten cuts offending text, so that an error stays on one line of a terminal.
+func Shorten(s string) string {
 	const limit = 60
 	if len(s) <= limit {
 		return s
