@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -144,6 +145,7 @@ func mobileSockets(t *testing.T, open Open) {
 		if mtu := w.socketMTU(datagrams); mtu != 1460 {
 			t.Errorf("in the tunnel: MTU %d, want 1460", mtu)
 		}
+		w.settled(stream, datagrams, far)
 		w.detach()
 		sent, drops := w.mobile.Link("wan1").Attrs().Statistics.TxPackets, w.mobileEngine.Drops()
 		for what, c := range conns {
@@ -158,6 +160,40 @@ func mobileSockets(t *testing.T, open Open) {
 			}
 		}
 		w.attach(0)
+	}
+}
+
+// settled waits until what was written has passed the device, so that no packet of
+// before is taken for one of later: first all octets of a stream, then a datagram
+// behind whatever is queued.
+func (w *optimisedWorld) settled(stream net.Conn, datagrams, far *net.UDPConn) {
+	w.t.Helper()
+	raw, err := stream.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.eventually("everything acknowledged", func() bool {
+		var queued int
+		var err error
+		if e := raw.Control(func(fd uintptr) { queued, err = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) }); e != nil || err != nil {
+			w.t.Fatal(e, err)
+		}
+		return queued == 0
+	})
+	const last = "the last of all"
+	if _, err := datagrams.Write([]byte(last)); err != nil {
+		w.t.Fatal(err)
+	}
+	b := make([]byte, 100)
+	far.SetReadDeadline(time.Now().Add(patience))
+	for {
+		n, err := far.Read(b)
+		if err != nil {
+			w.t.Fatalf("waiting for a datagram: %v", err)
+		}
+		if string(b[:n]) == last {
+			return
+		}
 	}
 }
 
