@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 )
 
@@ -173,7 +174,7 @@ func global(a netip.Addr) bool {
 // plan collects the kernel's part of an Apply, so that it goes there in as few
 // calls as possible.
 type plan struct {
-	requests []request
+	requests []rtbatch.Request
 	steps    []step // for each request
 	leads    bool   // there is a new route on the correspondent side
 }
@@ -197,14 +198,14 @@ func (p *plan) uninstall(k *kernel, t *tunnel, prefix netip.Prefix) {
 	p.add(k.uninstall(t.key.Side, prefix), step{tunnel: t, home: t.key.Home, prefix: prefix})
 }
 
-func (p *plan) add(requests []request, s step) {
+func (p *plan) add(requests []rtbatch.Request, s step) {
 	for _, r := range requests {
 		p.requests, p.steps = append(p.requests, r), append(p.steps, s)
 	}
 }
 
-func (p *plan) carryOut(n *netlink) (failures []error) {
-	n.commit(p.requests, func(i int, err error) {
+func (p *plan) carryOut(n *rtbatch.Conn) (failures []error) {
+	n.Commit(p.requests, func(i int, err error) {
 		s := p.steps[i]
 		if !s.adds && gone(err) {
 			return

@@ -32,6 +32,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 )
 
@@ -39,14 +40,14 @@ import (
 type Engine struct {
 	config  Config
 	kernel  kernel
-	netlink *netlink
+	netlink *rtbatch.Conn
 	device  *device
 	sender  *sender
-	receive *receiver // of tunnel packets
-	capture *receiver // of packets of optimised routes
-	lookups *netlink  // of the sending goroutine
-	icmp    int       // socket, -1 if there is none
-	stop    int       // eventfd that ends the loops
+	receive *receiver     // of tunnel packets
+	capture *receiver     // of packets of optimised routes
+	lookups *rtbatch.Conn // of the sending goroutine
+	icmp    int           // socket, -1 if there is none
+	stop    int           // eventfd that ends the loops
 	errors  *bucket
 	absent  absences // of the loop that hears errors
 	start   time.Time
@@ -92,9 +93,9 @@ func Open(c Config) (_ *Engine, err error) {
 	if e.stop, err = unix.Eventfd(0, unix.EFD_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("tun data plane: eventfd: %w", err)
 	}
-	for _, n := range []**netlink{&e.netlink, &e.lookups} {
-		if *n, err = openNetlink(); err != nil {
-			return nil, err
+	for _, n := range []**rtbatch.Conn{&e.netlink, &e.lookups} {
+		if *n, err = rtbatch.Open(); err != nil {
+			return nil, openError("tun data plane", err)
 		}
 	}
 	if e.sender, err = openSender(sendBatch, c.SocketBuffer, &e.table.drops, e.firstHopTooSmall); err != nil {
@@ -125,7 +126,7 @@ func Open(c Config) (_ *Engine, err error) {
 	if err := e.commit("set up the device", e.kernel.linkUp(c.PathMTU-headerLength)); err != nil {
 		return nil, err
 	}
-	var routes []request
+	var routes []rtbatch.Request
 	for _, r := range e.kernel.tunnelTable() {
 		routes = append(routes, e.kernel.addRoute(r))
 	}
@@ -164,9 +165,9 @@ func (e *Engine) wayOut(from, to address) (link int, ok bool) {
 func (e *Engine) socket() int { return e.sender.fd }
 
 // commit carries out requests that must all succeed.
-func (e *Engine) commit(what string, requests []request) error {
+func (e *Engine) commit(what string, requests []rtbatch.Request) error {
 	var failures []error
-	e.netlink.commit(requests, func(_ int, err error) {
+	e.netlink.Commit(requests, func(_ int, err error) {
 		failures = append(failures, openError("tun device "+e.device.name+": "+what, err))
 	})
 	return errors.Join(failures...)
@@ -181,7 +182,7 @@ func (e *Engine) reconcile() error {
 	if len(stale) == 0 {
 		return nil
 	}
-	e.netlink.commit(stale, func(_ int, err error) {
+	e.netlink.Commit(stale, func(_ int, err error) {
 		if !gone(err) {
 			e.config.Log.Warn("stale kernel state not removed", "engine", e.Name(), "reason", err)
 		}
@@ -270,11 +271,11 @@ func (e *Engine) Close() error {
 	}
 	e.steer(&plan)
 	failures := plan.carryOut(e.netlink)
-	var routes []request
+	var routes []rtbatch.Request
 	for _, r := range e.kernel.tunnelTable() {
 		routes = append(routes, e.kernel.removeRoute(r))
 	}
-	e.netlink.commit(routes, func(_ int, err error) {
+	e.netlink.Commit(routes, func(_ int, err error) {
 		if !gone(err) {
 			failures = append(failures, fmt.Errorf("tun data plane: remove the tunnel's table: %w", err))
 		}
@@ -306,9 +307,9 @@ func (e *Engine) release() {
 			unix.Close(fd)
 		}
 	}
-	for _, n := range []*netlink{e.netlink, e.lookups} {
+	for _, n := range []*rtbatch.Conn{e.netlink, e.lookups} {
 		if n != nil {
-			n.close()
+			n.Close()
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/rtnl/nstest"
+	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 )
 
@@ -91,7 +92,7 @@ func TestForeignRoute(t *testing.T) {
 		defer e.Close()
 		// Only the second of the three requests fails, so that the others are half
 		// of an installation.
-		foreign := []request{{unix.RTM_NEWRULE, unix.NLM_F_CREATE, (&kernel{config: e.config, index: e.device.index}).ruleBody(e.config.RulePriority, unix.RT_TABLE_MAIN, netip.Prefix{}, network)}}
+		foreign := []rtbatch.Request{{Kind: unix.RTM_NEWRULE, Flags: unix.NLM_F_CREATE, Body: (&kernel{config: e.config, index: e.device.index}).ruleBody(e.config.RulePriority, unix.RT_TABLE_MAIN, netip.Prefix{}, network)}}
 		if err := e.commit("foreign rule", foreign); err != nil {
 			return err
 		}

@@ -41,10 +41,10 @@ var (
 
 // openError adds to an error of the kernel what to do about it.
 func openError(what string, err error) error {
-	switch err {
-	case unix.EPERM, unix.EACCES:
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return fmt.Errorf("%s: %w (%w)", what, ErrPrivilege, err)
-	case unix.EAFNOSUPPORT:
+	case errors.Is(err, unix.EAFNOSUPPORT):
 		return fmt.Errorf("%s: %w (%w)", what, ErrNoIPv6, err)
 	default:
 		return fmt.Errorf("%s: %w", what, err)

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 )
 
@@ -73,55 +74,55 @@ func (k *kernel) routeBody(r route) []byte {
 	if r.unreachable {
 		kind = unix.RTN_UNREACHABLE
 	}
-	b := attributes{unix.AF_INET6, byte(r.prefix.Bits()), 0, 0, unix.RT_TABLE_UNSPEC, byte(k.config.RouteProtocol), scope, kind, 0, 0, 0, 0}
-	b = b.uint32(unix.RTA_TABLE, uint32(r.table))
+	b := rtbatch.Attributes{unix.AF_INET6, byte(r.prefix.Bits()), 0, 0, unix.RT_TABLE_UNSPEC, byte(k.config.RouteProtocol), scope, kind, 0, 0, 0, 0}
+	b = b.Uint32(unix.RTA_TABLE, uint32(r.table))
 	if r.prefix.Bits() > 0 {
 		a := r.prefix.Addr().As16()
-		b = b.bytes(unix.RTA_DST, a[:])
+		b = b.Bytes(unix.RTA_DST, a[:])
 	}
 	if !r.unreachable {
-		b = b.uint32(unix.RTA_OIF, uint32(k.index))
+		b = b.Uint32(unix.RTA_OIF, uint32(k.index))
 	}
 	if r.source.IsValid() {
 		a := r.source.As16()
-		b = b.bytes(unix.RTA_PREFSRC, a[:])
+		b = b.Bytes(unix.RTA_PREFSRC, a[:])
 	}
 	if r.mtu != 0 {
-		b = b.bytes(unix.RTA_METRICS|unix.NLA_F_NESTED, attributes(nil).uint32(unix.RTAX_MTU, uint32(r.mtu)))
+		b = b.Bytes(unix.RTA_METRICS|unix.NLA_F_NESTED, rtbatch.Attributes(nil).Uint32(unix.RTAX_MTU, uint32(r.mtu)))
 	}
-	return b.uint32(unix.RTA_PRIORITY, r.metric)
+	return b.Uint32(unix.RTA_PRIORITY, r.metric)
 }
 
-func (k *kernel) addRoute(r route) request {
-	return request{unix.RTM_NEWROUTE, unix.NLM_F_CREATE | unix.NLM_F_EXCL, k.routeBody(r)}
+func (k *kernel) addRoute(r route) rtbatch.Request {
+	return rtbatch.Request{Kind: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, Body: k.routeBody(r)}
 }
 
 // replaceRoute adds a route, or puts it in the place of one to the same prefix.
-func (k *kernel) replaceRoute(r route) request {
-	return request{unix.RTM_NEWROUTE, unix.NLM_F_CREATE | unix.NLM_F_REPLACE, k.routeBody(r)}
+func (k *kernel) replaceRoute(r route) rtbatch.Request {
+	return rtbatch.Request{Kind: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE | unix.NLM_F_REPLACE, Body: k.routeBody(r)}
 }
 
-func (k *kernel) removeRoute(r route) request {
-	return request{unix.RTM_DELROUTE, 0, k.routeBody(r)}
+func (k *kernel) removeRoute(r route) rtbatch.Request {
+	return rtbatch.Request{Kind: unix.RTM_DELROUTE, Flags: 0, Body: k.routeBody(r)}
 }
 
 // ruleBody is a policy rule: packets from or to a prefix look into a table.
 func (k *kernel) ruleBody(priority, table int, from, to netip.Prefix) []byte {
-	b := make(attributes, unix.SizeofRtMsg) // fib_rule_hdr has the same size
+	b := make(rtbatch.Attributes, unix.SizeofRtMsg) // fib_rule_hdr has the same size
 	b[0], b[7] = unix.AF_INET6, unix.FR_ACT_TO_TBL
 	if from.IsValid() {
 		b[2] = byte(from.Bits())
 		a := from.Addr().As16()
-		b = b.bytes(unix.FRA_SRC, a[:])
+		b = b.Bytes(unix.FRA_SRC, a[:])
 	}
 	if to.IsValid() {
 		b[1] = byte(to.Bits())
 		a := to.Addr().As16()
-		b = b.bytes(unix.FRA_DST, a[:])
+		b = b.Bytes(unix.FRA_DST, a[:])
 	}
-	b = b.uint32(unix.FRA_PRIORITY, uint32(priority))
-	b = b.uint32(unix.FRA_TABLE, uint32(table))
-	return b.bytes(unix.FRA_PROTOCOL, []byte{byte(k.config.RouteProtocol)})
+	b = b.Uint32(unix.FRA_PRIORITY, uint32(priority))
+	b = b.Uint32(unix.FRA_TABLE, uint32(table))
+	return b.Bytes(unix.FRA_PROTOCOL, []byte{byte(k.config.RouteProtocol)})
 }
 
 func (k *kernel) rules(p netip.Prefix) (inside, tunnelled []byte) {
@@ -133,38 +134,38 @@ func (k *kernel) rules(p netip.Prefix) (inside, tunnelled []byte) {
 // sendersRule leads what this node sends, the engine's own packets excepted, to
 // the table of bound home addresses.
 func (k *kernel) sendersRule() []byte {
-	b := attributes(k.ruleBody(k.config.RulePriority+2, k.config.Table+1, netip.Prefix{}, netip.Prefix{}))
-	b = b.bytes(unix.FRA_IIFNAME, []byte("lo\x00"))
-	b = b.uint32(unix.FRA_FWMARK, 0)
-	return b.uint32(unix.FRA_FWMASK, markBit(k.config.Mark&k.config.MarkMask))
+	b := rtbatch.Attributes(k.ruleBody(k.config.RulePriority+2, k.config.Table+1, netip.Prefix{}, netip.Prefix{}))
+	b = b.Bytes(unix.FRA_IIFNAME, []byte("lo\x00"))
+	b = b.Uint32(unix.FRA_FWMARK, 0)
+	return b.Uint32(unix.FRA_FWMASK, markBit(k.config.Mark&k.config.MarkMask))
 }
 
 // markBit is the highest bit of a mark.
 func markBit(mark uint32) uint32 { return 1 << (bits.Len32(mark) - 1) }
 
 // install leads the packets of an inner prefix into the device.
-func (k *kernel) install(side overlay.Side, p netip.Prefix) []request {
+func (k *kernel) install(side overlay.Side, p netip.Prefix) []rtbatch.Request {
 	if side == overlay.AgentSide {
-		return []request{k.addRoute(route{prefix: p, table: unix.RT_TABLE_MAIN, metric: uint32(k.config.RouteMetric)})}
+		return []rtbatch.Request{k.addRoute(route{prefix: p, table: unix.RT_TABLE_MAIN, metric: uint32(k.config.RouteMetric)})}
 	}
 	inside, tunnelled := k.rules(p)
 	const flags = unix.NLM_F_CREATE | unix.NLM_F_EXCL
-	return []request{
+	return []rtbatch.Request{
 		k.addRoute(route{prefix: p, table: unix.RT_TABLE_MAIN, metric: lastMetric, unreachable: true}),
-		{unix.RTM_NEWRULE, flags, inside},
-		{unix.RTM_NEWRULE, flags, tunnelled},
+		{Kind: unix.RTM_NEWRULE, Flags: flags, Body: inside},
+		{Kind: unix.RTM_NEWRULE, Flags: flags, Body: tunnelled},
 	}
 }
 
 // uninstall undoes install.
-func (k *kernel) uninstall(side overlay.Side, p netip.Prefix) []request {
+func (k *kernel) uninstall(side overlay.Side, p netip.Prefix) []rtbatch.Request {
 	if side == overlay.AgentSide {
-		return []request{k.removeRoute(route{prefix: p, table: unix.RT_TABLE_MAIN, metric: uint32(k.config.RouteMetric)})}
+		return []rtbatch.Request{k.removeRoute(route{prefix: p, table: unix.RT_TABLE_MAIN, metric: uint32(k.config.RouteMetric)})}
 	}
 	inside, tunnelled := k.rules(p)
-	return []request{
-		{unix.RTM_DELRULE, 0, tunnelled},
-		{unix.RTM_DELRULE, 0, inside},
+	return []rtbatch.Request{
+		{Kind: unix.RTM_DELRULE, Flags: 0, Body: tunnelled},
+		{Kind: unix.RTM_DELRULE, Flags: 0, Body: inside},
 		k.removeRoute(route{prefix: p, table: unix.RT_TABLE_MAIN, metric: lastMetric, unreachable: true}),
 	}
 }
@@ -181,19 +182,19 @@ func (k *kernel) tunnelTable() []route {
 // linkUp sets up the device: its MTU, no link-local address, no multicast (so
 // that the kernel sends no listener reports or router solicitations into it),
 // and up.
-func (k *kernel) linkUp(mtu int) []request {
-	header := func(flags, change uint32) attributes {
-		b := attributes{unix.AF_UNSPEC, 0, 0, 0}
+func (k *kernel) linkUp(mtu int) []rtbatch.Request {
+	header := func(flags, change uint32) rtbatch.Attributes {
+		b := rtbatch.Attributes{unix.AF_UNSPEC, 0, 0, 0}
 		b = binary.NativeEndian.AppendUint32(b, uint32(k.index))
 		b = binary.NativeEndian.AppendUint32(b, flags)
 		return binary.NativeEndian.AppendUint32(b, change)
 	}
 	const addressGeneration, none = 8, 1 // IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE
-	inet6 := attributes(nil).bytes(addressGeneration, []byte{none})
-	family := attributes(nil).bytes(unix.AF_INET6|unix.NLA_F_NESTED, inet6)
-	return []request{
-		{unix.RTM_NEWLINK, 0, header(0, unix.IFF_MULTICAST).uint32(unix.IFLA_MTU, uint32(mtu)).bytes(unix.IFLA_AF_SPEC|unix.NLA_F_NESTED, family)},
-		{unix.RTM_NEWLINK, 0, header(unix.IFF_UP, unix.IFF_UP)},
+	inet6 := rtbatch.Attributes(nil).Bytes(addressGeneration, []byte{none})
+	family := rtbatch.Attributes(nil).Bytes(unix.AF_INET6|unix.NLA_F_NESTED, inet6)
+	return []rtbatch.Request{
+		{Kind: unix.RTM_NEWLINK, Flags: 0, Body: header(0, unix.IFF_MULTICAST).Uint32(unix.IFLA_MTU, uint32(mtu)).Bytes(unix.IFLA_AF_SPEC|unix.NLA_F_NESTED, family)},
+		{Kind: unix.RTM_NEWLINK, Flags: 0, Body: header(unix.IFF_UP, unix.IFF_UP)},
 	}
 }
 
@@ -214,23 +215,23 @@ func enableIPv6(name string) error {
 }
 
 // ours lists what carries our tag, as the requests that remove it.
-func (k *kernel) ours(n *netlink) ([]request, error) {
-	var stale []request
+func (k *kernel) ours(n *rtbatch.Conn) ([]rtbatch.Request, error) {
+	var stale []rtbatch.Request
 	header := make([]byte, unix.SizeofRtMsg)
 	header[0] = unix.AF_INET6
-	err := n.dump(unix.RTM_GETRULE, header, func(m []byte) {
+	err := n.Dump(unix.RTM_GETRULE, header, func(m []byte) {
 		if len(m) < unix.SizeofRtMsg || m[0] != unix.AF_INET6 {
 			return
 		}
-		if p := attribute(m[unix.SizeofRtMsg:], unix.FRA_PROTOCOL); len(p) == 1 && int(p[0]) == k.config.RouteProtocol {
-			stale = append(stale, request{unix.RTM_DELRULE, 0, append([]byte(nil), m...)})
+		if p := rtbatch.Attribute(m[unix.SizeofRtMsg:], unix.FRA_PROTOCOL); len(p) == 1 && int(p[0]) == k.config.RouteProtocol {
+			stale = append(stale, rtbatch.Request{Kind: unix.RTM_DELRULE, Flags: 0, Body: append([]byte(nil), m...)})
 		}
 	})
 	if err != nil {
 		return nil, fmt.Errorf("list policy rules: %w", err)
 	}
 	header[5] = byte(k.config.RouteProtocol)
-	err = n.dump(unix.RTM_GETROUTE, header, func(m []byte) {
+	err = n.Dump(unix.RTM_GETROUTE, header, func(m []byte) {
 		if r, ok := k.parseRoute(m); ok {
 			stale = append(stale, k.removeRoute(r))
 		}
@@ -252,30 +253,30 @@ func (k *kernel) parseRoute(m []byte) (r route, ok bool) {
 	r.unreachable = true
 	a := m[unix.SizeofRtMsg:]
 	destination := netip.IPv6Unspecified()
-	if v := attribute(a, unix.RTA_DST); len(v) == 16 {
+	if v := rtbatch.Attribute(a, unix.RTA_DST); len(v) == 16 {
 		destination = netip.AddrFrom16([16]byte(v))
 	}
 	r.prefix = netip.PrefixFrom(destination, int(m[1]))
 	r.table = int(m[4])
-	if v, ok := uint32Attribute(a, unix.RTA_TABLE); ok {
+	if v, ok := rtbatch.Uint32Attribute(a, unix.RTA_TABLE); ok {
 		r.table = int(v)
 	}
-	r.metric, ok = uint32Attribute(a, unix.RTA_PRIORITY)
+	r.metric, ok = rtbatch.Uint32Attribute(a, unix.RTA_PRIORITY)
 	return r, ok
 }
 
 // firstHop returns the interface that packets of the engine between two addresses
 // leave by.
-func firstHop(n *netlink, from, to netip.Addr, mark uint32) (index int, err error) {
-	b := make(attributes, unix.SizeofRtMsg)
+func firstHop(n *rtbatch.Conn, from, to netip.Addr, mark uint32) (index int, err error) {
+	b := make(rtbatch.Attributes, unix.SizeofRtMsg)
 	b[0], b[1], b[2] = unix.AF_INET6, 128, 128
 	s, d := from.As16(), to.As16()
-	b = b.bytes(unix.RTA_SRC, s[:]).bytes(unix.RTA_DST, d[:]).uint32(unix.RTA_MARK, mark)
-	err = n.get(unix.RTM_GETROUTE, b, func(m []byte) {
+	b = b.Bytes(unix.RTA_SRC, s[:]).Bytes(unix.RTA_DST, d[:]).Uint32(unix.RTA_MARK, mark)
+	err = n.Get(unix.RTM_GETROUTE, b, func(m []byte) {
 		if len(m) < unix.SizeofRtMsg {
 			return
 		}
-		if i, ok := uint32Attribute(m[unix.SizeofRtMsg:], unix.RTA_OIF); ok {
+		if i, ok := rtbatch.Uint32Attribute(m[unix.SizeofRtMsg:], unix.RTA_OIF); ok {
 			index = int(i)
 		}
 	})

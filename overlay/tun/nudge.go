@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"roam6/internal/rtnl/rtbatch"
 )
 
 // A socket that is connected keeps the route it has found. The kernel has it look
@@ -98,7 +100,7 @@ func (t *table) tellsOwn(reply []byte) bool {
 func (e *Engine) nudgeNow() {
 	e.nudging.owed = false
 	start := e.now()
-	e.netlink.commit(e.kernel.nudge(), func(_ int, err error) {
+	e.netlink.Commit(e.kernel.nudge(), func(_ int, err error) {
 		e.config.Log.Warn("connections that exist may go on through home agents", "engine", e.Name(), "reason", err)
 	})
 	end := e.now()
@@ -116,9 +118,9 @@ func (n *nudging) stop() {
 // nudge is a rule for what this node sends to itself, which finds nothing where it
 // leads, and its end. It is not the rule of all a second time: if its coming
 // failed, its end would take that away.
-func (k *kernel) nudge() []request {
+func (k *kernel) nudge() []rtbatch.Request {
 	loopback := netip.PrefixFrom(netip.IPv6Loopback(), 128)
-	b := attributes(k.ruleBody(k.config.RulePriority+2, k.config.Table+1, loopback, netip.Prefix{}))
-	b = b.bytes(unix.FRA_IIFNAME, []byte("lo\x00"))
-	return []request{{unix.RTM_NEWRULE, unix.NLM_F_CREATE, b}, {unix.RTM_DELRULE, 0, b}}
+	b := rtbatch.Attributes(k.ruleBody(k.config.RulePriority+2, k.config.Table+1, loopback, netip.Prefix{}))
+	b = b.Bytes(unix.FRA_IIFNAME, []byte("lo\x00"))
+	return []rtbatch.Request{{Kind: unix.RTM_NEWRULE, Flags: unix.NLM_F_CREATE, Body: b}, {Kind: unix.RTM_DELRULE, Flags: 0, Body: b}}
 }

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 )
 
@@ -161,7 +162,7 @@ func (e *Engine) unlead(o *optimised, plan *plan) {
 		e.bound--
 	}
 	if l.installed {
-		plan.add([]request{e.kernel.removeRoute(l.route)}, step{home: o.pair.Home, prefix: l.route.prefix})
+		plan.add([]rtbatch.Request{e.kernel.removeRoute(l.route)}, step{home: o.pair.Home, prefix: l.route.prefix})
 	}
 }
 
@@ -178,7 +179,7 @@ func (e *Engine) update(l *lead, plan *plan) {
 	}
 	plan.leads = plan.leads || o.pair.Side == overlay.CorrespondentSide && !l.installed
 	l.route, l.installed = want, true
-	plan.add([]request{e.kernel.replaceRoute(want)}, step{home: o.pair.Home, prefix: want.prefix, adds: true, done: &l.installed})
+	plan.add([]rtbatch.Request{e.kernel.replaceRoute(want)}, step{home: o.pair.Home, prefix: want.prefix, adds: true, done: &l.installed})
 }
 
 // steer adds the rule of the correspondent side with the first lead there, and
@@ -191,9 +192,9 @@ func (e *Engine) steer(plan *plan) (nudge bool) {
 	}
 	e.steered = wanted
 	if wanted {
-		plan.add([]request{{unix.RTM_NEWRULE, unix.NLM_F_CREATE | unix.NLM_F_EXCL, e.kernel.sendersRule()}}, step{adds: true, done: &e.steered})
+		plan.add([]rtbatch.Request{{Kind: unix.RTM_NEWRULE, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, Body: e.kernel.sendersRule()}}, step{adds: true, done: &e.steered})
 	} else {
-		plan.add([]request{{unix.RTM_DELRULE, 0, e.kernel.sendersRule()}}, step{})
+		plan.add([]rtbatch.Request{{Kind: unix.RTM_DELRULE, Flags: 0, Body: e.kernel.sendersRule()}}, step{})
 	}
 	return false
 }

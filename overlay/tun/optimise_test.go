@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/rtnl/nstest"
+	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 )
 
@@ -33,7 +34,7 @@ func TestRoutesOfTheKernel(t *testing.T) {
 			e.steer(&p)
 			got := make([]uint16, 0, len(p.requests))
 			for _, r := range p.requests {
-				got = append(got, r.kind)
+				got = append(got, r.Kind)
 			}
 			if len(got) != len(want) {
 				t.Fatalf("%s (marks %v): requests %v, want %v", name, marks, got, want)
@@ -44,7 +45,7 @@ func TestRoutesOfTheKernel(t *testing.T) {
 				}
 			}
 			for i, r := range p.requests {
-				if r.kind == unix.RTM_NEWROUTE && p.steps[i].done == nil {
+				if r.Kind == unix.RTM_NEWROUTE && p.steps[i].done == nil {
 					t.Errorf("%s: would not be tried again", name)
 				}
 			}
@@ -106,7 +107,7 @@ func TestPacketsAreMarked(t *testing.T) {
 			}
 		}
 		rule := e.kernel.sendersRule()
-		if mask, ok := uint32Attribute(rule[unix.SizeofRtMsg:], unix.FRA_FWMASK); !ok || mask != 0x4000 {
+		if mask, ok := rtbatch.Uint32Attribute(rule[unix.SizeofRtMsg:], unix.FRA_FWMASK); !ok || mask != 0x4000 {
 			t.Errorf("rule with mask %#x", mask)
 		}
 		return nil

@@ -1,4 +1,6 @@
-package tun
+// Package rtbatch talks rtnetlink many requests at a time, as the data plane engines
+// need it for their routes, rules and devices.
+package rtbatch
 
 import (
 	"encoding/binary"
@@ -11,15 +13,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// request is one message to the kernel's routing.
-type request struct {
-	kind, flags uint16
-	body        []byte
+// Request is one message to the kernel's routing: its type (RTM_…), its flags beyond
+// NLM_F_REQUEST, and what follows the header.
+type Request struct {
+	Kind, Flags uint16
+	Body        []byte
 }
 
-// netlink sends requests to the kernel many at a time: a hundred thousand
-// routes take that many messages, but a thousandth of the system calls.
-type netlink struct {
+// Conn sends requests to the kernel many at a time: a hundred thousand
+// routes take that many messages, but a thousandth of the system calls. Any number
+// of goroutines may use it.
+type Conn struct {
 	mu   sync.Mutex
 	fd   int // -1 when closed
 	port uint32
@@ -36,13 +40,14 @@ const (
 	netlinkTimeout = 10 // seconds
 )
 
-func openNetlink() (*netlink, error) {
+// Open opens a connection in the network namespace of the calling thread.
+func Open() (*Conn, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
 	if err != nil {
-		return nil, openError("rtnetlink socket", err)
+		return nil, fmt.Errorf("rtnetlink socket: %w", err)
 	}
-	n := &netlink{fd: fd, in: make([]byte, 1<<16)}
-	fail := func(err error) (*netlink, error) {
+	n := &Conn{fd: fd, in: make([]byte, 1<<16)}
+	fail := func(err error) (*Conn, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("rtnetlink socket: %w", err)
 	}
@@ -64,7 +69,8 @@ func openNetlink() (*netlink, error) {
 	return n, nil
 }
 
-func (n *netlink) close() {
+// Close closes the connection. It may be called again.
+func (n *Conn) Close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.fd >= 0 {
@@ -73,23 +79,23 @@ func (n *netlink) close() {
 	}
 }
 
-func (n *netlink) append(r request, flags uint16) {
+func (n *Conn) append(r Request, flags uint16) {
 	n.seq++
-	length := unix.SizeofNlMsghdr + len(r.body)
+	length := unix.SizeofNlMsghdr + len(r.Body)
 	n.out = binary.NativeEndian.AppendUint32(n.out, uint32(length))
-	n.out = binary.NativeEndian.AppendUint16(n.out, r.kind)
-	n.out = binary.NativeEndian.AppendUint16(n.out, unix.NLM_F_REQUEST|r.flags|flags)
+	n.out = binary.NativeEndian.AppendUint16(n.out, r.Kind)
+	n.out = binary.NativeEndian.AppendUint16(n.out, unix.NLM_F_REQUEST|r.Flags|flags)
 	n.out = binary.NativeEndian.AppendUint32(n.out, n.seq)
 	n.out = binary.NativeEndian.AppendUint32(n.out, n.port)
-	n.out = append(n.out, r.body...)
+	n.out = append(n.out, r.Body...)
 	for len(n.out)%4 != 0 {
 		n.out = append(n.out, 0)
 	}
 }
 
-// commit carries out requests in order, also behind one that fails. It calls
+// Commit carries out requests in order, also behind one that fails. It calls
 // failed for each that does.
-func (n *netlink) commit(requests []request, failed func(i int, err error)) {
+func (n *Conn) Commit(requests []Request, failed func(i int, err error)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	at := 0
@@ -104,9 +110,9 @@ func (n *netlink) commit(requests []request, failed func(i int, err error)) {
 	}
 }
 
-func (n *netlink) run(run []request, failed func(int, error)) error {
+func (n *Conn) run(run []Request, failed func(int, error)) error {
 	if n.fd < 0 {
-		return ErrClosed
+		return os.ErrClosed
 	}
 	n.out = n.out[:0]
 	first := n.seq + 1
@@ -132,24 +138,24 @@ func (n *netlink) run(run []request, failed func(int, error)) error {
 	})
 }
 
-// dump asks for a list and calls f for the body of each item.
-func (n *netlink) dump(kind uint16, body []byte, f func([]byte)) error {
+// Dump asks for a list and calls f for the body of each item.
+func (n *Conn) Dump(kind uint16, body []byte, f func([]byte)) error {
 	return n.query(kind, unix.NLM_F_DUMP, body, f)
 }
 
-// get asks for one item and calls f for its body.
-func (n *netlink) get(kind uint16, body []byte, f func([]byte)) error {
+// Get asks for one item and calls f for its body.
+func (n *Conn) Get(kind uint16, body []byte, f func([]byte)) error {
 	return n.query(kind, unix.NLM_F_ACK, body, f)
 }
 
-func (n *netlink) query(kind, flags uint16, body []byte, f func([]byte)) error {
+func (n *Conn) query(kind, flags uint16, body []byte, f func([]byte)) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.fd < 0 {
-		return ErrClosed
+		return os.ErrClosed
 	}
 	n.out = n.out[:0]
-	n.append(request{kind: kind, body: body}, flags)
+	n.append(Request{Kind: kind, Body: body}, flags)
 	if err := unix.Sendto(n.fd, n.out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return os.NewSyscallError("sendto", err)
 	}
@@ -177,7 +183,7 @@ func (n *netlink) query(kind, flags uint16, body []byte, f func([]byte)) error {
 }
 
 // receive reads messages from the kernel until f says that it was the last.
-func (n *netlink) receive(first, last uint32, f func(syscall.NetlinkMessage) (done bool)) error {
+func (n *Conn) receive(first, last uint32, f func(syscall.NetlinkMessage) (done bool)) error {
 	for {
 		length, from, err := unix.Recvfrom(n.fd, n.in, 0)
 		if err == unix.EINTR {
@@ -204,10 +210,11 @@ func (n *netlink) receive(first, last uint32, f func(syscall.NetlinkMessage) (do
 	}
 }
 
-// attributes is a sequence of netlink attributes under construction.
-type attributes []byte
+// Attributes is a sequence of netlink attributes under construction.
+type Attributes []byte
 
-func (a attributes) bytes(kind uint16, v []byte) attributes {
+// Bytes appends an attribute.
+func (a Attributes) Bytes(kind uint16, v []byte) Attributes {
 	a = binary.NativeEndian.AppendUint16(a, uint16(unix.SizeofRtAttr+len(v)))
 	a = binary.NativeEndian.AppendUint16(a, kind)
 	a = append(a, v...)
@@ -217,12 +224,13 @@ func (a attributes) bytes(kind uint16, v []byte) attributes {
 	return a
 }
 
-func (a attributes) uint32(kind uint16, v uint32) attributes {
-	return a.bytes(kind, binary.NativeEndian.AppendUint32(nil, v))
+// Uint32 appends an attribute with a number.
+func (a Attributes) Uint32(kind uint16, v uint32) Attributes {
+	return a.Bytes(kind, binary.NativeEndian.AppendUint32(nil, v))
 }
 
-// attribute finds an attribute.
-func attribute(b []byte, kind uint16) []byte {
+// Attribute finds an attribute, nil if there is none.
+func Attribute(b []byte, kind uint16) []byte {
 	for len(b) >= unix.SizeofRtAttr {
 		n := int(binary.NativeEndian.Uint16(b))
 		if n < unix.SizeofRtAttr || n > len(b) {
@@ -236,8 +244,9 @@ func attribute(b []byte, kind uint16) []byte {
 	return nil
 }
 
-func uint32Attribute(b []byte, kind uint16) (uint32, bool) {
-	v := attribute(b, kind)
+// Uint32Attribute finds an attribute with a number.
+func Uint32Attribute(b []byte, kind uint16) (uint32, bool) {
+	v := Attribute(b, kind)
 	if len(v) != 4 {
 		return 0, false
 	}
