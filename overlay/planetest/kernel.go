@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -168,4 +169,14 @@ func ipv6Packet(from, to netip.Addr, next uint8, payload []byte) []byte {
 	b := []byte{6 << 4, 0, 0, 0, 0, 0, next, 64}
 	binary.BigEndian.PutUint16(b[4:], uint16(len(payload)))
 	return slices.Concat(b, from.AsSlice(), to.AsSlice(), payload)
+}
+
+var interfaceIndex = regexp.MustCompile(`link \d+`)
+
+// withoutIndex is a snapshot in which interface indexes do not count: a device that is
+// made anew has another.
+func withoutIndex(snapshot string) string {
+	lines := strings.Split(interfaceIndex.ReplaceAllString(snapshot, "link"), "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
 }

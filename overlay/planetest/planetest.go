@@ -16,8 +16,14 @@ import (
 	"roam6/overlay"
 )
 
+// Traits are what engines may differ in.
+type Traits struct {
+	// SurvivesCrash: packets of tunnels pass while the process is gone.
+	SurvivesCrash bool
+}
+
 // Run runs the conformance tests.
-func Run(t *testing.T, open Open) {
+func Run(t *testing.T, open Open, traits Traits) {
 	for _, test := range []struct {
 		name string
 		run  func(*testing.T, Open)
@@ -35,6 +41,8 @@ func Run(t *testing.T, open Open) {
 		{"Failures", failures},
 		{"Close", closing},
 		{"Crash", crash},
+		{"Adopt", func(t *testing.T, open Open) { adopt(t, open, traits) }},
+		{"Sweep", sweep},
 		{"Optimised", optimisedRoute},
 		{"OptimisedMobiles", mobiles},
 		{"OptimisedMTU", optimisedMTU},

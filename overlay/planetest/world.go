@@ -34,6 +34,8 @@ type Engine interface {
 // Options are what an engine is opened with.
 type Options struct {
 	Log *slog.Logger
+	// Adopt is how long what a predecessor left goes on; 0: the engine's default.
+	Adopt time.Duration
 	// Local reports whether an address is this node's.
 	Local func(netip.Addr) bool
 	// Reports of the engine, called from its goroutines.

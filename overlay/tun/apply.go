@@ -40,7 +40,8 @@ func (e *Engine) Apply(changes []overlay.Change) error {
 		}
 	}
 	nudge := e.steer(&plan)
-	failures = append(failures, plan.carryOut(e.netlink)...)
+	failures = append(failures, plan.carryOut(e.netlink, &e.left)...)
+	e.accelerate()
 	if nudge {
 		e.nudge()
 	}
@@ -96,6 +97,7 @@ func (e *Engine) set(s *overlay.Tunnel, plan *plan) error {
 		}
 	}
 	t.inner = inner
+	e.fast.touch(t.key)
 	return nil
 }
 
@@ -110,6 +112,7 @@ func (e *Engine) remove(k overlay.Key, plan *plan) {
 		e.table.side(k.Side).remove(p)
 	}
 	delete(e.tunnels, k)
+	e.fast.touch(k)
 	if k.Side == overlay.MobileSide {
 		t.gone.Store(true)
 		delete(e.mobiles, k.Home)
@@ -204,9 +207,18 @@ func (p *plan) add(requests []rtbatch.Request, s step) {
 	}
 }
 
-func (p *plan) carryOut(n *rtbatch.Conn) (failures []error) {
-	n.Commit(p.requests, func(i int, err error) {
-		s := p.steps[i]
+func (p *plan) carryOut(n *rtbatch.Conn, left *leftovers) (failures []error) {
+	requests, steps := p.requests, p.steps
+	if len(left.items) > 0 {
+		requests, steps = nil, nil
+		for i, r := range p.requests {
+			if !left.claim(r) {
+				requests, steps = append(requests, r), append(steps, p.steps[i])
+			}
+		}
+	}
+	n.Commit(requests, func(i int, err error) {
+		s := steps[i]
 		if !s.adds && gone(err) {
 			return
 		}

@@ -298,7 +298,7 @@ func TestOptionFromTheTunnel(t *testing.T) {
 	inner := udp(farHome, home, text(20))
 	inside := ipv6(farCareOf, home, protocolDestinationOptions, slices.Concat(homeOptions(protocolUDP, farHome), inner[headerLength:]))
 	o := outer{source: addressOf(agent), destination: addressOf(careOf)}
-	d := decapsulator{b.arrivals(), newCoalescer(3, 1460)}
+	d := decapsulator{arrivals: b.arrivals(), joined: newCoalescer(3, 1460)}
 	if reason := d.packet(slices.Concat(make([]byte, receiveHeadroom), inside), o, 0); reason != 0 {
 		t.Fatalf("dropped: %v", reason)
 	}

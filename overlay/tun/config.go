@@ -34,6 +34,9 @@ const (
 	DefaultMarkMask = 0xffff0000
 	// DefaultGrace is how long packets from a former care-of address are accepted.
 	DefaultGrace = 2 * time.Second
+	// DefaultAdopt gives mobiles and home agents the time to register again after a
+	// crash.
+	DefaultAdopt = 10 * time.Second
 )
 
 // Config configures the engine. The zero value of each field means its default.
@@ -74,6 +77,11 @@ type Config struct {
 	// from the goroutine that sends and must not call the engine. nil: such packets
 	// are dropped.
 	HomeTest func(home overlay.Key, path overlay.Path, packet []byte)
+	// Fast carries what it can of the tunnels' packets past user space; nil: nothing.
+	Fast FastPath
+	// Adopt is how long what a predecessor that crashed left in the kernel goes on
+	// until somebody sets it again.
+	Adopt time.Duration
 	// Relayed reports whether DHCPv6 messages between an address of this node and a
 	// remote one are in ESP, which somebody else takes from the wire and sends: the
 	// engine drops those without, whichever way they come or go. Several goroutines
@@ -114,6 +122,7 @@ func (c *Config) complete() error {
 	c.RouteMetric = cmp.Or(c.RouteMetric, DefaultRouteMetric)
 	c.PathMTU = cmp.Or(c.PathMTU, DefaultPathMTU)
 	c.Grace = cmp.Or(c.Grace, DefaultGrace)
+	c.Adopt = cmp.Or(c.Adopt, DefaultAdopt)
 	c.Mark = cmp.Or(c.Mark, DefaultMark)
 	c.MarkMask = cmp.Or(c.MarkMask, DefaultMarkMask)
 	c.Batch = cmp.Or(c.Batch, 32)

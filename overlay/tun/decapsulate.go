@@ -11,6 +11,7 @@ import (
 type decapsulator struct {
 	arrivals
 	joined *coalescer
+	fast   FastPath // nil: none
 }
 
 // packet handles one tunnel packet without its tunnel header, behind
@@ -46,6 +47,9 @@ func (d *decapsulator) level(buffer []byte, o outer, level int, now time.Duratio
 		return reason, true
 	}
 	t.decapsulated.add(1, len(packet))
+	if d.fast != nil && !o.tunnelled && t.fast.Load() {
+		d.fast.Received(o.link)
+	}
 	if t.key.Side == overlay.MobileSide {
 		t.silence.heard()
 	}

@@ -46,7 +46,7 @@ func TestInbound(t *testing.T) {
 		b := newBench(t, test.side)
 		b.add(test.side, time.Second, newCareOf)
 		o := outer{source: addressOf(test.outerFrom), destination: addressOf(test.outerTo)}
-		d := decapsulator{b.arrivals(), newCoalescer(1, 1460)}
+		d := decapsulator{arrivals: b.arrivals(), joined: newCoalescer(1, 1460)}
 		p := udp(test.from, test.to, nil)
 		if got := d.packet(slices.Concat(make([]byte, receiveHeadroom), p), o, test.at); got != test.want {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
@@ -272,7 +272,7 @@ func TestReceivedAggregate(t *testing.T) {
 
 func TestDecapsulateAllocatesNothing(t *testing.T) {
 	b := newBench(t, overlay.MobileSide)
-	d := decapsulator{b.arrivals(), newCoalescer(16, 1460)}
+	d := decapsulator{arrivals: b.arrivals(), joined: newCoalescer(16, 1460)}
 	o := outer{source: addressOf(agent), destination: addressOf(careOf)}
 	var buffers [][]byte
 	for i := range 16 {
@@ -299,7 +299,7 @@ func TestDecapsulateAllocatesNothing(t *testing.T) {
 
 func BenchmarkDecapsulate(b *testing.B) {
 	w := newBench(b, overlay.MobileSide)
-	d := decapsulator{w.arrivals(), newCoalescer(32, 1460)}
+	d := decapsulator{arrivals: w.arrivals(), joined: newCoalescer(32, 1460)}
 	o := outer{source: addressOf(agent), destination: addressOf(careOf)}
 	var buffers [][]byte
 	for i := range 32 {

@@ -11,18 +11,18 @@ const (
 	devicePath = "/dev/net/tun"
 	// maximumPacket is the largest packet or aggregate, 64 KB and its header.
 	maximumPacket = headerLength + 1<<16
-	// tunExclusive is IFF_TUN_EXCL: fail if there is an interface of that name.
-	tunExclusive = 0x8000
 )
 
-// device is the TUN device. It exists as long as it is open.
+// device is the TUN device. It stays when the process is killed, with what is
+// installed there, for the successor.
 type device struct {
 	name  string
 	index int
 	fd    int
 }
 
-// openDevice makes the device in the calling thread's namespace. It is down.
+// openDevice makes the device in the calling thread's namespace, where it is down, or
+// adopts it.
 // control is any socket of that namespace.
 func openDevice(name string, control int) (*device, error) {
 	what := "tun device " + name
@@ -39,10 +39,10 @@ func openDevice(name string, control int) (*device, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("%s: the name of an interface has 1 to %d characters: %w", what, unix.IFNAMSIZ-1, err)
 	}
-	request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR | tunExclusive)
+	request.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI | unix.IFF_VNET_HDR)
 	if err := unix.IoctlIfreq(fd, unix.TUNSETIFF, request); err != nil {
 		unix.Close(fd)
-		if err == unix.EBUSY {
+		if err == unix.EBUSY || err == unix.EINVAL { // somebody has it, or it is none of ours
 			return nil, fmt.Errorf("%s: %w (%w)", what, ErrDeviceBusy, err)
 		}
 		return nil, openError(what, err)
@@ -63,6 +63,18 @@ func openDevice(name string, control int) (*device, error) {
 		return nil, fmt.Errorf("%s: interface index: %w", what, err)
 	}
 	return &device{name: request.Name(), index: int(request.Uint32()), fd: fd}, nil
+}
+
+// persist says whether the device stays when it is closed.
+func (d *device) persist(yes bool) error {
+	v := 0
+	if yes {
+		v = 1
+	}
+	if err := unix.IoctlSetInt(d.fd, unix.TUNSETPERSIST, v); err != nil {
+		return openError("tun device "+d.name+": persistence", err)
+	}
+	return nil
 }
 
 // read reads a packet with its virtio header; n is 0 if there is none.

@@ -56,6 +56,7 @@ type Engine struct {
 	reports *reporter
 	marks   bool // the engine's packets carry a mark
 
+	ended    chan struct{}
 	mu       sync.Mutex // held by one who changes tunnels or routes
 	tunnels  map[overlay.Key]*tunnel
 	mobiles  map[netip.Addr]*tunnel // those of them of mobiles, by home address
@@ -65,6 +66,8 @@ type Engine struct {
 	steered  bool        // the rule for them is there
 	departed []departure // in the order of time
 	nudging  nudging
+	fast     acceleration
+	left     leftovers
 	closed   bool
 
 	reminding atomic.Bool // a nudge is about to be due
@@ -72,8 +75,8 @@ type Engine struct {
 
 var _ overlay.Plane = (*Engine)(nil)
 
-// Open makes the device, removes what a predecessor that crashed left in the
-// kernel, and starts. Everything is made in the network namespace of the calling
+// Open makes the device, or adopts that of a predecessor that crashed with what else
+// that left in the kernel, and starts. Everything is made in the network namespace of the calling
 // thread and stays there. Errors wrap ErrNoTUN, ErrPrivilege, ErrDeviceBusy or
 // ErrNoIPv6 where one of them is the reason.
 func Open(c Config) (_ *Engine, err error) {
@@ -83,6 +86,7 @@ func Open(c Config) (_ *Engine, err error) {
 	e := &Engine{
 		config: c, start: time.Now(), errors: newBucket(200, 100), reports: newReporter(c), icmp: -1, stop: -1, absent: make(absences),
 		tunnels: make(map[overlay.Key]*tunnel), mobiles: make(map[netip.Addr]*tunnel), routes: make(map[overlay.Pair]*optimised), leads: make(map[led]*lead),
+		ended: make(chan struct{}), fast: newAcceleration(c.Fast),
 	}
 	e.table.local, e.table.espOurs, e.table.relayed = c.Local, c.Signalling, c.Relayed
 	defer func() {
@@ -123,6 +127,9 @@ func Open(c Config) (_ *Engine, err error) {
 	if err := e.reconcile(); err != nil {
 		return nil, err
 	}
+	if err := e.device.persist(true); err != nil {
+		return nil, err
+	}
 	if err := e.commit("set up the device", e.kernel.linkUp(c.PathMTU-headerLength)); err != nil {
 		return nil, err
 	}
@@ -130,13 +137,20 @@ func Open(c Config) (_ *Engine, err error) {
 	for _, r := range e.kernel.tunnelTable() {
 		routes = append(routes, e.kernel.addRoute(r))
 	}
-	if err := e.commit("install the tunnel's table", routes); err != nil {
+	if err := e.commit("install the tunnel's table", e.left.adopt(routes)); err != nil {
 		return nil, err
 	}
+	if err := e.startFast(); err != nil {
+		return nil, err
+	}
+	e.sweepLater()
 	e.loops.Go(e.sendRunLoop)
 	e.loops.Go(e.receiveRunLoop)
 	e.loops.Go(e.captureRunLoop)
 	e.loops.Go(e.errorRunLoop)
+	if e.fast.path != nil {
+		e.loops.Go(e.fastRunLoop)
+	}
 	c.Log.Info("data plane is up", "engine", e.Name(), "device", e.device.name, "index", e.device.index)
 	return e, nil
 }
@@ -173,31 +187,18 @@ func (e *Engine) commit(what string, requests []rtbatch.Request) error {
 	return errors.Join(failures...)
 }
 
-// reconcile removes what a predecessor left.
-func (e *Engine) reconcile() error {
-	stale, err := e.kernel.ours(e.netlink)
-	if err != nil {
-		return fmt.Errorf("tun data plane: reconcile: %w", err)
-	}
-	if len(stale) == 0 {
-		return nil
-	}
-	e.netlink.Commit(stale, func(_ int, err error) {
-		if !gone(err) {
-			e.config.Log.Warn("stale kernel state not removed", "engine", e.Name(), "reason", err)
-		}
-	})
-	e.config.Log.Info("stale kernel state of a predecessor removed", "engine", e.Name(), "items", len(stale))
-	return nil
-}
-
 // gone reports whether a removal failed because there is nothing to remove.
 func gone(err error) bool {
 	return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV)
 }
 
-// Name is "tun".
-func (e *Engine) Name() string { return "tun" }
+// Name is "tun", or that of the fast path.
+func (e *Engine) Name() string {
+	if e.fast.path != nil {
+		return e.fast.path.Name()
+	}
+	return "tun"
+}
 
 // Link returns the interface index of the TUN device. Home addresses are
 // assigned there while away.
@@ -207,13 +208,29 @@ func (e *Engine) Link() int { return e.device.index }
 func (e *Engine) now() time.Duration { return time.Since(e.start) }
 
 // Drops returns the packets dropped so far, by reason.
-func (e *Engine) Drops() map[overlay.DropReason]uint64 { return e.table.drops.snapshot() }
+func (e *Engine) Drops() map[overlay.DropReason]uint64 {
+	all := e.table.drops.snapshot()
+	if e.fast.path != nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if !e.closed {
+			for r, n := range e.fast.path.Drops() {
+				all[r] += n
+			}
+		}
+	}
+	return all
+}
 
 // Tunnels returns a snapshot, in the order of home addresses.
 func (e *Engine) Tunnels() []overlay.Status {
 	e.mu.Lock()
 	all := make([]overlay.Status, 0, len(e.tunnels))
 	now := e.now()
+	var fast map[overlay.Key]overlay.Counters
+	if len(e.fast.carried) > 0 {
+		fast = e.fast.path.Counters()
+	}
 	for _, t := range e.tunnels {
 		s := overlay.Status{
 			Tunnel: overlay.Tunnel{Key: t.key, Inner: slices.Clone(t.inner), Watch: t.watch.Load(), Protected: t.protected.Load()},
@@ -222,6 +239,9 @@ func (e *Engine) Tunnels() []overlay.Status {
 				EncapPackets: t.encapsulated.packets.Load(), EncapBytes: t.encapsulated.bytes.Load(),
 				DecapPackets: t.decapsulated.packets.Load(), DecapBytes: t.decapsulated.bytes.Load(),
 			},
+		}
+		if t.fast.Load() {
+			addCounters(&s.Counters, fast[t.key])
 		}
 		paths := t.paths.Load()
 		for _, p := range paths.paths {
@@ -256,11 +276,13 @@ func (e *Engine) firstHopTooSmall(p *path) {
 // Close removes everything the engine put in the kernel. It may be called again.
 func (e *Engine) Close() error {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	if e.closed {
+		e.mu.Unlock()
 		return nil
 	}
 	e.closed = true
+	close(e.ended)
+	e.left.stop()
 	e.nudging.stop()
 	var plan plan
 	for k := range e.tunnels {
@@ -270,7 +292,16 @@ func (e *Engine) Close() error {
 		e.deoptimise(pair, &plan)
 	}
 	e.steer(&plan)
-	failures := plan.carryOut(e.netlink)
+	failures := plan.carryOut(e.netlink, &e.left)
+	if err := e.closeFast(); err != nil {
+		failures = append(failures, err)
+	}
+	if err := e.sweep(); err != nil {
+		failures = append(failures, err)
+	}
+	if err := e.device.persist(false); err != nil {
+		failures = append(failures, err)
+	}
 	var routes []rtbatch.Request
 	for _, r := range e.kernel.tunnelTable() {
 		routes = append(routes, e.kernel.removeRoute(r))
@@ -280,6 +311,7 @@ func (e *Engine) Close() error {
 			failures = append(failures, fmt.Errorf("tun data plane: remove the tunnel's table: %w", err))
 		}
 	})
+	e.mu.Unlock() // the loops may want it once more
 	e.release()
 	return errors.Join(failures...)
 }

@@ -68,7 +68,7 @@ func FuzzDecapsulate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, first, second []byte, class uint8) {
 		b := newBench(t, overlay.MobileSide)
 		c := newCoalescer(2, 1460)
-		d := decapsulator{b.arrivals(), c}
+		d := decapsulator{arrivals: b.arrivals(), joined: c}
 		o := outer{source: addressOf(agent), destination: addressOf(careOf), class: class}
 		accepted := 0
 		for _, p := range [][]byte{first, second} {

@@ -214,57 +214,6 @@ func enableIPv6(name string) error {
 	return nil
 }
 
-// ours lists what carries our tag, as the requests that remove it.
-func (k *kernel) ours(n *rtbatch.Conn) ([]rtbatch.Request, error) {
-	var stale []rtbatch.Request
-	header := make([]byte, unix.SizeofRtMsg)
-	header[0] = unix.AF_INET6
-	err := n.Dump(unix.RTM_GETRULE, header, func(m []byte) {
-		if len(m) < unix.SizeofRtMsg || m[0] != unix.AF_INET6 {
-			return
-		}
-		if p := rtbatch.Attribute(m[unix.SizeofRtMsg:], unix.FRA_PROTOCOL); len(p) == 1 && int(p[0]) == k.config.RouteProtocol {
-			stale = append(stale, rtbatch.Request{Kind: unix.RTM_DELRULE, Flags: 0, Body: append([]byte(nil), m...)})
-		}
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list policy rules: %w", err)
-	}
-	header[5] = byte(k.config.RouteProtocol)
-	err = n.Dump(unix.RTM_GETROUTE, header, func(m []byte) {
-		if r, ok := k.parseRoute(m); ok {
-			stale = append(stale, k.removeRoute(r))
-		}
-	})
-	if err != nil {
-		return nil, fmt.Errorf("list routes: %w", err)
-	}
-	return stale, nil
-}
-
-// parseRoute reads a route with our tag. One through a device is gone with it,
-// so that only ours without one need be removed; those of the present device
-// are none of a predecessor's.
-func (k *kernel) parseRoute(m []byte) (r route, ok bool) {
-	if len(m) < unix.SizeofRtMsg || m[0] != unix.AF_INET6 || int(m[5]) != k.config.RouteProtocol ||
-		m[7] != unix.RTN_UNREACHABLE || m[1] > 128 {
-		return r, false
-	}
-	r.unreachable = true
-	a := m[unix.SizeofRtMsg:]
-	destination := netip.IPv6Unspecified()
-	if v := rtbatch.Attribute(a, unix.RTA_DST); len(v) == 16 {
-		destination = netip.AddrFrom16([16]byte(v))
-	}
-	r.prefix = netip.PrefixFrom(destination, int(m[1]))
-	r.table = int(m[4])
-	if v, ok := rtbatch.Uint32Attribute(a, unix.RTA_TABLE); ok {
-		r.table = int(v)
-	}
-	r.metric, ok = rtbatch.Uint32Attribute(a, unix.RTA_PRIORITY)
-	return r, ok
-}
-
 // firstHop returns the interface that packets of the engine between two addresses
 // leave by.
 func firstHop(n *rtbatch.Conn, from, to netip.Addr, mark uint32) (index int, err error) {

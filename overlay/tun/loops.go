@@ -116,7 +116,7 @@ func deviceDropReason(err error) overlay.DropReason {
 
 // receiveRunLoop carries packets from the socket of tunnels to the device.
 func (e *Engine) receiveRunLoop() {
-	d := decapsulator{arrivals: arrivals{&e.table, e.watcher()}, joined: e.coalescer(e.receive)}
+	d := decapsulator{arrivals: arrivals{&e.table, e.watcher()}, joined: e.coalescer(e.receive), fast: e.fast.path}
 	var denied quiet
 	refusals := refuser{limit: newBucket(refusalsPerSecond, refusalsPerSecond)}
 	e.receiveAll(e.receive, d.joined, func(i int, now time.Duration) {
@@ -270,7 +270,10 @@ func (e *Engine) tunnelFailed(relays *errorSender, report *tunnelError) {
 		(report.refused() || report.absent() && e.absent.lasts(t.key.Home, now)) {
 		e.config.Refused(t.key.Home)
 	}
-	if !ok {
+	if t != nil && report.kind == icmpPacketTooBig {
+		e.mtuLearned(t)
+	}
+	if !ok || t.fast.Load() && e.fast.path.RelaysErrors() {
 		return
 	}
 	e.config.Log.Debug("error from within a tunnel", "engine", e.Name(), "remote", p.Remote,

@@ -38,6 +38,7 @@ func (e *Engine) optimise(r *overlay.Route, plan *plan) error {
 	if !ok {
 		e.routes[r.Pair] = o
 		e.table.routes(r.Side).insert(o)
+		e.fast.yield(r.Pair, true)
 	}
 	e.lead(o, plan)
 	return nil
@@ -51,6 +52,7 @@ func (e *Engine) deoptimise(pair overlay.Pair, plan *plan) {
 		return
 	}
 	delete(e.routes, pair)
+	e.fast.yield(pair, false)
 	until := e.now() + e.config.Grace
 	if e.table.routes(pair.Side).remove(o, until) {
 		e.departed = append(e.departed, departure{pair.Home, pair.Side, until})

@@ -8,7 +8,7 @@ import (
 
 func openPlane(o planetest.Options) (planetest.Engine, error) {
 	e, err := Open(Config{
-		Log: o.Log, Local: o.Local, TrafficSeen: o.TrafficSeen, Silent: o.Silent, UnknownHomeAddress: o.UnknownHomeAddress,
+		Log: o.Log, Adopt: o.Adopt, Local: o.Local, TrafficSeen: o.TrafficSeen, Silent: o.Silent, UnknownHomeAddress: o.UnknownHomeAddress,
 		RouteUnreachable: o.RouteUnreachable,
 	})
 	if err != nil {
@@ -19,6 +19,6 @@ func openPlane(o planetest.Options) (planetest.Engine, error) {
 
 func TestMain(m *testing.M) { planetest.Main(m, openPlane) }
 
-func TestPlane(t *testing.T) { planetest.Run(t, openPlane) }
+func TestPlane(t *testing.T) { planetest.Run(t, openPlane, planetest.Traits{}) }
 
 func BenchmarkThroughput(b *testing.B) { planetest.Throughput(b, openPlane) }

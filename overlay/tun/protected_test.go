@@ -66,7 +66,7 @@ func TestProtectedTunnel(t *testing.T) {
 				}
 				handed, paths = append(handed, slices.Clone(packet)), append(paths, p)
 			}
-			d := decapsulator{b.arrivals(), newCoalescer(4, 1460)}
+			d := decapsulator{arrivals: b.arrivals(), joined: newCoalescer(4, 1460)}
 			want := test.guarded && protected
 			for _, at := range []netip.Addr{careOf, newCareOf} {
 				b.add(test.side, time.Hour, at)

@@ -96,7 +96,8 @@ func (r *receiver) tunnelPacket(i, device int) (buffer []byte, o outer, whole bo
 		case level != unix.IPPROTO_IPV6:
 		case kind == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
 			o.destination = addressAt(data)
-			o.tunnelled = int(binary.NativeEndian.Uint32(data[16:])) == device
+			o.link = int(binary.NativeEndian.Uint32(data[16:]))
+			o.tunnelled = o.link == device
 		case kind == unix.IPV6_TCLASS && len(data) >= 4:
 			o.class = uint8(*(*int32)(unsafe.Pointer(&data[0])))
 		}

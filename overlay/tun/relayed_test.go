@@ -110,7 +110,7 @@ func TestUnprotectedRelay(t *testing.T) {
 				}
 
 				// Through the tunnel.
-				d := decapsulator{b.arrivals(), newCoalescer(4, 1460)}
+				d := decapsulator{arrivals: b.arrivals(), joined: newCoalescer(4, 1460)}
 				o := outer{source: addressOf(agent), destination: addressOf(careOf)}
 				if side == overlay.AgentSide {
 					o = outer{source: addressOf(careOf), destination: addressOf(agent)}

@@ -186,15 +186,15 @@ func (s *sightings) find(home, peer address) (e *sighting, found bool) {
 // silence tells a tunnel that brings nothing back from one that is not used. It
 // looks at the time only when a packet passes.
 type silence struct {
-	since atomic.Int64  // of the packets sent since one came back the first; 0: none
-	last  time.Duration // sent; of the sending goroutine
+	since atomic.Int64 // of the packets sent since one came back the first; 0: none
+	last  atomic.Int64 // sent
 }
 
 // sent notes a packet, and tells whether nothing came back for
 // overlay.SilenceInterval while there were packets all the time.
 func (s *silence) sent(now time.Duration) (silent bool) {
-	since, pause := time.Duration(s.since.Load()), now-s.last
-	s.last = now
+	since, pause := time.Duration(s.since.Load()), now-time.Duration(s.last.Load())
+	s.last.Store(int64(now))
 	switch {
 	case since == 0 || pause > overlay.SilenceInterval:
 	case now-since >= overlay.SilenceInterval:

@@ -16,7 +16,7 @@ func TestTrafficSeen(t *testing.T) {
 	u := b.table.mobile.get(network)
 	var seen []overlay.Pair
 	b.watch.traffic = func(h, p netip.Addr, s overlay.Side) { seen = append(seen, overlay.Pair{Home: h, Peer: p, Side: s}) }
-	receive := decapsulator{arrivals{&b.table, &watcher{reporter: b.watch.reporter}}, newCoalescer(1, 1460)}
+	receive := decapsulator{arrivals: arrivals{&b.table, &watcher{reporter: b.watch.reporter}}, joined: newCoalescer(1, 1460)}
 	through := outer{source: addressOf(agent), destination: addressOf(careOf)}
 	out := func(p []byte, now time.Duration) { b.send(p, virtioHeader{}, now) }
 	in := func(p []byte, now time.Duration) {

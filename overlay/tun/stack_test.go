@@ -425,7 +425,7 @@ func TestStackedAllocatesNothing(t *testing.T) {
 	whole, h := partial(tcp(tcpOptions{}, text(60_000)))
 	h.gso, h.segment = gsoTCP6, 1340
 	big := udp(nodeBehind, correspondent, text(1480))
-	d := decapsulator{b.arrivals(), newCoalescer(16, 1460)}
+	d := decapsulator{arrivals: b.arrivals(), joined: newCoalescer(16, 1460)}
 	o := outer{source: addressOf(anchor), destination: addressOf(careOf)}
 	received := slices.Concat(make([]byte, receiveHeadroom), ipv6(agent, regional, protocolIPv6, tcp(tcpOptions{from: correspondent, to: nodeBehind}, text(1300))))
 	if n := testing.AllocsPerRun(100, func() {

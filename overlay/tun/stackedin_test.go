@@ -15,7 +15,7 @@ import (
 // and returns what is for the device.
 func (b *stackBench) decapsulate(t *testing.T, packet []byte, o outer, now time.Duration) (device []byte, reason overlay.DropReason) {
 	t.Helper()
-	d := decapsulator{b.arrivals(), newCoalescer(1, 1460)}
+	d := decapsulator{arrivals: b.arrivals(), joined: newCoalescer(1, 1460)}
 	reason = d.packet(slices.Concat(make([]byte, receiveHeadroom), packet), o, now)
 	if (reason == 0) != (d.joined.n == 1) {
 		t.Fatalf("reason %v, %d for the device", reason, d.joined.n)
@@ -323,7 +323,7 @@ func FuzzStackedDecapsulate(f *testing.F) {
 	f.Add(ipv6(agent, regional, protocolIPv6, nil), uint8(0))
 	f.Fuzz(func(t *testing.T, packet []byte, class uint8) {
 		b := newStackBench(t)
-		d := decapsulator{b.arrivals(), newCoalescer(1, 1460)}
+		d := decapsulator{arrivals: b.arrivals(), joined: newCoalescer(1, 1460)}
 		reason := d.packet(slices.Concat(make([]byte, receiveHeadroom), packet), outer{source: addressOf(anchor), destination: addressOf(careOf), class: class}, 0)
 		drops := b.dropped()
 		if (reason == 0) != (d.joined.n == 1) || (reason == 0) == (len(drops) == 1) {

@@ -17,6 +17,7 @@ type tunnel struct {
 
 	encapsulated, decapsulated counter
 
+	fast      atomic.Bool // the fast path carries it
 	watch     atomic.Bool // peers are to be reported
 	protected atomic.Bool // overlay.Tunnel.Protected
 	silence   silence
@@ -125,6 +126,7 @@ type outer struct {
 	source, destination address
 	class               uint8
 	tunnelled           bool // the packet came out of another tunnel of this node
+	link                int  // the interface that it came in by
 }
 
 // inbound finds the tunnel that a packet came out of, and checks that it may
