@@ -33,6 +33,7 @@ func commands() []command {
 		{"run", "the daemon", run},
 		{"show", "ask a running daemon", show},
 		{"check", "validate a configuration file", check},
+		{"doctor", "what this machine offers, what is used, what to install", diagnose},
 		{"decode", "explain a packet or a capture file", decode},
 		{"import", "translate the configuration of radvd", importConfig},
 		{"radump", "show the router advertisements that are heard", dumpRAs},

@@ -113,9 +113,27 @@ type PlaneChoice uint8
 
 // Data plane choices.
 const (
-	PlaneAuto PlaneChoice = iota // by probing
-	PlaneTUN
+	PlaneAuto   PlaneChoice = iota // by probing
+	PlaneKernel                    // the kernel's tunnels, with overlay/kernel
+	PlaneTCX                       // eBPF, with overlay/tcx
+	PlaneTUN                       // user space, with overlay/tun
 )
+
+// String is the value as in the file, and the name of the engine.
+func (p PlaneChoice) String() string {
+	switch p {
+	case PlaneAuto:
+		return "auto"
+	case PlaneKernel:
+		return "kernel"
+	case PlaneTCX:
+		return "tcx"
+	case PlaneTUN:
+		return "tun"
+	default:
+		return "unknown"
+	}
+}
 
 // Metrics is the HTTP endpoint for Prometheus.
 type Metrics struct {

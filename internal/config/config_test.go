@@ -462,7 +462,7 @@ config mobile_router 'train'
 config home_agent
 `))
 	want := `option 'log_level' in section '@globals[0]' (roam6:2:19): "loud": expected one of debug, info, warn, error
-option 'plane' in section '@globals[0]' (roam6:3:15): "fast": expected one of auto, tun
+option 'plane' in section '@globals[0]' (roam6:3:15): "fast": expected one of auto, kernel, tcx, tun
 option 'key' in section 'train' (roam6:4:1): expected a key of 32 hexadecimal digits; without one, option insecure '1' says that this is meant
 option 'prefix' in section 'train' (roam6:4:1): expected an IPv6 prefix, such as 2001:db8:100::/56, or prefix_delegation '1'; it is missing
 option 'home_address' in section 'train' (roam6:5:22): "2001:db8:1::2": expected an IPv6 address with its prefix length, such as 2001:db8:1::2/64: the length is missing
@@ -481,7 +481,7 @@ section '@home_agent[0]' (roam6:10:8): "home_agent": expected a name after the t
 	if !errors.As(err, &all) || !errors.As(err, &first) || len(all) != 12 || first != all[0] {
 		t.Errorf("%d errors, first %v", len(all), first)
 	}
-	if got, want := all[1].Message(), `option 'plane' in section '@globals[0]': "fast": expected one of auto, tun`; got != want {
+	if got, want := all[1].Message(), `option 'plane' in section '@globals[0]': "fast": expected one of auto, kernel, tcx, tun`; got != want {
 		t.Errorf("message %s, want %s", got, want)
 	}
 }

@@ -84,9 +84,11 @@ func globalsTable() schema[Globals] {
 				help("The unix socket on which `roam6 show` asks."),
 			one("plane", oneOf(
 				choice[PlaneChoice]{"auto", PlaneAuto},
+				choice[PlaneChoice]{"kernel", PlaneKernel},
+				choice[PlaneChoice]{"tcx", PlaneTCX},
 				choice[PlaneChoice]{"tun", PlaneTUN},
 			), func(g *Globals) *PlaneChoice { return &g.Plane }).fallback("auto").onReload(EffectDaemon).
-				help("The data plane: the best that this machine offers, or the one in user space."),
+				help("The data plane: the best that this machine offers, which `roam6 doctor` tells, or that of the kernel's tunnels, of eBPF programs, or in user space. One that this machine does not offer is an error at the start."),
 			one("tunnel_device", interfaceName(), func(g *Globals) *string { return &g.TunnelDevice }).
 				fallback("roam6").onReload(EffectDaemon).
 				help("The name of the data plane's network device."),

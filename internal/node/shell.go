@@ -39,6 +39,7 @@ import (
 	"roam6/internal/role"
 	"roam6/internal/rtnl"
 	"roam6/overlay"
+	"roam6/overlay/engines"
 	"roam6/overlay/tun"
 )
 
@@ -249,7 +250,7 @@ func (s *Shell) restoreKept() error {
 func (s *Shell) openMobility() error {
 	s.ipsec.policies = esp.NewPolicies(randomOctets)
 	s.refuses = refusesTunnels(s.config)
-	plane, err := tun.Open(tun.Config{
+	plane, err := engines.Open(s.config.Globals.Plane.String(), tun.Config{
 		Device: s.config.Globals.TunnelDevice, Log: s.log, Refuse: s.refuses, Ready: s.serves,
 		Local: s.local.Contains, Signalling: s.ipsec.policies.Has, HomeTest: s.homeTest, Relayed: s.ipsec.relays,
 		Refused: func(home netip.Addr) { s.post(role.TunnelRefused{Home: home}) },

@@ -127,9 +127,6 @@ func Open(c Config) (_ *Engine, err error) {
 	if err := e.reconcile(); err != nil {
 		return nil, err
 	}
-	if err := e.device.persist(true); err != nil {
-		return nil, err
-	}
 	if err := e.commit("set up the device", e.kernel.linkUp(c.PathMTU-headerLength)); err != nil {
 		return nil, err
 	}
@@ -141,6 +138,9 @@ func Open(c Config) (_ *Engine, err error) {
 		return nil, err
 	}
 	if err := e.startFast(); err != nil {
+		return nil, err
+	}
+	if err := e.device.persist(true); err != nil {
 		return nil, err
 	}
 	e.sweepLater()
