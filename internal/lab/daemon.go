@@ -176,7 +176,7 @@ func (d *daemon) check() error {
 
 // reload gives the daemon another configuration and tells it to read it.
 func (d *daemon) reload(sections ...*section) error {
-	text, err := uci.Format(configuration(d.env.Directory, d.name, sections...))
+	text, err := uci.Format(configuration(d.env, d.name, sections...))
 	if err == nil {
 		// As uci commits: never a half-written file.
 		if err = os.WriteFile(d.config+".new", text, 0o600); err == nil {

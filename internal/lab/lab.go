@@ -51,6 +51,8 @@ type Environment struct {
 	// Observe asks a daemon through its control socket; nil where nothing can:
 	// the report then lacks the router's own phases.
 	Observe func(socket string) Observer
+
+	plane string // data plane of the daemons; empty: the best there is
 }
 
 // Observer asks a running daemon.

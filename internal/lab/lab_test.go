@@ -22,7 +22,7 @@ func TestConfigurationsAreValid(t *testing.T) {
 	parts := (rideOptions{}).train().cast(false)
 	for _, p := range parts {
 		node, sections := p.node, p.sections
-		text, err := uci.Format(configuration("/tmp/x", node, sections...))
+		text, err := uci.Format(configuration(Environment{Directory: "/tmp/x"}, node, sections...))
 		if err != nil {
 			t.Fatalf("%s: %v", node, err)
 		}
@@ -217,7 +217,7 @@ func TestDaemonReportsItsEnd(t *testing.T) {
 		if err := os.WriteFile(script, []byte("#!/bin/sh\n"+text+"\n"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		d, err := newDaemon(Environment{Binary: script, Directory: directory}, w.Space("node"), configuration(directory, "node"))
+		d, err := newDaemon(Environment{Binary: script, Directory: directory}, w.Space("node"), configuration(Environment{Directory: directory}, "node"))
 		if err != nil {
 			t.Fatal(err)
 		}

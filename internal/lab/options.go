@@ -10,7 +10,9 @@ import (
 	"strings"
 	"time"
 
+	"roam6/internal/config"
 	"roam6/internal/lab/report"
+	"roam6/overlay/engines"
 )
 
 // ErrOption marks a flag with a value that makes no sense.
@@ -81,10 +83,15 @@ func prepare[O any](declare func(*O, *flag.FlagSet), validate func(O) error, beg
 	return func(f *flag.FlagSet) Run {
 		var o O
 		declare(&o, f)
+		plane := f.String("plane", engines.Auto, "data plane `engine` of the daemons: auto, kernel, tcx or tun")
 		return func(ctx context.Context, env Environment) (*report.Report, error) {
 			if err := validate(o); err != nil {
 				return nil, err
 			}
+			if !knownPlane(*plane) {
+				return nil, wrongOption("--plane %s: auto, kernel, tcx or tun", *plane)
+			}
+			env.plane = *plane
 			return perform(ctx, env, begin(o))
 		}
 	}
@@ -104,4 +111,8 @@ func (p *percent) Set(s string) error {
 	}
 	*p = percent(v / 100)
 	return nil
+}
+
+func knownPlane(name string) bool {
+	return name == engines.Auto || name == config.PlaneKernel.String() || name == config.PlaneTCX.String() || name == config.PlaneTUN.String()
 }

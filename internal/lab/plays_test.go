@@ -92,7 +92,7 @@ func TestPlaysAreSound(t *testing.T) {
 
 func valid(t *testing.T, name, node string, sections []*section) *config.Config {
 	t.Helper()
-	text, err := uci.Format(configuration("/tmp/x", node, sections...))
+	text, err := uci.Format(configuration(Environment{Directory: "/tmp/x"}, node, sections...))
 	if err != nil {
 		t.Fatalf("%s, %s: %v", name, node, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"roam6/internal/uci"
+	"roam6/overlay/engines"
 )
 
 // section builds a section of a configuration.
@@ -45,12 +46,14 @@ func (s *section) list(name string, values ...string) *section {
 }
 
 // configuration is the file of one daemon.
-func configuration(directory, node string, sections ...*section) *uci.File {
+func configuration(env Environment, node string, sections ...*section) *uci.File {
+	directory := env.Directory
 	globals := newSection("globals", "globals").
 		option("control", controlSocket(directory, node)).
 		option("log_level", "debug").
 		option("state_directory", filepath.Join(directory, node+".state")).
-		option("resolver_file", resolverFile(directory, node))
+		option("resolver_file", resolverFile(directory, node)).
+		option("plane", cmp.Or(env.plane, engines.Auto))
 	f := &uci.File{Name: "roam6", Sections: []uci.Section{globals.Section}}
 	for _, s := range sections {
 		f.Sections = append(f.Sections, s.Section)

@@ -101,7 +101,7 @@ func perform(ctx context.Context, env Environment, p play) (*report.Report, erro
 		}
 	}
 	for _, c := range p.cast() {
-		d, err := newDaemon(env, s.world.Space(c.node), configuration(env.Directory, c.node, c.sections...))
+		d, err := newDaemon(env, s.world.Space(c.node), configuration(env, c.node, c.sections...))
 		if err != nil {
 			return nil, err
 		}
@@ -128,6 +128,7 @@ func perform(ctx context.Context, env Environment, p play) (*report.Report, erro
 	result := p.report(s)
 	result.Relay = s.relay()
 	result.Summary.Strays = s.stats.Refused
+	result.Planes = s.planes()
 	result.Summarise()
 	result.Failures = append(s.failures, result.Failures...)
 	if len(result.Failures) > 0 {

@@ -47,6 +47,8 @@ type Report struct {
 	TCP         TCP           `json:"tcp"`
 	Summary     Summary       `json:"summary"`
 	Relay       Relay         `json:"relay"`
+	// Planes are the data planes of the daemons, each once.
+	Planes []string `json:"planes,omitempty"`
 	// Failures say why the run as a whole did not succeed.
 	Failures []string `json:"failures"`
 	// Legend explains the table.

@@ -15,7 +15,10 @@ func (r *Report) WriteTable(w io.Writer) error {
 	for _, line := range r.Legend {
 		b.WriteString(line + "\n")
 	}
-	if len(r.Legend) > 0 {
+	if len(r.Planes) > 0 {
+		fmt.Fprintf(&b, "Data plane: %s.\n", strings.Join(r.Planes, ", "))
+	}
+	if len(r.Legend)+len(r.Planes) > 0 {
 		b.WriteByte('\n')
 	}
 	if len(r.Handovers) > 0 && !r.Brief {
