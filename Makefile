@@ -17,7 +17,7 @@ export GORACE ?= atexit_sleep_ms=10
 TARGETS  := mipsle/softfloat mips/softfloat arm/7 arm64/ amd64/
 FUZZTIME ?= 10s
 
-.PHONY: help build test test-long deps unit rides worlds lint demo bench size fuzz clean
+.PHONY: help build test test-long deps unit rides worlds vm-test lint demo bench size fuzz clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -26,17 +26,20 @@ help:
 build:
 	$(COMPILING) $(GO) build -ldflags '$(LDFLAGS)' -o bin/roam6 ./cmd/roam6
 
-## test    lint, unit and namespace tests, and short rides in the lab (as root all of it)
-test: deps lint build unit rides worlds
+## test    lint, unit and namespace tests, short rides in the lab (as root all of it), vm-test
+test: deps lint build unit rides worlds vm-test
 
 # What the tests use beside Go: a C compiler for the race detector, tshark to
 # dissect what the lab sends, BIRD to redistribute routes of mobile networks, and
-# Kea and dnsmasq to lease addresses, radvd to compare with, and hosts' software that
-# hears advertisements. As root on Debian they are installed; elsewhere the tests that
-# need them say that they skip. BIRD, Kea and radvd come as services: those are neither
-# started (policy-rc.d) nor will they be with the next boot.
-PACKAGES := gcc libc6-dev tshark bird2 kea-dhcp6-server dnsmasq-base radvd radvdump ndisc6 dhcpcd-base
-COMMANDS := gcc tshark bird kea-dhcp6 dnsmasq radvd radvdump rdisc6 dhcpcd
+# Kea and dnsmasq to lease addresses, radvd to compare with, hosts' software that hears
+# advertisements, and for vm-test QEMU and what its machine is made of. As root on Debian
+# they are installed; elsewhere the tests that need them say that they skip. BIRD, Kea
+# and radvd come as services: those are neither started (policy-rc.d) nor will they be
+# with the next boot.
+PACKAGES := gcc libc6-dev tshark bird2 kea-dhcp6-server dnsmasq-base radvd radvdump ndisc6 dhcpcd-base \
+            qemu-system-x86 busybox-static kmod xz-utils
+COMMANDS := gcc tshark bird kea-dhcp6 dnsmasq radvd radvdump rdisc6 dhcpcd \
+            qemu-system-x86_64 busybox depmod xz
 deps:
 	@[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0; \
 	PATH="$$PATH:/usr/sbin:/sbin"; missing=; \
@@ -71,6 +74,10 @@ AT_ONCE ?= 4
 WORLDS  := ./cmd/... ./internal/lab/... ./overlay/...
 worlds:
 	$(GOTEST) -p 1 -parallel $(AT_ONCE) -timeout 40m $(WORLDS)
+
+## vm-test what needs a stock kernel, in a virtual machine (QEMU); the list is internal/vm/suites.sh
+vm-test: deps build
+	GO='$(GO)' internal/vm/test.sh
 
 ## test-long  rides of the simulator: all under the race detector, ten times as many without
 test-long:

@@ -345,11 +345,20 @@ func swap(t *testing.T, open Open) {
 	}
 }
 
+// underWay is how many datagrams of a stream are on their way at most: several streams
+// fit into the queue of 500 that a device has, and a slow machine loses none there.
+const underWay = 100
+
 // stream sends numbered datagrams and tells how many did not arrive.
 func stream(t *testing.T, from, to *net.UDPConn, packets int, sent chan<- struct{}) (lost <-chan int) {
+	room := make(chan struct{}, underWay)
 	go func() {
 		b := make([]byte, 8)
 		for i := range packets {
+			select {
+			case room <- struct{}{}:
+			case <-time.After(100 * time.Millisecond): // those before are lost
+			}
 			binary.BigEndian.PutUint64(b, uint64(i))
 			if _, err := from.WriteToUDPAddrPort(b, addrPort(to)); err != nil {
 				t.Errorf("from %v: %v", from.LocalAddr(), err)
@@ -372,6 +381,10 @@ func stream(t *testing.T, from, to *net.UDPConn, packets int, sent chan<- struct
 			if i := binary.BigEndian.Uint64(b); m == 8 && i < uint64(packets) && !seen[i] {
 				seen[i] = true
 				missing--
+				select {
+				case <-room:
+				default:
+				}
 			}
 		}
 		result <- missing

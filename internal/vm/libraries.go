@@ -1,0 +1,72 @@
+package vm
+
+import (
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"strings"
+)
+
+// libraries is the paths of what a program needs beside itself: its loader and the
+// shared libraries, none where it is static or no program. The loader itself is asked,
+// as ldd does. Plug-ins, which a program opens by itself, it does not know.
+func libraries(file string) ([]string, error) {
+	loader, err := interpreter(file)
+	if err != nil || loader == "" {
+		return nil, err
+	}
+	out, err := exec.Command(loader, "--list", file).CombinedOutput()
+	if err != nil {
+		return nil, fmt.Errorf("libraries of %s: %w: %s", file, err, strings.TrimSpace(string(out)))
+	}
+	found, err := parseLibraries(string(out))
+	if err != nil {
+		return nil, fmt.Errorf("libraries of %s: %w", file, err)
+	}
+	return append(found, loader), nil
+}
+
+// interpreter is the loader that a program names, empty where there is none.
+func interpreter(file string) (string, error) {
+	f, err := elf.Open(file)
+	var format *elf.FormatError
+	if errors.As(err, &format) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return "", nil // a script, or data
+	}
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			name, err := io.ReadAll(p.Open())
+			if err != nil {
+				return "", fmt.Errorf("loader of %s: %w", file, err)
+			}
+			return strings.TrimRight(string(name), "\x00"), nil
+		}
+	}
+	return "", nil
+}
+
+// parseLibraries reads what a loader lists: "NAME => PATH (ADDRESS)", or "PATH
+// (ADDRESS)" for the loader itself; the kernel's own vdso has no path.
+func parseLibraries(list string) ([]string, error) {
+	var paths []string
+	for line := range strings.Lines(list) {
+		name, path, arrow := strings.Cut(strings.TrimSpace(line), " => ")
+		if !arrow {
+			path = name
+		}
+		path, _, _ = strings.Cut(path, " (")
+		switch {
+		case strings.HasPrefix(path, "/"):
+			paths = append(paths, path)
+		case arrow:
+			return nil, fmt.Errorf("%s: %s", name, path) // "not found"
+		}
+	}
+	return paths, nil
+}

@@ -1,0 +1,16 @@
+# What `make vm-test` runs on a stock kernel, one after the other in one machine. The
+# same list is read twice: before the boot, for what has to be built, and inside.
+#
+#	gotest FOLDER [FLAG...]	tests of a package, with its testdata; a test that
+#				skips has failed, since this is where it can run
+#	roam6 [ARGUMENT...]	the binary
+#
+# The processor is 28 times slower than the host's and there is one: suites are to be
+# light, and times mean little.
+
+# The tun engine where ip6_tunnel is loaded and the kernel has Mobile IPv6.
+gotest overlay/tun -test.run '^TestPlane$'
+
+# Round trips that are long beside what the machine itself takes.
+roam6 lab run ride --handovers 4 --dwell 4s --dwell-fast 4s \
+	--delay-ar 20ms --delay-ha 100ms --delay-cn 20ms --probe-interval 20ms --tcp-rate 50000
