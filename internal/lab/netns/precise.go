@@ -2,6 +2,7 @@ package netns
 
 import (
 	"errors"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -13,10 +14,16 @@ const realtimePriority = 1
 
 // Precise prepares the calling thread, which must be locked to its goroutine,
 // for wake-ups to the microsecond: no timer slack and, where the process may, a
-// real-time priority. It reports whether it got the priority.
+// real-time priority, but not on the only processor. It reports whether it got the
+// priority.
 func Precise() bool {
 	// Failure leaves the default slack of 50 µs: later, not wrong.
 	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	if runtime.NumCPU() == 1 {
+		// A thread that cannot be interrupted waits for Go's runtime, which waits for
+		// the processor: for a second, now and then.
+		return false
+	}
 	err := unix.SchedSetAttr(0, &unix.SchedAttr{
 		Policy:   unix.SCHED_FIFO,
 		Priority: realtimePriority,
