@@ -142,7 +142,7 @@ func diagnosisOf(r *doctor.Report) diagnosis {
 func diagnosed(all []feature.Feature) []diagnosedFeature {
 	list := make([]diagnosedFeature, 0, len(all))
 	for _, f := range all {
-		d := diagnosedFeature{Name: f.Name, Present: f.Missing == "", Optional: f.Optional}
+		d := diagnosedFeature{Name: f.Name, Present: f.Missing == "", Optional: f.Instead != ""}
 		if !d.Present {
 			d.Reason, d.Instead, d.OpenWrt, d.Debian = f.Missing, f.Instead, f.OpenWrt, f.Debian
 		}

@@ -14,7 +14,7 @@ import (
 func TestDoctorPrints(t *testing.T) {
 	r := &doctor.Report{
 		Kernel: "6.6.1", Architecture: "mipsle", Private: true, Chosen: "tun",
-		Basis: []feature.Feature{{Name: "IPv6"}, {Name: "nftables", Missing: "function not implemented", Optional: true, Instead: "errors", OpenWrt: "kmod-nft-core", Debian: "modprobe nf_tables"}},
+		Basis: []feature.Feature{{Name: "IPv6"}, {Name: "nftables", Missing: "function not implemented", Instead: "errors", OpenWrt: "kmod-nft-core", Debian: "modprobe nf_tables"}},
 		Planes: []doctor.Plane{
 			{Name: "kernel", Features: []feature.Feature{{Name: "ip6tnl devices", Missing: "operation not supported", OpenWrt: "kmod-ip6-tunnel", Debian: "modprobe ip6_tunnel"}}},
 			{Name: "tun", Usable: true, Features: []feature.Feature{{Name: "TUN devices"}}},

@@ -25,19 +25,19 @@ func basis(private bool) []feature.Feature {
 	}
 	return append(f,
 		tried("source-specific routes", sourceRoutes(), feature.Feature{
-			Optional: true, Instead: "one uplink at a time",
+			Instead: "one uplink at a time",
 			OpenWrt: "a kernel with CONFIG_IPV6_SUBTREES, as all releases have", Debian: "a kernel with CONFIG_IPV6_SUBTREES",
 		}),
 		tried("nftables with exthdr and rt", mhsock.TrySilence(), feature.Feature{
-			Optional: true, Instead: "the kernel answers signalling with ICMPv6 errors, which some peers take for the truth",
+			Instead: "the kernel answers signalling with ICMPv6 errors, which some peers take for the truth",
 			OpenWrt: "kmod-nft-core", Debian: "modprobe nf_tables",
 		}),
 		tried("IPsec ESP in the kernel", kernelESP(), feature.Feature{
-			Optional: true, Instead: "ESP in user space, for signalling; no IKEv2",
+			Instead: "ESP in user space, for signalling; no IKEv2",
 			OpenWrt: "kmod-ipsec kmod-ipsec6", Debian: "modprobe esp6 xfrm_user",
 		}),
 		tried("Mobile IPv6 in the kernel", mhsock.TryMobileIPv6(), feature.Feature{
-			Optional: true, Instead: "all of it in roam6, which is as good",
+			Instead: "all of it in roam6, which is as good",
 			OpenWrt: "not in any release", Debian: "modprobe mip6",
 		}),
 	)

@@ -75,7 +75,7 @@ func TestCleanFails(t *testing.T) {
 func TestAll(t *testing.T) {
 	for _, e := range All() {
 		for _, f := range e.Probe() {
-			if f.Name == "" || f.OpenWrt == "" || f.Debian == "" || f.Optional && f.Instead == "" {
+			if f.Name == "" || f.OpenWrt == "" || f.Debian == "" {
 				t.Errorf("%s: %+v", e.Name, f)
 			}
 		}

@@ -5,17 +5,15 @@ package feature
 type Feature struct {
 	Name    string // what it is: "ip6tnl devices"
 	Missing string // why it is not there; empty: it is
-	// Optional: whoever asks can do without, by Instead.
-	Optional bool
-	Instead  string // what is used in its place
+	Instead string // what is used in its place; empty: whoever asks cannot do without
 	// OpenWrt and Debian say what brings it: a package, a module to load.
 	OpenWrt, Debian string
 }
 
-// Suffices reports whether nothing is missing but what is optional.
+// Suffices reports whether nothing is missing that cannot be done without.
 func Suffices(all []Feature) bool {
 	for _, f := range all {
-		if f.Missing != "" && !f.Optional {
+		if f.Missing != "" && f.Instead == "" {
 			return false
 		}
 	}
