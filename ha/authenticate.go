@@ -93,6 +93,9 @@ func (a *Agent) acknowledge(h *home, u *update, status mip6.Status, sequence mip
 	if u.router() && h.Router && status != mip6.StatusRouterNotPermitted {
 		answer.Flags = mip6.AckMobileRouter // RFC 3963 §4.2
 	}
+	if status.Accepted() && h.KeyMobility && u.flags&mip6.UpdateKeyManagement != 0 {
+		answer.Flags |= mip6.AckKeyManagement // RFC 6275 §10.3.1, §10.3.2
+	}
 	message, err := answer.Message(a.now, h.SA, u.sealed, u.home)
 	if err != nil {
 		a.do(role.Log{Level: slog.LevelError, Message: "binding acknowledgement not sent", Attrs: []slog.Attr{

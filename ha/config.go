@@ -84,6 +84,9 @@ type Mobile struct {
 	// ESP takes its messages only if they came under IPsec (RFC 3776, RFC 4877).
 	// With SA, too, both are asked for.
 	ESP bool
+	// KeyMobility: the associations of ESP were made by IKE, whose end here follows the
+	// mobile's care-of address (K bit, RFC 6275 §10.3.1).
+	KeyMobility bool
 	// Insecure accepts messages without any authentication: whoever can send a
 	// packet can then take this mobile's traffic. For laboratories.
 	Insecure bool

@@ -197,6 +197,9 @@ func (n *Node) accepted(now time.Time, s sent, a mip6.BindingAcknowledgement) {
 	first := !n.reg.registered
 	moved := n.reg.careOf != s.careOf
 	n.reg.accept(s, a.Lifetime, advice)
+	if moved {
+		n.followKeys(s.careOf, a)
+	}
 	if n.pending != nil {
 		n.commit(now)
 	} else {

@@ -64,6 +64,12 @@ type Config struct {
 	// ESP takes acknowledgements and prefix advertisements of home agents only if
 	// they came under IPsec (RFC 3776, RFC 4877); what is sent, the shell protects.
 	ESP bool
+	// KeyExchange: the associations of ESP are made by IKE (RFC 4877 §7). A binding
+	// update waits until role.KeysChanged says that there are some.
+	KeyExchange bool
+	// KeyMobility, with KeyExchange: the IKE association follows the care-of address (K
+	// bit, RFC 6275 §11.7.1).
+	KeyMobility bool
 	// Timestamps adds the replay protection option of RFC 4285 §6.
 	Timestamps bool
 	// Hierarchy: use the mobility anchor points that access routers advertise

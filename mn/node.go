@@ -82,6 +82,8 @@ type Node struct {
 	query      *query         // is the current router still there?
 	timestamps bool           // send the replay protection option
 
+	keyed map[netip.Addr]bool // home agents for which IKE has made associations
+
 	stopping   bool // Stop was received
 	stopped    bool // and all is cleaned up
 	stopBy     time.Time
@@ -135,6 +137,7 @@ func New(c Config, extension Extension) *Node {
 		given:      make(map[int][]*given),
 		routers:    nd.NewRouters(),
 		timestamps: c.Timestamps,
+		keyed:      make(map[netip.Addr]bool),
 		stats:      Stats{Acknowledgements: make(map[mip6.Status]uint64), LocalAcknowledgements: make(map[mip6.Status]uint64)},
 	}
 	n.homeLink = homelink.New(n.homeLinkConfig())
@@ -195,6 +198,8 @@ func (n *Node) Handle(now time.Time, e role.Event) []role.Action {
 		n.tunnelSilent(now, e)
 	case role.TunnelRefused:
 		n.tunnelRefused(now, e)
+	case role.KeysChanged:
+		n.keysChanged(now, e)
 	case role.UnknownHomeAddress: // for correspondents
 	case role.Timeout:
 	case role.Stop:

@@ -39,6 +39,7 @@ type registration struct {
 	held time.Time
 
 	retransmit time.Time     // when to send again; zero when not waiting
+	withheld   bool          // the last update waits for keys, and was not sent
 	timeout    time.Duration // the time-out that runs until retransmit
 	recent     []time.Time   // times of the last MaxUpdateRate updates
 
@@ -61,6 +62,7 @@ type registration struct {
 
 // record notes an update that is being sent.
 func (r *registration) record(s sent) {
+	r.withheld = false
 	if len(r.outstanding) == maxOutstanding {
 		copy(r.outstanding, r.outstanding[1:])
 		r.outstanding = r.outstanding[:maxOutstanding-1]
@@ -199,7 +201,7 @@ func (r *registration) pardon() { r.rejected, r.refusedUntil = false, time.Time{
 // of the home agent.
 func (r *registration) forget() {
 	r.unbind()
-	r.retransmit = time.Time{}
+	r.retransmit, r.withheld = time.Time{}, false
 	r.outstanding = r.outstanding[:0]
 }
 

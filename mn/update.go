@@ -65,12 +65,15 @@ func (n *Node) sendUpdate(now time.Time) {
 // send sends an update about attachment a and arms its retransmission; ending
 // makes it one of lifetime zero. It reports whether it could.
 func (n *Node) send(now time.Time, r *registration, a *attachment, ending bool) bool {
+	from := n.locator(a)
+	if n.withholds(now, r, from.careOf) {
+		return false
+	}
 	lifetime := mip6.LifetimeFrom(n.lifetimeFor(now, a))
 	if ending {
 		lifetime = 0
 	}
 	r.sequence++
-	from := n.locator(a)
 	s := sent{sequence: r.sequence, lifetime: lifetime, careOf: from.careOf, at: now}
 	u := mip6.BindingUpdate{
 		Sequence: s.sequence,
@@ -80,6 +83,9 @@ func (n *Node) send(now time.Time, r *registration, a *attachment, ending bool) 
 	}
 	if n.compatibleLinkLocal(a.link) {
 		u.Flags |= mip6.UpdateLinkLocal
+	}
+	if n.config.KeyExchange && n.config.KeyMobility {
+		u.Flags |= mip6.UpdateKeyManagement
 	}
 	if n.extension != nil {
 		n.extension.Extend(&u, ending)
@@ -152,7 +158,7 @@ func (n *Node) retransmitDue(now time.Time) {
 		n.reg.retransmit = t
 		return
 	}
-	if len(n.reg.outstanding) > 0 || !n.reg.agent.IsValid() {
+	if len(n.reg.outstanding) > 0 || n.reg.withheld || !n.reg.agent.IsValid() {
 		n.reg.backOff()
 		n.reg.unanswered++
 		if n.unanswered(now) {

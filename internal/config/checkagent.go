@@ -169,7 +169,7 @@ func mobiles(entries []entry[mobileDraft], agents []entry[homeAgentDraft], prote
 		e.checkPools(m, agents)
 		if agent != nil {
 			m.HomeAgent = agent.Ref()
-			m.ESP = e.agentPolicy(m, agent, own)
+			m.ESP, m.IKE = e.agentPolicy(m, agent, own)
 			e.checkServed(m, agent.value.HomeAgent)
 		}
 		for i, prefix := range m.Prefixes {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"roam6/internal/esp"
+	"roam6/internal/ike"
 	"roam6/overlay"
 )
 
@@ -25,6 +26,7 @@ func ipsec(entries []entry[ipsecDraft]) protections {
 	p := protections{of: map[netip.Addr]ipsecEntries{}}
 	for _, e := range entries {
 		own := &ipsecEntry{e}
+		own.checkExchange()
 		own.checkTunnel()
 		own.checkKeys()
 		p.all = append(p.all, own)
@@ -93,6 +95,9 @@ func (e *ipsecEntry) associations() []namedAssociation {
 
 // policy is what a section says, seen from one side.
 func (e *ipsecEntry) policy(side overlay.Side) esp.Policy {
+	if e.value.exchange.enabled {
+		return e.exchanged(side)
+	}
 	send := func(h halfAssociation) esp.Association {
 		return esp.Association{SPI: h.spi, Algorithm: e.value.algorithm, Key: h.key}
 	}
@@ -114,12 +119,12 @@ func (e *ipsecEntry) policy(side overlay.Side) esp.Policy {
 	return p
 }
 
-// mobilePolicies gives the policies of a mobile, one for each of its home agents;
-// own are the ipsec sections of its home address. None are there where there are
-// errors.
-func (s section) mobilePolicies(m MobileNode, own ipsecEntries) []esp.Policy {
+// mobilePolicies gives the policies of a mobile, one for each of its home agents, and
+// the key exchanges of those that have one; own are the ipsec sections of its home
+// address. None are there where there are errors.
+func (s section) mobilePolicies(m MobileNode, own ipsecEntries) (policies []esp.Policy, exchanges []ike.Peer) {
 	if len(own) == 0 {
-		return nil
+		return nil, nil
 	}
 	why := ", because " + quoted(own[0].section) + " protects the signalling: home agents that are found have no keys"
 	switch {
@@ -127,7 +132,7 @@ func (s section) mobilePolicies(m MobileNode, own ipsecEntries) []esp.Policy {
 		if m.Discover { // otherwise it is reported already
 			s.missing(optionHomeAgent, "the address of the home agent"+why)
 		}
-		return nil
+		return nil, nil
 	case m.Discover:
 		s.wrong("discover", 0, "0"+why)
 	}
@@ -136,21 +141,26 @@ func (s section) mobilePolicies(m MobileNode, own ipsecEntries) []esp.Policy {
 			e.wrong(optionHomeAgent, 0, "a home_agent of "+quoted(s))
 		}
 	}
-	var policies []esp.Policy
 	for i, agent := range m.HomeAgents {
 		if e := own.between(agent); e != nil {
 			policies = append(policies, e.policy(overlay.MobileSide))
+			if p := e.peer(overlay.MobileSide); p != nil {
+				exchanges = append(exchanges, *p)
+			}
+			if x, first := e.value.exchange, own[0].value.exchange; x.enabled != first.enabled || x.mobike != first.mobike {
+				e.wrong(optionIKE, 0, "the same as in "+quoted(own[0].section)+", and the same "+optionMOBIKE+": the home address is the same")
+			}
 		} else if !slices.ContainsFunc(own, func(e *ipsecEntry) bool { return !e.sound }) {
 			s.wrong(optionHomeAgent, i, "a home agent with an ipsec section for "+m.HomeAddress.Addr().String()+
 				", as there is "+quoted(own[0].section)+" for "+own[0].value.agent.String())
 		}
 	}
-	return policies
+	return policies, exchanges
 }
 
-// agentPolicy gives the policy for a mobile that a home agent serves; nil where its
-// signalling is not protected.
-func (s section) agentPolicy(m Mobile, agent *entry[homeAgentDraft], own ipsecEntries) *esp.Policy {
+// agentPolicy gives the policy for a mobile that a home agent serves, and the key
+// exchange if there is one; nil where its signalling is not protected.
+func (s section) agentPolicy(m Mobile, agent *entry[homeAgentDraft], own ipsecEntries) (*esp.Policy, *ike.Peer) {
 	if len(own) > 0 && m.Replay == ReplayTimestamp && !s.has(optionKey) {
 		s.wrong("replay", 0, "sequence; or a key, because updates carry timestamps under its authenticator only (RFC 4285 §6)")
 	}
@@ -161,10 +171,10 @@ func (s section) agentPolicy(m Mobile, agent *entry[homeAgentDraft], own ipsecEn
 	}
 	e := own.between(agent.value.Address)
 	if e == nil {
-		return nil
+		return nil, nil
 	}
 	p := e.policy(overlay.AgentSide)
-	return &p
+	return &p, e.peer(overlay.AgentSide)
 }
 
 // check checks the ipsec sections against each other, and that each is of one
@@ -272,5 +282,5 @@ func (s sections) owners() map[netip.Addr]owner {
 // through the tunnel without ESP although the other signalling has it: RFC 3776
 // §4.1 and RFC 6275 §10.4.6 say that they should not.
 func (m MobileNode) HomeTestsReadable() bool {
-	return m.RouteOptimisation != TunnelledRoutes && slices.ContainsFunc(m.ESP, func(p esp.Policy) bool { return p.TunnelOut == nil })
+	return m.RouteOptimisation != TunnelledRoutes && slices.ContainsFunc(m.ESP, func(p esp.Policy) bool { return p.TunnelOut == nil && p.Negotiated == nil })
 }

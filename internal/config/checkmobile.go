@@ -49,7 +49,7 @@ func mobileNodes(entries []entry[mobileNodeDraft], protected protections) []Mobi
 			distinct(homes, home, e.section, "home_address", 0, "a home address")
 		}
 		e.completeHomeAgents(&m)
-		m.ESP = e.mobilePolicies(m, own)
+		m.ESP, m.IKE = e.mobilePolicies(m, own)
 		e.checkRoutes(m)
 		e.checkDelegation(m)
 		twice(e.section, optionUplink, m.Uplinks, "interface")

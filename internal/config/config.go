@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"roam6/internal/esp"
+	"roam6/internal/ike"
 	"roam6/internal/uci"
 	"roam6/mip6"
 	"roam6/nd"
@@ -170,7 +171,9 @@ type MobileNode struct {
 	Association *mip6.SecurityAssociation
 	// ESP protects the signalling with home agents by IPsec, one policy for each
 	// (overlay.MobileSide); empty where it is not protected so.
-	ESP      []esp.Policy
+	ESP []esp.Policy
+	// IKE makes the keys of ESP, of all its policies or, empty, of none.
+	IKE      []ike.Peer
 	Replay   Replay
 	Lifetime time.Duration // of a binding, as asked for; 8 s to 262140 s
 	// InitialTimeout is InitialBindackTimeoutFirstReg (RFC 6275 §13).
@@ -305,6 +308,8 @@ type Mobile struct {
 	// ESP protects the signalling by IPsec (overlay.AgentSide); nil where it is not
 	// protected so.
 	ESP *esp.Policy
+	// IKE makes the keys of ESP; nil where they are configured.
+	IKE *ike.Peer
 	// Replay: with ReplayTimestamp updates without a timestamp are refused.
 	Replay Replay
 	// Router: the mobile may register as a mobile router.

@@ -147,11 +147,12 @@ func TestIPsecErrors(t *testing.T) {
 		}
 		return b.String()
 	}
+	configured := "with keys that are configured all of spi_to_agent, key_to_agent, spi_to_mobile and key_to_mobile; or ike '1'"
 	keys := `a key of 96 or 128 hexadecimal digits with aes-cbc-sha256, or 40 or 72 hexadecimal digits with aes-gcm`
 	for _, tt := range []struct{ name, in, want string }{
 		{"no home address", n + section + without(strings.Replace(section, "1::1'", "1::8'", 1), "home_address"), `option 'home_address' in section '@ipsec[1]' (roam6:12:1): expected a routable unicast IPv6 address; it is missing`},
-		{"no SPI", n + without(section, "spi_to_mobile"), `option 'spi_to_mobile' in section '@ipsec[0]' (roam6:5:1): expected an integer from 256 to 4294967295; it is missing`},
-		{"no key", n + without(section, "key_to_agent"), `option 'key_to_agent' in section '@ipsec[0]' (roam6:5:1): expected ` + keys + `; it is missing`},
+		{"no SPI", n + without(section, "spi_to_mobile"), `option 'spi_to_mobile' in section '@ipsec[0]' (roam6:5:1): expected ` + configured + `; it is missing`},
+		{"no key", n + without(section, "key_to_agent"), `option 'key_to_agent' in section '@ipsec[0]' (roam6:5:1): expected ` + configured + `; it is missing`},
 		{"reserved SPI", n + strings.Replace(section, "'256'", "'255'", 1), `option 'spi_to_agent' in section '@ipsec[0]' (roam6:8:22): "255": expected an integer from 256 to 4294967295`},
 		{"algorithm", n + section + " option algorithm 'aes-cbc'\n", `option 'algorithm' in section '@ipsec[0]' (roam6:12:19): "aes-cbc": expected one of aes-cbc-sha256, aes-gcm: did you mean 'aes-cbc-sha256'?`},
 		{"key of no algorithm", n + strings.Replace(section, cbcKey(1), cbcKey(1)[2:], 1), `option 'key_to_agent' in section '@ipsec[0]' (roam6:9:22): "***": expected ` + keys + `: this has 94 digits`},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"roam6/internal/esp"
 )
@@ -21,12 +22,21 @@ const (
 	optionSPITunnelMobile = "spi_tunnel_to_mobile"
 	optionKeyTunnelMobile = "key_tunnel_to_mobile"
 	optionWindow          = "window"
+	optionIKE             = "ike"
+	optionLocalID         = "local_id"
+	optionRemoteID        = "remote_id"
+	optionPSK             = "psk"
+	optionLocalCert       = "local_cert"
+	optionLocalKey        = "local_key"
+	optionCA              = "ca"
+	optionMOBIKE          = "mobike"
+	optionVici            = "vici"
 )
 
 // secret reports whether an option, of whatever section, holds a key.
 func secret(option string) bool {
 	switch option {
-	case optionKey, optionKeyToAgent, optionKeyToAnchor, optionKeyToMobile, optionKeyTunnelAgent, optionKeyTunnelMobile:
+	case optionKey, optionKeyToAgent, optionKeyToAnchor, optionKeyToMobile, optionKeyTunnelAgent, optionKeyTunnelMobile, optionPSK:
 		return true
 	default:
 		return false
@@ -39,6 +49,7 @@ type ipsecDraft struct {
 	algorithm                                        esp.Algorithm
 	toAgent, toMobile, tunnelToAgent, tunnelToMobile halfAssociation
 	window                                           int
+	exchange                                         exchangeDraft
 }
 
 // halfAssociation is what the options of one direction say.
@@ -61,28 +72,28 @@ func ipsecTable() schema[ipsecDraft] {
 	return schema[ipsecDraft]{
 		SectionDescription: SectionDescription{
 			Type: "ipsec",
-			Help: "IPsec ESP for the signalling of a mobile and one of its home agents (RFC 3776, RFC 4877), with keys that both are configured with: the same section, word for word, in the files of both. " +
+			Help: "IPsec ESP for the signalling of a mobile and one of its home agents (RFC 3776, RFC 4877), with keys that both are configured with: the same section, word for word, in the files of both; or, with `ike`, with keys that strongSwan negotiates. " +
 				"Binding updates and acknowledgements and the messages of prefix discovery are then taken in ESP only, and so are the DHCPv6 messages of a mobile router with `prefix_delegation` that is away (RFC 6276 §4); the mobile needs no `key`, and may have one all the same. " +
-				"There is no key exchange (IKE), and what hosts and networks send each other is not encrypted. " +
+				"What hosts and networks send each other is not encrypted. " +
 				"A mobile with several home agents has a section for each; it cannot look for others (`discover`), nor use a home address that it forms itself when its home link is renumbered: those have no keys.",
 		},
-		options: []option[ipsecDraft]{
+		options: slices.Concat([]option[ipsecDraft]{
 			one("home_address", unicastAddress(), func(d *ipsecDraft) *netip.Addr { return &d.home }).required().
 				help("The home address of the mobile, which is that of a `mobile_node`, `mobile_router` or `mobile` section."),
 			one(optionHomeAgent, unicastAddress(), func(d *ipsecDraft) *netip.Addr { return &d.agent }).required().
 				help("The address of the home agent."),
 			one(optionAlgorithm, espAlgorithm(), func(d *ipsecDraft) *esp.Algorithm { return &d.algorithm }).fallback(esp.AESCBCSHA256.String()).
-				help("AES-CBC with HMAC-SHA-256-128, or AES-GCM with an integrity check value of 16 octets. " +
+				help("With `ike` the only algorithm that is offered; without this option it offers both. Otherwise: AES-CBC with HMAC-SHA-256-128, or AES-GCM with an integrity check value of 16 octets. " +
 					"Do not use AES-GCM if the peer knows AES-CBC: RFC 4106 §2 and RFC 8221 §3 forbid it with keys that are configured and so outlive a restart, since one initialization vector that comes twice under a key lets others read and forge messages. " +
 					"Here they begin at a random number with each start, which makes that improbable, not impossible."),
-			spi(optionSPIToAgent, toAgent).required().
+			spi(optionSPIToAgent, toAgent).dependent(unlessIKE).
 				help("The security parameter index of what the mobile sends. The home agent tells its associations apart by it: no other section of it has the same."),
-			key(optionKeyToAgent, toAgent).required().
+			key(optionKeyToAgent, toAgent).dependent(unlessIKE).
 				help(fmt.Sprintf("The key of that: first the AES key of 16 or 32 octets, then with AES-CBC the HMAC key of 32 octets, with AES-GCM the salt of 4. `hexdump -vn%[1]d -e '%[1]d/1 \"%%02x\"' /dev/urandom` makes one for AES-CBC. With AES-GCM every key is another one.",
 					esp.AESCBCSHA256.KeyLengths()[0])),
-			spi(optionSPIToMobile, toMobile).required().
+			spi(optionSPIToMobile, toMobile).dependent(unlessIKE).
 				help("The security parameter index of what the home agent sends. No other section of the mobile has the same."),
-			key(optionKeyToMobile, toMobile).required().
+			key(optionKeyToMobile, toMobile).dependent(unlessIKE).
 				help("The key of that."),
 			spi(optionSPITunnelAgent, tunnelToAgent).dependent("none: home tests are not protected").
 				help("The security parameter index of home test init messages, which the mobile sends through its tunnel for route optimisation. " +
@@ -96,8 +107,8 @@ func ipsecTable() schema[ipsecDraft] {
 				help("The key of that."),
 			one(optionWindow, window(), func(d *ipsecDraft) *int { return &d.window }).fallback("0").
 				help("The anti-replay window of the receiver. Only for peers that keep their sequence numbers over a restart, as roam6 does not: one that begins anew is not heard until it has sent as many packets as before. " +
-					"What is recorded and sent again Mobile IPv6 recognises by itself, by sequence numbers, timestamps and cookies."),
-		},
+					"What is recorded and sent again Mobile IPv6 recognises by itself, by sequence numbers, timestamps and cookies. With `ike` there is always one."),
+		}, exchangeOptions()),
 	}
 }
 

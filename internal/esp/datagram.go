@@ -57,7 +57,7 @@ func (p *Policies) Enclose(b []byte, home overlay.Key, local, remote netip.Addr,
 	}
 	e := p.table.Load().protected[endpoints{home.Home, agent, home.Side}]
 	switch {
-	case e == nil:
+	case e == nil || e.out == nil:
 		return b, ErrNoAssociation
 	case !isDHCP(datagram):
 		return b, ErrSelector

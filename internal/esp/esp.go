@@ -1,6 +1,7 @@
 // Package esp is IPsec ESP (RFC 4303) for the signalling of Mobile IPv6 between a
 // mobile and its home agent (RFC 3776, RFC 4877), or a mobility anchor point (RFC 5380
-// §12.1), with keys that both are configured with. It is done here and not by the kernel because a kernel without
+// §12.1), with keys that both are configured with or that a key exchange has made
+// (Policy.Negotiated). It is done here and not by the kernel because a kernel without
 // Mobile IPv6 cannot match a home address that travels in the Home Address option
 // or in the type 2 routing header, and the security associations belong to home
 // addresses (RFC 4877 §4.2). Bytes in, bytes out: no I/O and no clock.
@@ -22,8 +23,8 @@
 //
 // # Keys that never change
 //
-// There is no key exchange, so a key outlives a restart, and what counts packets
-// does not. Three things follow.
+// A key that is configured outlives a restart, and what counts packets does not. Three
+// things follow, of which none goes for keys that are negotiated anew with each start.
 //
 // The initialization vector of AES-CBC is random for each packet (RFC 3602 §3),
 // so that a restart means nothing to it. It is the algorithm to choose: of those

@@ -25,6 +25,9 @@ type Policy struct {
 	// TunnelOut and TunnelIn, in tunnel mode, are for home test init and home test
 	// messages; nil where these are not protected. Both or none.
 	TunnelOut, TunnelIn *Association
+	// Negotiated, when not nil, says that a key exchange makes the associations, and
+	// which there are: in place of the four above.
+	Negotiated *Negotiated
 }
 
 // Policies are the policies of a node, with the state of their associations: its
@@ -63,8 +66,9 @@ type policyTable struct {
 // protection is a policy ready for use.
 type protection struct {
 	endpoints
-	out       *Outbound
-	tunnelOut *Outbound // nil: none
+	out        *Outbound // nil: none yet, of a negotiated one
+	tunnelOut  *Outbound // nil: none
+	negotiated bool      // also home tests go in ESP, or not at all
 
 	mu    sync.Mutex
 	tests limit.Limiter // of what the tunnel's association sends
@@ -111,7 +115,9 @@ func (p *Policies) Replace(policies []Policy, anchors ...AnchorPolicy) error {
 }
 
 // Empty reports whether there are no policies.
-func (p *Policies) Empty() bool { return len(p.table.Load().bySPI) == 0 }
+func (p *Policies) Empty() bool { return p.table.Load().empty() }
+
+func (t *policyTable) empty() bool { return len(t.bySPI)+len(t.protected) == 0 }
 
 // SPIs is the range of the inbound SPIs; ok is false if there is none.
 func (p *Policies) SPIs() (least, most uint32, ok bool) {
@@ -136,7 +142,7 @@ func (p *Policies) Has(spi uint32) bool {
 // be.
 func (p *Policies) Tunnelled(home, agent netip.Addr, side overlay.Side) bool {
 	e := p.table.Load().protected[endpoints{home, agent, side}]
-	return e != nil && e.tunnelOut != nil
+	return e != nil && (e.negotiated || e.tunnelOut != nil)
 }
 
 // Between finds the policy for what this node sends from local to remote, and takes
@@ -166,6 +172,7 @@ var (
 	errAddress  = errors.New("home address and home agent must be different unicast IPv6 addresses")
 	errSecond   = errors.New("second policy for the same home address and agent")
 	errHalf     = errors.New("tunnel mode needs an association in each direction")
+	errBoth     = errors.New("keys are either configured or negotiated")
 	errSPI      = errors.New("inbound SPI is used twice")
 	errGCMKey   = errors.New("key and salt are used twice")
 	errSequence = errors.New("the anti-replay window is the receiver's")
@@ -182,10 +189,19 @@ func (b *builder) add(policy Policy) error {
 		return fmt.Errorf("%w: %w", ErrInvalid, errSecond)
 	case (policy.TunnelOut == nil) != (policy.TunnelIn == nil):
 		return fmt.Errorf("%w: %w", ErrInvalid, errHalf)
+	case policy.Negotiated != nil && (policy.Out != Association{} || policy.In != Association{} || policy.TunnelOut != nil):
+		return fmt.Errorf("%w: %w", ErrInvalid, errBoth)
 	}
 	e := &protection{endpoints: k}
 	if old := b.old.protected[k]; old != nil {
 		e = old.renewed()
+	}
+	if policy.Negotiated != nil {
+		if err := b.negotiated(e, policy.Negotiated); err != nil {
+			return err
+		}
+		b.table.protected[k] = e
+		return nil
 	}
 	var err error
 	if e.out, err = b.outbound(policy.Out); err != nil {

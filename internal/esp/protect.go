@@ -11,8 +11,8 @@ import (
 
 // Protect returns what is to be sent for a whole packet of signalling: the packet
 // as it is, or with its payload in ESP, appended to b, if a policy demands that.
-// Of an error other than nil nothing may be sent; it is ErrExhausted or one of the
-// packet's length. Packets that are no signalling are none of its business.
+// Of an error other than nil nothing may be sent; it is ErrExhausted, ErrNoAssociation
+// where a key exchange has made none yet, or one of the packet's length. Packets that are no signalling are none of its business.
 func (p *Policies) Protect(b, packet []byte) (out []byte, protected bool, err error) {
 	t := p.table.Load()
 	if len(t.protected) == 0 {
@@ -23,8 +23,11 @@ func (p *Policies) Protect(b, packet []byte) (out []byte, protected bool, err er
 		return packet, false, nil
 	}
 	policy := t.transport(&e, outgoing)
-	if policy == nil {
+	switch {
+	case policy == nil:
 		return packet, false, nil
+	case policy.out == nil:
+		return nil, false, ErrNoAssociation
 	}
 	if out, err = seal(b, &e, policy.out); err != nil {
 		return nil, false, err
@@ -77,7 +80,7 @@ type TunnelEnd struct {
 // ParseICMPPacket do not take, either, is returned as it is.
 func (p *Policies) Unprotect(packet []byte) (Received, error) {
 	t := p.table.Load()
-	if len(t.bySPI) == 0 {
+	if t.empty() {
 		return Received{Packet: packet}, nil
 	}
 	e, err := mip6.ParseEnvelope(packet)

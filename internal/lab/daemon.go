@@ -234,8 +234,12 @@ func (c crew) start(ctx context.Context) error {
 			return err
 		}
 	}
-	const limit = 10 * time.Second
+	const own, others = 10 * time.Second, 40 * time.Second
 	for _, d := range c {
+		limit := own
+		if d.program.path != "" {
+			limit = others // whatever it loads, on an emulated machine
+		}
 		if !until(ctx, limit, func() bool { return d.running() || d.check() != nil }) {
 			return errors.Join(ctx.Err(), fmt.Errorf("%s is not ready after %v", d.name, limit))
 		}

@@ -24,6 +24,8 @@ type hostOptions struct {
 	tunnelled     bool // the mobile does not optimise
 	plain         bool // the correspondent does not know Mobile IPv6
 	ipsec         bool // protects the signalling of mobile and home agent
+	ike           bool // with keys that strongSwan negotiates
+	untimed       bool // figures of time are shown and not judged
 }
 
 // host is the scenario of route optimisation.
@@ -43,6 +45,8 @@ func (o *hostOptions) declare(f *flag.FlagSet) {
 	f.DurationVar(&o.dwell, "dwell", 2*time.Second, "`time` at each stop")
 	f.BoolVar(&o.tunnelled, "no-ro", false, "the mobile node does not optimise routes: everything goes through the home agent")
 	f.BoolVar(&o.ipsec, "ipsec", false, "mobile node and home agent protect their signalling by IPsec alone, without a key of RFC 4285")
+	f.BoolVar(&o.ike, "ike", false, "as --ipsec, with keys that strongSwan negotiates by IKEv2: it needs charon-systemd and a kernel with ESP for IPv6")
+	f.BoolVar(&o.untimed, "untimed", false, "figures of time are shown and not judged: for emulated machines, which are slow")
 	f.BoolVar(&o.plain, "plain-cn", false, "the correspondent knows nothing of Mobile IPv6")
 }
 
@@ -94,6 +98,8 @@ type hostRun struct {
 	moves []move
 	trips []report.Milliseconds // TCP's round trip at the end of each stop
 	ended time.Time
+
+	exchange *exchange // of keys; nil: they are configured
 }
 
 const hostAccessRouters = 3
@@ -117,28 +123,61 @@ func (r *hostRun) set() (world.Topology, uint64) {
 	return s.Topology, r.seed
 }
 
+// support are the processes of the key exchange.
+func (r *hostRun) support(s *stage) ([]*daemon, error) {
+	if r.exchange == nil {
+		return nil, nil
+	}
+	return r.exchange.charons(s, nodeHomeAgent, nodeMobile)
+}
+
+// mobile is who travels.
+func (r *hostRun) mobile() mobile {
+	return mobile{
+		name: "host", home: r.site().mobile(), homeAgents: []netip.Addr{r.site().agent()}, key: newKey(),
+		uplinks: []string{linkUp}, optimise: !r.tunnelled,
+	}
+}
+
 func (r *hostRun) place(s *stage) error {
-	_, err := s.world.Move(nodeMobile, linkUp, nodeHomeAgent, 0, true)
+	begins := nodeHomeAgent
+	if r.ike {
+		r.exchange = exchangeOf(r.mobile(), s.env.Directory)
+		begins = accessRouterName(1) // where there is nothing without keys
+	}
+	_, err := s.world.Move(nodeMobile, linkUp, begins, 0, true)
 	return err
 }
 
 func (r *hostRun) cast() []part {
-	m := mobile{
-		name: "host", home: r.site().mobile(), homeAgents: []netip.Addr{r.site().agent()}, key: newKey(),
-		uplinks: []string{linkUp}, optimise: !r.tunnelled,
-	}
+	m := r.mobile()
 	parts := append([]part{{nodeHomeAgent, agent{site: r.site(), mobiles: []mobile{m}}.sections()}}, accessRouters(hostAccessRouters)...)
 	if r.optimise() {
 		parts = append(parts, part{nodeCorrespondent, []*section{correspondent()}}, part{nodeAnother, []*section{correspondent()}})
 	}
 	parts = append(parts, part{nodeMobile, m.sections()})
-	if r.ipsec {
+	switch {
+	case r.exchange != nil:
+		r.exchange.protect(parts)
+	case r.ipsec:
 		protect(parts, m)
 	}
 	return parts
 }
 
 func (r *hostRun) act(ctx context.Context, s *stage) error {
+	if r.exchange != nil {
+		if err := r.exchange.begin(ctx, s, accessAddress(1).Masked()); err != nil {
+			return err
+		}
+		moved, err := s.world.Move(nodeMobile, linkUp, nodeHomeAgent, r.switching, true)
+		if err == nil {
+			err = r.exchange.followed(ctx, s, r.prefixAt(nodeHomeAgent), moved.Attached)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if err := r.depart(ctx, s); err != nil {
 		return err
 	}
@@ -161,6 +200,9 @@ func (r *hostRun) act(ctx context.Context, s *stage) error {
 		s.progress(i, r.handovers, r.moves[i], r.settling(), r.down, r.up)
 	}
 	r.ended = time.Now()
+	if r.exchange != nil {
+		r.exchange.show(ctx, s)
+	}
 	s.finish(ctx, 10*time.Second, r.settling())
 	return nil
 }
@@ -196,6 +238,11 @@ func (r *hostRun) depart(ctx context.Context, s *stage) error {
 // to somebody it has not talked to before.
 func (r *hostRun) stay(ctx context.Context, s *stage, i int) error {
 	const port = 9004
+	if r.exchange != nil {
+		if err := r.exchange.followed(ctx, s, r.prefixAt(r.moves[i].to), r.moves[i].Attached); err != nil {
+			return err
+		}
+	}
 	if !sleep(ctx, r.dwell/2) {
 		return ctx.Err()
 	}
@@ -215,6 +262,16 @@ func (r *hostRun) stay(ctx context.Context, s *stage, i int) error {
 	r.trips = append(r.trips, report.Millis(s.transfer.RoundTrip()))
 	s.observe(ctx, nodeMobile)
 	return s.crew.check()
+}
+
+// prefixAt is what addresses of the mobile at a stop are of.
+func (r *hostRun) prefixAt(stop string) netip.Prefix {
+	for i := range hostAccessRouters {
+		if stop == accessRouterName(i+1) {
+			return accessAddress(i + 1).Masked()
+		}
+	}
+	return r.site().mobile().Masked()
 }
 
 // settling is the time after a break within which its silence begins.

@@ -26,7 +26,7 @@ func directTrip(expected time.Duration) time.Duration {
 // report computes the figures.
 func (r *hostRun) report(s *stage) *report.Report {
 	result := &report.Report{
-		Scenario: "host",
+		Scenario: "host", Untimed: r.untimed,
 		Conditions: report.Conditions{
 			Switching: report.Millis(r.switching), Access: report.Millis(r.access), HomeAgent: report.Millis(r.homeAgent),
 			Correspondent: report.Millis(r.correspondent), Interval: report.Millis(r.interval), LinkEvents: true, Seed: r.seed,
@@ -38,7 +38,7 @@ func (r *hostRun) report(s *stage) *report.Report {
 	course := r.course(s.told[nodeMobile])
 	for i, m := range r.moves {
 		h := course.handover(i, down, up)
-		if r.optimise() {
+		if r.optimise() && !r.untimed {
 			measureDirect(&h, m, course.end(i), echo, r.ways(m.to).Direct, r.expected(m).Direct)
 		}
 		if !h.Completed {
@@ -49,6 +49,9 @@ func (r *hostRun) report(s *stage) *report.Report {
 	r.roundTrips(result, echo)
 	r.firstPacket(result)
 	r.addresses(result, s)
+	if r.exchange != nil {
+		r.exchange.report(result, s)
+	}
 	if len(r.moves) > 0 {
 		result.Summary.Count(r.moves[0].Left.Add(-r.settling()), r.ended, down, up)
 	}

@@ -31,6 +31,7 @@ func plays(t *testing.T) map[string]play {
 		"host":               &hostRun{hostOptions: chosen(t, (*hostOptions).declare)},
 		"host --no-ro":       &hostRun{hostOptions: chosen(t, (*hostOptions).declare, "--no-ro")},
 		"host --ipsec":       &hostRun{hostOptions: chosen(t, (*hostOptions).declare, "--ipsec")},
+		"host --ike":         exchanging(&hostRun{hostOptions: chosen(t, (*hostOptions).declare, "--ike")}),
 		"mobiles":            &mobilesRun{mobilesOptions: chosen(t, (*mobilesOptions).declare)},
 		"uplinks":            &uplinksRun{uplinksOptions: chosen(t, (*uplinksOptions).declare)},
 		"uplinks --router":   &uplinksRun{uplinksOptions: chosen(t, (*uplinksOptions).declare, "--router")},
@@ -49,6 +50,12 @@ func plays(t *testing.T) map[string]play {
 		"advertise":          newAdvertiseRun(chosen(t, (*advertiseOptions).declare)),
 		"flood":              &floodRun{floodOptions: chosen(t, (*floodOptions).declare)},
 	}
+}
+
+// exchanging gives the host what place would.
+func exchanging(r *hostRun) *hostRun {
+	r.exchange = exchangeOf(r.mobile(), "/tmp/x")
+	return r
 }
 
 // TestPlaysAreSound: the worlds can be built, and the daemons can read what the

@@ -8,12 +8,14 @@ import (
 
 	"roam6/cn"
 	"roam6/ha"
+	"roam6/internal/ike"
 	"roam6/internal/logging"
 	"roam6/internal/metrics"
 	"roam6/internal/role"
 	"roam6/internal/rtnl"
 	anchor "roam6/map"
 	"roam6/nd/ndconn"
+	"roam6/overlay"
 )
 
 // carryOut does what a role decided, in its order. A failure is told and never
@@ -52,6 +54,16 @@ func (s *Shell) perform(by role.Machine, a role.Action) error {
 		return s.send(by, a)
 	case role.SendICMP:
 		return s.sendICMP(by, a)
+	case role.RequestKeys:
+		e := ike.Ends{Home: a.Home, Agent: a.Agent, Side: overlay.MobileSide}
+		if k := s.exchange(e); k != nil {
+			k.Request(e, a.CareOf)
+		}
+	case role.RenewKeys:
+		e := ike.Ends{Home: a.Home, Agent: a.Agent, Side: overlay.MobileSide}
+		if k := s.exchange(e); k != nil {
+			k.Renew(e, a.CareOf)
+		}
 	case role.JoinAnycast:
 		return s.signalling.JoinAnycast(a.Link, a.Addr)
 	case role.LeaveAnycast:

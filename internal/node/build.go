@@ -35,6 +35,8 @@ func mobileConfig(c config.MobileNode, around surroundings, seed uint64) mn.Conf
 		Random:            randomOctets,
 		SA:                c.Association,
 		ESP:               len(c.ESP) > 0,
+		KeyExchange:       len(c.IKE) > 0,
+		KeyMobility:       len(c.IKE) > 0 && c.IKE[0].MOBIKE,
 		Timestamps:        c.Replay == config.ReplayTimestamp,
 		Lifetime:          c.Lifetime,
 		Uplinks:           c.Uplinks,
@@ -153,7 +155,8 @@ func agentConfig(c config.HomeAgent, mobiles []config.Mobile, since func(netip.P
 		}
 		a.Mobiles = append(a.Mobiles, ha.Mobile{
 			Name: m.Name, HomeAddress: m.HomeAddress, SA: m.Association, ESP: m.ESP != nil, Insecure: m.Association == nil && m.ESP == nil,
-			Router: m.Router, Prefixes: m.Prefixes, RequireTimestamp: m.Replay == config.ReplayTimestamp,
+			KeyMobility: m.IKE != nil && m.IKE.MOBIKE,
+			Router:      m.Router, Prefixes: m.Prefixes, RequireTimestamp: m.Replay == config.ReplayTimestamp,
 			Delegate: m.Delegate && c.Delegation != nil,
 		})
 	}

@@ -54,6 +54,7 @@ func (s *Shell) dispatch(now time.Time, e role.Event) {
 		if !slices.ContainsFunc(s.agents, func(h *agentHost) bool { return h.machine.Serves(e.Home) }) {
 			s.toCorrespondent(now, e)
 		}
+	case role.KeysChanged: // of the shell: keysChanged takes it there
 	case role.RouteUnreachable:
 		s.toCorrespondent(now, e)
 	case role.DHCPReceived:

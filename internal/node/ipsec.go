@@ -125,7 +125,7 @@ func (s *Shell) applyPolicies(c *config.Config) {
 	if s.ipsec.conn == nil {
 		return
 	}
-	wanted, local := policies(c), anchorPolicies(c)
+	wanted, local := s.withKeys(policies(c)), anchorPolicies(c)
 	if len(wanted)+len(local) == 0 && s.ipsec.policies.Empty() {
 		return
 	}

@@ -51,6 +51,7 @@ func (s *Shell) apply(now time.Time, c *config.Config) {
 	s.level.Set(c.Globals.LogLevel)
 	s.tellRestarts(old, c)
 	s.applyPolicies(c)
+	s.applyExchanges(c)
 	s.applyMobiles(now, c)
 	s.applyAgents(now, c)
 	s.applyDelegators(now)
@@ -124,6 +125,7 @@ func (s *Shell) begin(now time.Time, c config.MobileNode) {
 	s.mobiles = append(s.mobiles, h)
 	s.introduce(now, h.machine)
 	s.introduceLeases(now, h)
+	s.introduceKeys(now, h)
 	s.settleLinks() // its uplinks may have been none before
 }
 

@@ -11,6 +11,7 @@
 //	one per link of neighbour discovery decodes, posts; solicitations go to the advertiser
 //	one per advertised link             owns an nd.Advertiser and sends
 //	the watcher of links                posts LinkChanged and LinkGone
+//	one per charon with which keys are exchanged
 //	control socket, metrics, configuration watcher: ask the loop
 package node
 
@@ -34,6 +35,7 @@ import (
 	"roam6/internal/config"
 	"roam6/internal/control"
 	"roam6/internal/esp"
+	"roam6/internal/ike"
 	"roam6/internal/metrics"
 	"roam6/internal/mhsock"
 	"roam6/internal/role"
@@ -123,6 +125,7 @@ type Shell struct {
 	watcher    *rtnl.Watcher
 	signalling signalling
 	ipsec      protection
+	exchanges  exchanges
 	plane      overlay.Plane
 	tunnel     int // the plane's device
 	control    *control.Server
@@ -221,6 +224,7 @@ func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (
 // makeMaps makes what is empty at first.
 func (s *Shell) makeMaps() {
 	s.clients, s.requested = make(map[int]*uplinkClient), make(map[string][]requestedPrefix)
+	s.exchanges.keepers, s.exchanges.negotiated = make(map[string]*ike.Keeper), make(map[ike.Ends]esp.Negotiated)
 	s.sockets, s.foreigns = newDHCPSockets(), make(map[int]foreignLink)
 	s.assigned, s.advertisedNumbers = make(map[numberedLink]bool), make(map[string][]numbered)
 }
@@ -353,6 +357,7 @@ func (s *Shell) run(ctx context.Context) error {
 			}
 		})
 	}
+	s.beginExchanges(around, running.Go)
 	s.log.Info("roam6 started", "mobiles", len(s.mobiles), "home_agents", len(s.agents), "anchors", len(s.anchors), "advertised", len(s.advertised))
 	s.eventRunLoop(ctx)
 	close(s.done)

@@ -144,6 +144,14 @@ type RouteUnreachable struct {
 	Received uint64
 }
 
+// KeysChanged tells a mobile whether IKE has made the IPsec associations for its
+// signalling with a home agent (RFC 4877 §7.3). There are none at the start. Associations
+// that take the place of others are no change.
+type KeysChanged struct {
+	Home, Agent netip.Addr
+	Present     bool
+}
+
 // Stop asks the role to end in order: de-register, retract, clean up. The role
 // is done when its Next is zero and it has no more actions; the shell waits a
 // bounded time and then withdraws all kernel state of the role.
@@ -162,6 +170,7 @@ func (TrafficSeen) isEvent()        {}
 func (TunnelSilent) isEvent()       {}
 func (UnknownHomeAddress) isEvent() {}
 func (RouteUnreachable) isEvent()   {}
+func (KeysChanged) isEvent()        {}
 func (Stop) isEvent()               {}
 
 // Action is something the shell must do. The set is closed. Actions of kernel
@@ -187,6 +196,15 @@ type SendICMP struct {
 	Packet mip6.ICMPPacket
 	Link   int
 }
+
+// RequestKeys asks for the associations of a KeysChanged: a message from CareOf, which is
+// the home address at home, waits for them.
+type RequestKeys struct{ Home, Agent, CareOf netip.Addr }
+
+// RenewKeys tells that a home agent has registered a care-of address and does not move
+// its end of the IKE association there (K bit clear, RFC 6275 §11.7.3): unless it is
+// there already, it is to be made anew.
+type RenewKeys struct{ Home, Agent, CareOf netip.Addr }
 
 // JoinAnycast makes this node receive packets to an anycast address of a link's
 // prefix, and answer neighbour solicitations for it as RFC 4861 §7.2.7 wants;
@@ -355,6 +373,8 @@ type Acknowledged struct {
 
 func (Send) isAction()              {}
 func (SendICMP) isAction()          {}
+func (RequestKeys) isAction()       {}
+func (RenewKeys) isAction()         {}
 func (JoinAnycast) isAction()       {}
 func (LeaveAnycast) isAction()      {}
 func (HomeAddressFormed) isAction() {}

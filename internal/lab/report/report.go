@@ -37,6 +37,7 @@ func (m Milliseconds) MarshalJSON() ([]byte, error) {
 // Report is the outcome of a run.
 type Report struct {
 	Scenario   string     `json:"scenario"`
+	Untimed    bool       `json:"untimed,omitempty"` // figures of time are not judged
 	Conditions Conditions `json:"conditions"`
 	Handovers  []Handover `json:"handovers"`
 	Kills      []Kill     `json:"kills,omitempty"`
