@@ -21,7 +21,7 @@
 // remembered for some seconds after a de-registration. Each has one deadline, at
 // which step looks at it. What must outlive a binding (the newest sequence
 // number and timestamp) is kept with the home address, so that the memory of
-// an agent is bounded by its configuration.
+// an agent is bounded by its configuration. Both survive the process (restore.go).
 //
 // Timestamps are checked against the wall clock reading of the time given to
 // Handle, everything else against its monotonic reading.
@@ -40,13 +40,9 @@ import (
 	"roam6/overlay"
 )
 
-// Protocol constants.
-const (
-	maxDeleteBCETimeout = 10 * time.Second // RFC 6275 §12
-	// announcementSpread keeps apart the announcements of many addresses when the
-	// home link comes back.
-	announcementSpread = time.Millisecond
-)
+// announcementSpread keeps apart the announcements of many addresses when the
+// home link comes back.
+const announcementSpread = time.Millisecond
 
 // Limits on what can be caused without a valid binding update.
 var (
@@ -102,6 +98,8 @@ type Stats struct {
 	Mobiles, Bindings, Probing, Deleted int
 
 	Registrations, Refreshes, Moves, Deregistrations, Expirations uint64
+	// Restored are bindings that were taken over from an earlier process.
+	Restored uint64
 	// Duplicates are home addresses found in use on the home link by detection;
 	// Conflicts are neighbours heard using a registered one.
 	Duplicates, Conflicts uint64
@@ -170,8 +168,8 @@ func (a *Agent) Handle(now time.Time, e role.Event) []role.Action {
 		// Do not concern a home agent: a binding lasts as long as it was promised,
 		// whether or not the mobile can be reached.
 	case role.Stop:
-		// The shell takes back what is in the kernel; the mobiles find out by
-		// themselves, or register again with this agent's next life.
+		// The shell takes back what is in the kernel. The mobiles are told nothing: this
+		// agent's next life restores their bindings, or they find out by themselves.
 		a.leaveAnycast()
 		a.stopped = true
 	}

@@ -14,7 +14,8 @@ import (
 // one under every other home prefix.
 type mobile struct {
 	Mobile
-	homes []*home
+	identity string // by which another process knows it
+	homes    []*home
 }
 
 // home is a home address and what the agent remembers of it with or without a
@@ -69,7 +70,7 @@ func (a *Agent) configureMobiles(configured []Mobile) {
 		if conf.Insecure && conf.SA == nil && !conf.ESP {
 			a.insecure = append(a.insecure, conf.Name)
 		}
-		mobiles[i] = &mobile{Mobile: conf}
+		mobiles[i] = &mobile{Mobile: conf, identity: conf.identity()}
 		add(mobiles[i], conf.HomeAddress)
 	}
 	// An address that is configured, or that two mobiles might claim, is the

@@ -24,6 +24,7 @@ type probe struct {
 func (a *Agent) startProbe(e *binding.Entry, h *home, u *update) {
 	a.become(e, binding.Probing)
 	e.Created = a.now
+	a.remember(h)
 	h.probe = &probe{update: *u}
 	a.continueProbe(e, h)
 }

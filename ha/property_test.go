@@ -127,7 +127,9 @@ func (c *chaos) step() {
 		c.reload()
 	case n < 75:
 		c.delegateSomething(mobile)
-	case n < 78:
+	case n < 77:
+		c.crash()
+	case n < 79:
 		c.now = c.now.Add(time.Duration(c.r.IntN(30)) * time.Second) // the timers are late
 	default:
 		c.advance(time.Duration(c.r.IntN(3000)) * time.Millisecond)
@@ -216,6 +218,36 @@ func (c *chaos) reload() {
 		if c.agent.homes[home] == nil {
 			c.forgetMobile(home)
 		}
+	}
+}
+
+// crash ends the process in the middle of its actions: those of the last event that it
+// has carried out hold, and what it remembers is all that the next one knows.
+func (c *chaos) crash() {
+	before := 0
+	for home := range c.tunnels {
+		if e := c.entry(home); e.Expires.After(c.now) { // the timer may be late
+			before++
+		}
+	}
+	probing := c.agent.Stats().Probing
+	c.take(c.restart(c.config))
+	for _, l := range c.logs {
+		if n, ok := attribute(l, "not_restored"); ok && l.Message == "bindings of an earlier run restored" {
+			before -= int(n.Int64()) // a reload has left what would not be granted anew
+		}
+	}
+	c.logs = nil
+	for _, l := range []netip.Addr{homeA, homeB} { // the delegating router tells again
+		if lease := c.leased[l]; lease.until.After(c.now) && c.agent.homes[l] != nil {
+			c.do(role.PrefixesDelegated{Home: l, Prefixes: lease.prefixes, Until: lease.until})
+		}
+	}
+	if c.config.Mobiles[0].Delegate {
+		before = 0 // what is delegated comes first in the shell, and some of it may have ended
+	}
+	if len(c.tunnels) < before || c.agent.Stats().Probing > probing {
+		c.t.Errorf("%d tunnels before the crash, %d afterwards", before, len(c.tunnels))
 	}
 }
 

@@ -108,6 +108,7 @@ func (a *Agent) end(e *binding.Entry, h *home, reason string) {
 	h.probe = nil
 	a.withdraw(e, h)
 	a.forget(e)
+	a.remember(h)
 }
 
 // permit takes from what a binding that stays has registered the prefixes that
@@ -116,9 +117,13 @@ func (a *Agent) permit(e *binding.Entry, h *home) {
 	if e.Flags&mip6.UpdateMobileRouter == 0 {
 		return
 	}
+	before := len(h.wanted)
 	h.wanted = slices.DeleteFunc(slices.Clone(h.wanted), func(p netip.Prefix) bool {
 		return !a.authorized(h, p) || !networkPrefix(p, a.config.Address)
 	})
+	if e.Explicit && len(h.wanted) < before {
+		a.remember(h)
+	}
 }
 
 // entitle gives a binding in implicit mode the networks that its mobile has now,
@@ -178,6 +183,7 @@ func (a *Agent) adjust(e *binding.Entry, h *home) {
 	}
 	if left := binding.Remaining(a.now, a.prefixOf(e.Home).ValidUntil); left < e.Expires.Sub(a.now) {
 		e.Expires = a.now.Add(left)
+		a.remember(h)
 	}
 	a.schedule(e, h)
 }

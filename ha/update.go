@@ -79,6 +79,7 @@ func (a *Agent) receive(p mip6.Packet) {
 	}
 	status := a.judge(h, &u)
 	if !status.Accepted() {
+		a.remember(h) // it is not to be taken later either
 		a.refuse(h, &u, status)
 		return
 	}
@@ -144,8 +145,6 @@ func sorted(prefixes []netip.Prefix) []netip.Prefix {
 // judge is the third gate: whether the mobile may have what it asks for. The
 // order of the tests is that of RFC 6275 §10.3.1 and RFC 3963 §6.2.
 func (a *Agent) judge(h *home, u *update) mip6.Status {
-	e := a.bindings.Get(u.home)
-	active := e != nil && e.State == binding.Active
 	switch {
 	case u.flags&mip6.UpdateHome == 0 && u.router():
 		return mip6.StatusRouterNotPermitted // RFC 3963 §6.2
@@ -153,6 +152,17 @@ func (a *Agent) judge(h *home, u *update) mip6.Status {
 		return mip6.StatusTypeChangeDisallowed // RFC 6275 §9.5.1
 	case a.config.HomeLink != "" && a.link.Index == 0:
 		return mip6.StatusHomeRegistrationNotSupported
+	default:
+		return a.entitled(h, u)
+	}
+}
+
+// entitled is the part of judge for which nothing has to be there but the
+// configuration.
+func (a *Agent) entitled(h *home, u *update) mip6.Status {
+	e := a.bindings.Get(u.home)
+	active := e != nil && e.State == binding.Active
+	switch {
 	case a.prefixOf(u.home) == nil || a.grant(u.home, u.lifetime) == 0 && u.lifetime != 0:
 		return mip6.StatusNotHomeSubnet
 	case u.deregisters():
@@ -201,10 +211,12 @@ func (a *Agent) register(h *home, u *update) {
 		// One detection, and one answer to the newest update (requirement B4).
 		h.probe.update = *u
 		a.reserve(e, h, u)
+		a.remember(h)
 		return
 	}
 	e, err := a.bindings.Add(u.home)
 	if errors.Is(err, binding.ErrFull) {
+		a.remember(h)
 		a.refuse(h, u, mip6.StatusInsufficientResources) // RFC 6275 §10.3.1
 		return
 	}
@@ -244,6 +256,7 @@ func (a *Agent) activate(e *binding.Entry, h *home, u *update) {
 	a.announce(e, h)
 	a.resumeDelivery(h)
 	a.schedule(e, h)
+	a.remember(h)
 	a.accept(h, u, e.Lifetime)
 	a.logBinding("binding registered", e, h)
 }
@@ -278,6 +291,7 @@ func (a *Agent) refresh(e *binding.Entry, h *home, u *update) {
 	}
 	a.resumeDelivery(h)
 	a.schedule(e, h)
+	a.remember(h)
 	a.accept(h, u, e.Lifetime)
 	if before.CareOf() == e.CareOf() {
 		a.counts.Refreshes++
@@ -318,8 +332,9 @@ func (a *Agent) deregister(h *home, u *update) {
 	h.delivery = delivery{sent: h.delivery.sent} // at home it hears the routers themselves
 	a.become(e, binding.Deleted)
 	e.Flags, e.Sequence, e.Updated = u.flags&^mip6.UpdateLinkLocal, u.proof.Sequence, a.now
-	e.Expires = a.now.Add(maxDeleteBCETimeout)
+	e.Expires = a.now.Add(binding.MaxDeleteTime)
 	a.bindings.Wake(e, e.Expires)
+	a.remember(h)
 	a.accept(h, u, 0)
 }
 

@@ -3,7 +3,9 @@ package ha
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -66,6 +68,7 @@ type world struct {
 	probes      int
 	logs        []role.Log
 	homes       map[netip.Addr]bool // home addresses of before the last configuration
+	memories    map[binding.Key]binding.Memory
 
 	alternate netip.Addr // care-of address that the last request asked for, if not the source
 }
@@ -80,7 +83,7 @@ func newWorld(t testing.TB, c Config) *world {
 		link:    role.Link{Index: homeIndex, Name: "eth1", Up: true, MTU: 1500},
 		tunnels: map[netip.Addr]overlay.Tunnel{}, defended: map[netip.Addr]bool{}, joined: map[netip.Addr]bool{},
 		routes: map[role.Route]bool{}, unreachable: map[netip.Prefix]bool{}, direct: map[overlay.Pair]overlay.Route{},
-		homes: map[netip.Addr]bool{},
+		homes: map[netip.Addr]bool{}, memories: map[binding.Key]binding.Memory{},
 	}
 	w.handle(role.LinkChanged{Link: w.link})
 	return w
@@ -157,6 +160,8 @@ func (w *world) apply(actions []role.Action) []role.Action {
 			if w.agent.homes[action.Addr] == nil && !w.homes[action.Addr] {
 				w.t.Errorf("%v is forgotten, which is nobody's home address", action.Addr)
 			}
+		case role.Remember:
+			w.memories[action.Memory.Key()] = action.Memory
 		case role.Send:
 			w.checkSend(action)
 		case role.SendICMP:
@@ -180,7 +185,46 @@ func (w *world) apply(actions []role.Action) []role.Action {
 			w.t.Errorf("unexpected action %T", action)
 		}
 	}
+	w.checkMemories()
 	return actions
+}
+
+// checkMemories verifies that what is remembered is what the agent knows now.
+func (w *world) checkMemories() {
+	w.t.Helper()
+	for m := range w.agent.Memories() {
+		kept := w.memories[m.Key()]
+		if !kept.Lasts(w.now) {
+			kept = kept.Unbound()
+		}
+		if !m.Lasts(w.now) { // expired, and not handled yet
+			m = m.Unbound()
+		}
+		if kept.Updated, kept.Mobile = m.Updated, m.Mobile; !reflect.DeepEqual(kept, m) {
+			w.t.Errorf("remembered\n%+v of\n%+v", kept, m)
+		}
+	}
+}
+
+// restart is a new process after a crash: the agent knows what it is told, and nothing
+// is left outside.
+func (w *world) restart(c Config) []role.Action {
+	w.t.Helper()
+	w.agent = New(c)
+	for _, m := range []map[netip.Addr]bool{w.defended, w.joined, w.homes} {
+		clear(m)
+	}
+	clear(w.tunnels)
+	clear(w.routes)
+	clear(w.unreachable)
+	clear(w.direct)
+	actions := w.apply(w.agent.Restore(w.now, slices.Collect(maps.Values(w.memories))))
+	for _, action := range actions {
+		if _, sends := action.(role.Send); sends {
+			w.t.Errorf("a mobile is told of the restoration: %+v", action)
+		}
+	}
+	return append(actions, w.handle(role.LinkChanged{Link: w.link})...)
 }
 
 // optimise carries out a change of the routes for prefix delegation.
@@ -241,6 +285,9 @@ func (w *world) checkSend(s role.Send) {
 	if err != nil {
 		w.t.Errorf("acknowledgement does not encode: %v", err)
 		return
+	}
+	if m := w.memories[binding.Key{Home: p.To()}]; ba.Status.Accepted() && m.Sequence != ba.Sequence {
+		w.t.Errorf("update %d of %v is acknowledged and not remembered: %+v", ba.Sequence, p.To(), m)
 	}
 	if m := w.agent.homes[p.To()]; m != nil && m.SA != nil && m.SA.Verify(mh, p.Destination, p.To()) != nil {
 		if !w.alternate.IsValid() || m.SA.Verify(mh, w.alternate, p.To()) != nil {
@@ -382,7 +429,7 @@ func drops(actions []role.Action) (reasons []role.DropReason) {
 func kinds(actions []role.Action) (list []string) {
 	for _, action := range actions {
 		switch action := action.(type) {
-		case role.Log, role.AddRoute, role.RemoveRoute:
+		case role.Log, role.AddRoute, role.RemoveRoute, role.Remember:
 		case role.Forward:
 			for _, c := range action.Changes {
 				switch {

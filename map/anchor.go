@@ -21,7 +21,7 @@
 // at once, and a few more of which only the newest sequence number is known, so that
 // an ended registration cannot be brought back by a recorded update. When one of
 // those has to be forgotten, updates of the visitor for addresses that are not known
-// need a timestamp from then on.
+// need a timestamp from then on. All of it survives the process (restore.go).
 //
 // Timestamps are checked against the wall clock reading of the time given to
 // Handle, everything else against its monotonic reading.

@@ -127,7 +127,9 @@ func (c *chaos) step(seed uint64) {
 		c.do(role.LinkChanged{Link: c.link})
 	case n < 77:
 		c.reload(seed)
-	case n < 80:
+	case n < 79:
+		c.crash()
+	case n < 82:
 		c.now = c.now.Add(time.Duration(c.r.IntN(30)) * time.Second) // the timers are late
 	default:
 		c.advance(time.Duration(c.r.IntN(3000)) * time.Millisecond)
@@ -177,6 +179,28 @@ func (c *chaos) reload(seed uint64) {
 	c.take(c.apply(c.anchor.Reconfigure(c.now, conf)))
 	// What is remembered of a removed visitor goes with it: it starts anew.
 	c.recorded = slices.DeleteFunc(c.recorded, func(r request) bool { return removed[r.visitor] })
+}
+
+// crash ends the process: what it remembers is all that the next one knows.
+func (c *chaos) crash() {
+	before := 0
+	for home := range c.tunnels {
+		if c.anchor.bindings.Get(home).Expires.After(c.now) { // the timer may be late
+			before++
+		}
+	}
+	c.logs = nil
+	c.take(c.restart(c.config))
+	for _, l := range c.logs {
+		for _, a := range l.Attrs {
+			if a.Key == "not_restored" {
+				before -= int(a.Value.Int64()) // a reload has left what would not be granted anew
+			}
+		}
+	}
+	if len(c.tunnels) < before {
+		c.t.Errorf("%d tunnels before the crash, %d afterwards", before, len(c.tunnels))
+	}
 }
 
 func (c *chaos) do(e role.Event) { c.take(c.handle(e)) }

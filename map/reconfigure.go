@@ -3,6 +3,8 @@ package anchor
 import (
 	"cmp"
 	"log/slog"
+	"maps"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -39,8 +41,13 @@ func (a *Anchor) Reconfigure(now time.Time, c Config) []role.Action {
 		return nil
 	}
 	a.begin(now)
-	before := a.config
+	before, known := a.config, a.named()
 	a.configure(c)
+	for _, name := range slices.Sorted(maps.Keys(known)) {
+		if v := known[name]; v.Name != name {
+			a.renamed(v, name)
+		}
+	}
 	var ended, kept []*binding.Entry
 	for _, e := range a.bindings.Sorted() {
 		if reason := a.prohibits(e, before); reason != "" {
@@ -50,7 +57,14 @@ func (a *Anchor) Reconfigure(now time.Time, c Config) []role.Action {
 			kept = append(kept, e)
 		}
 	}
+	holders := make([]*regional, len(ended))
+	for i, e := range ended {
+		holders[i] = a.held[e.Home]
+	}
 	a.end(ended...)
+	for _, r := range holders {
+		a.keep(r)
+	}
 	if before.Link != a.config.Link {
 		for _, e := range kept {
 			a.undefend(e.Home)
@@ -58,6 +72,17 @@ func (a *Anchor) Reconfigure(now time.Time, c Config) []role.Action {
 		a.findLink()
 	}
 	return a.out
+}
+
+// renamed has what is remembered of a visitor remembered by its new name.
+func (a *Anchor) renamed(v *visitor, before string) {
+	for _, r := range v.addresses {
+		a.do(role.Remember{Memory: binding.Memory{Home: r.addr, Visitor: before}})
+		a.keep(r)
+	}
+	if v.forgot {
+		a.do(role.Remember{Memory: binding.Memory{Home: netip.IPv6Unspecified(), Visitor: before}}, role.Remember{Memory: v.forgetfulness()})
+	}
 }
 
 // prohibits tells why an entry cannot stay, or nothing if it can.

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"roam6/internal/binding"
 	"roam6/internal/role"
 	"roam6/mip6"
 	"roam6/overlay"
@@ -35,7 +36,7 @@ func TestRegistration(t *testing.T) {
 	// Repeated, because the answer was lost; and too late.
 	end.sequence = 5
 	wantKinds(t, w.send(end), "ack 0 to 2001:db8:f2::2 route 2001:db8:9::a")
-	w.run(endedMemory + time.Second)
+	w.run(binding.MaxDeleteTime + time.Second)
 	end.sequence = 6
 	w.refused(end, mip6.StatusNotHomeAgent)
 

@@ -15,6 +15,8 @@ type Stats struct {
 	Limit int
 
 	Registrations, Refreshes, Moves, Deregistrations, Expirations uint64
+	// Restored are bindings that were taken over from an earlier process.
+	Restored uint64
 	// Duplicates are regional care-of addresses found in use on their link by
 	// detection; Conflicts are neighbours heard using a registered one.
 	Duplicates, Conflicts uint64

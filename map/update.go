@@ -48,6 +48,7 @@ func (a *Anchor) receive(p mip6.Packet, spi uint32) {
 		return
 	}
 	if status := a.judge(r, &u); !status.Accepted() {
+		a.keep(r) // it is not to be taken later either
 		a.refuse(r, &u, status)
 		return
 	}
@@ -95,9 +96,8 @@ func (a *Anchor) read(p mip6.Packet, bu mip6.BindingUpdate) (update, role.DropRe
 // §6.2 makes an anchor answer as a home agent does, so the order of the tests is that
 // of RFC 6275 §10.3.1.
 func (a *Anchor) judge(r *regional, u *update) mip6.Status {
-	holder, v := a.held[u.home], r.visitor
 	switch {
-	case u.flags&mip6.UpdateHome != 0 && holder == r:
+	case u.flags&mip6.UpdateHome != 0 && a.held[u.home] == r:
 		return mip6.StatusTypeChangeDisallowed // RFC 6275 §9.5.1
 	case u.flags&mip6.UpdateHome != 0:
 		// Both flags at once ask for a home registration at a node that has none for
@@ -105,11 +105,21 @@ func (a *Anchor) judge(r *regional, u *update) mip6.Status {
 		return mip6.StatusHomeRegistrationNotSupported
 	case a.config.Link != "" && a.link.Index == 0:
 		return mip6.StatusHomeRegistrationNotSupported
+	default:
+		return a.entitled(r, u)
+	}
+}
+
+// entitled is the part of judge for which nothing has to be there but the
+// configuration.
+func (a *Anchor) entitled(r *regional, u *update) mip6.Status {
+	holder, v := a.held[u.home], r.visitor
+	switch {
 	case !a.config.Prefix.Contains(u.home) || anycast(u.home):
 		return mip6.StatusNotHomeSubnet
 	case u.deregisters():
 		// RFC 6275 §10.3.2.
-		if holder != r && (r.ended.IsZero() || r.ended.Add(endedMemory).Before(a.now)) {
+		if holder != r && (r.ended.IsZero() || r.ended.Add(binding.MaxDeleteTime).Before(a.now)) {
 			return mip6.StatusNotHomeAgent
 		}
 		return mip6.StatusAccepted
@@ -163,6 +173,7 @@ func (a *Anchor) register(r *regional, u *update) {
 	}
 	e, err := a.bindings.Add(u.home)
 	if errors.Is(err, binding.ErrFull) {
+		a.keep(r)
 		a.refuse(r, u, mip6.StatusInsufficientResources) // RFC 6275 §10.3.1
 		return
 	}
@@ -171,6 +182,7 @@ func (a *Anchor) register(r *regional, u *update) {
 	a.counts.Probing++
 	reserve(e, u)
 	if a.config.DAD && a.config.Link != "" {
+		a.keep(r)
 		a.startProbe(e, r, u)
 		return
 	}
@@ -194,6 +206,7 @@ func (a *Anchor) activate(e *binding.Entry, r *regional, u *update) {
 	r.announcements.Begin(a.now)
 	a.announce(e, r)
 	a.schedule(e, r)
+	a.keep(r)
 	a.accept(r, u, e.Lifetime)
 	a.logBinding("regional binding registered", e, r)
 }
@@ -204,6 +217,7 @@ func (a *Anchor) renew(e *binding.Entry, r *regional, u *update) {
 		// One detection, and one answer to the newest update (requirement B4).
 		reserve(e, u)
 		r.probe.update = *u
+		a.keep(r)
 		return
 	}
 	before := e.CareOf()
@@ -212,6 +226,7 @@ func (a *Anchor) renew(e *binding.Entry, r *regional, u *update) {
 		a.do(role.Forward{Changes: []overlay.Change{tunnel(e)}})
 	}
 	a.schedule(e, r)
+	a.keep(r)
 	a.accept(r, u, e.Lifetime)
 	if before == u.careOf {
 		a.counts.Refreshes++
@@ -246,6 +261,7 @@ func (a *Anchor) deregister(r *regional, u *update) {
 		a.end(e)
 		r.ended = a.now
 	}
+	a.keep(r)
 	a.accept(r, u, 0)
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"roam6/internal/binding"
 	"roam6/internal/limit"
+	"roam6/internal/role"
 	"roam6/mip6"
 )
 
@@ -17,10 +18,6 @@ const (
 	maxBound      = 4
 	maxRemembered = 2 * maxBound
 )
-
-// endedMemory is how long a de-registration is remembered, so that a repeated one
-// gets the same answer (RFC 6275 §12, MAX_DELETE_BCE_TIMEOUT).
-const endedMemory = 10 * time.Second
 
 // visitor is a configured visitor and what the anchor remembers of it; or, with neither
 // key nor IPsec, all who are served without.
@@ -45,9 +42,8 @@ type regional struct {
 	visitor *visitor
 	addr    netip.Addr
 	fresh   binding.Freshness
-	newest  mip6.Timestamp // that was accepted; zero: none
-	used    time.Time      // the last authentic and fresh update
-	ended   time.Time      // de-registration; zero: none since the last binding
+	used    time.Time // the last authentic and fresh update
+	ended   time.Time // de-registration; zero: none since the last binding
 
 	probe         *probe // while duplicate address detection runs
 	announcements binding.Announcements
@@ -96,8 +92,9 @@ func (a *Anchor) remember(r *regional) {
 			oldest = i
 		}
 	}
-	v.forgot, v.forgotten = true, max(v.forgotten, v.addresses[oldest].newest)
+	v.forgot, v.forgotten = true, max(v.forgotten, v.addresses[oldest].fresh.Timestamp())
 	v.addresses = append(slices.Delete(v.addresses, oldest, oldest+1), r)
+	a.do(role.Remember{Memory: v.forgetfulness()})
 }
 
 // take judges whether an authentic update is fresh, and remembers it if so. What it
@@ -123,9 +120,6 @@ func (a *Anchor) take(v *visitor, u *update) (*regional, mip6.Status) {
 	status := r.fresh.Take(u.proof, a.now, a.config.ReplayWindow, v.RequireTimestamp)
 	if !status.Accepted() {
 		return r, status
-	}
-	if u.proof.Timestamped {
-		r.newest = u.proof.Timestamp
 	}
 	r.used = a.now
 	if !known {

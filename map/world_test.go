@@ -2,11 +2,14 @@ package anchor
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
 
+	"roam6/internal/binding"
 	"roam6/internal/role"
 	"roam6/mip6"
 	"roam6/overlay"
@@ -58,6 +61,7 @@ type world struct {
 	defended map[netip.Addr]bool
 	probes   int
 	logs     []role.Log
+	memories map[binding.Key]binding.Memory
 }
 
 func newWorld(t testing.TB, c Config) *world {
@@ -68,7 +72,7 @@ func newWorld(t testing.TB, c Config) *world {
 	w := &world{
 		t: t, anchor: New(c), now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
 		link:    role.Link{Index: linkIndex, Name: "eth1", Up: true, MTU: 1500},
-		tunnels: map[netip.Addr]overlay.Tunnel{}, defended: map[netip.Addr]bool{},
+		tunnels: map[netip.Addr]overlay.Tunnel{}, defended: map[netip.Addr]bool{}, memories: map[binding.Key]binding.Memory{},
 	}
 	w.handle(role.LinkChanged{Link: w.link})
 	return w
@@ -105,6 +109,8 @@ func (w *world) apply(actions []role.Action) []role.Action {
 		case role.ProbeAddress:
 			w.onLink(action.Link)
 			w.probes++
+		case role.Remember:
+			w.memories[action.Memory.Key()] = action.Memory
 		case role.Send:
 			w.checkSend(action)
 		case role.Log:
@@ -121,7 +127,46 @@ func (w *world) apply(actions []role.Action) []role.Action {
 			w.t.Errorf("unexpected action %T", action)
 		}
 	}
+	if !w.anchor.Done() {
+		w.checkMemories()
+	}
 	return actions
+}
+
+// checkMemories verifies that what is remembered is what the anchor knows now.
+func (w *world) checkMemories() {
+	w.t.Helper()
+	for m := range w.anchor.Memories() {
+		kept := w.memories[m.Key()]
+		if !kept.Lasts(w.now) {
+			kept = kept.Unbound()
+		}
+		if !m.Lasts(w.now) { // expired, and not handled yet
+			m = m.Unbound()
+		}
+		if m.State == binding.Deleted {
+			m.Expires, kept.Flags = kept.Expires, m.Flags
+		}
+		if !reflect.DeepEqual(kept, m) {
+			w.t.Errorf("remembered\n%+v of\n%+v", kept, m)
+		}
+	}
+}
+
+// restart is a new process after a crash: the anchor knows what it is told, and nothing
+// is left outside.
+func (w *world) restart(c Config) []role.Action {
+	w.t.Helper()
+	w.anchor = New(c)
+	clear(w.tunnels)
+	clear(w.defended)
+	actions := w.apply(w.anchor.Restore(w.now, slices.Collect(maps.Values(w.memories))))
+	for _, action := range actions {
+		if _, sends := action.(role.Send); sends {
+			w.t.Errorf("a mobile is told of the restoration: %+v", action)
+		}
+	}
+	return append(actions, w.handle(role.LinkChanged{Link: w.link})...)
 }
 
 func (w *world) change(c overlay.Change) {
@@ -156,6 +201,16 @@ func (w *world) checkSend(s role.Send) {
 	p := s.Packet
 	if _, err := p.Append(nil); err != nil || p.Source != anchorAddr || p.HomeAddress.IsValid() || !mip6.Routable(p.Destination) {
 		w.t.Errorf("%v: unexpected packet %+v", err, p)
+	}
+	if ba, ok := p.Message.(mip6.BindingAcknowledgement); ok && ba.Status.Accepted() {
+		remembered := false
+		for _, m := range w.memories {
+			bound := m.State == binding.Active
+			remembered = remembered || m.Home == p.RouteHome && bound == (ba.Lifetime > 0) && (!bound || m.Sequence == ba.Sequence)
+		}
+		if !remembered {
+			w.t.Errorf("update %d of %v is acknowledged and not remembered", ba.Sequence, p.RouteHome)
+		}
 	}
 	if _, request := p.Message.(mip6.BindingRefreshRequest); request == p.RouteHome.IsValid() {
 		w.t.Errorf("routing header to %v: %+v", p.RouteHome, p)
@@ -295,7 +350,7 @@ func kinds(actions []role.Action) (list []string) {
 	add := func(format string, args ...any) { list = append(list, fmt.Sprintf(format, args...)) }
 	for _, action := range actions {
 		switch action := action.(type) {
-		case role.Log, role.Acknowledged:
+		case role.Log, role.Acknowledged, role.Remember:
 		case role.Forward:
 			for _, c := range action.Changes {
 				if c.Set == nil {

@@ -32,6 +32,9 @@ type Freshness struct {
 // zero before the first.
 func (f *Freshness) Sequence() mip6.Sequence { return f.sequence }
 
+// Timestamp is the one that was accepted last; zero: none yet.
+func (f *Freshness) Timestamp() mip6.Timestamp { return f.timestamp }
+
 // CheckSequence fails with ErrSequence unless s is newer than the newest
 // accepted. The first one is always accepted.
 func (f *Freshness) CheckSequence(s mip6.Sequence) error {

@@ -74,3 +74,12 @@ func (r *RefreshRequests) Take(e *Entry, now time.Time) bool {
 	r.sent++
 	return true
 }
+
+// Resume begins them for a binding that was restored: those that were due before now
+// have been sent, or nobody was there to send them.
+func (r *RefreshRequests) Resume(e *Entry, now time.Time) {
+	*r = RefreshRequests{}
+	for at := r.Next(e); !at.IsZero() && !at.After(now); at = r.Next(e) {
+		r.sent++
+	}
+}

@@ -81,7 +81,7 @@ func globalsTable() schema[Globals] {
 				help("Where the log goes. Under procd, standard error ends up in the system log too."),
 			one("control", socketPath(), func(g *Globals) *string { return &g.Control }).
 				fallback("/var/run/roam6.sock").onReload(EffectDaemon).
-				help("The unix socket on which `roam6 show` asks."),
+				help("The unix socket on which `roam6 show` asks. Beside it are files for a restart that is not one of the host, such as the bindings of home agents and anchors: its directory is to be in memory, and writable for roam6 alone."),
 			one("plane", oneOf(
 				choice[PlaneChoice]{"auto", PlaneAuto},
 				choice[PlaneChoice]{"kernel", PlaneKernel},

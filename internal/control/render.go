@@ -318,6 +318,7 @@ func (d Stats) parts() []part {
 			{"moves", a.Moves},
 			{"de-registrations", a.Deregistrations},
 			{"expirations", a.Expirations},
+			{"restored after a restart", a.Restored},
 			{"home addresses found taken", a.Duplicates},
 			{"conflicts with neighbours", a.Conflicts},
 		}})
@@ -333,6 +334,7 @@ func (d Stats) parts() []part {
 			{"moves", a.Moves},
 			{"de-registrations", a.Deregistrations},
 			{"expirations", a.Expirations},
+			{"restored after a restart", a.Restored},
 			{"regional addresses found taken", a.Duplicates},
 			{"conflicts with neighbours", a.Conflicts},
 			{"refresh requests sent", a.RefreshRequests},

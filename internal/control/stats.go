@@ -86,6 +86,7 @@ type AgentStats struct {
 	Moves           uint64 `json:"moves"`
 	Deregistrations uint64 `json:"deregistrations"`
 	Expirations     uint64 `json:"expirations"`
+	Restored        uint64 `json:"restored"`            // taken over from an earlier process
 	Duplicates      uint64 `json:"duplicate_addresses"` // home addresses found taken
 	Conflicts       uint64 `json:"conflicts"`           // neighbours heard using a registered one
 }
@@ -101,6 +102,7 @@ type AnchorStats struct {
 	Moves           uint64 `json:"moves"`
 	Deregistrations uint64 `json:"deregistrations"`
 	Expirations     uint64 `json:"expirations"`
+	Restored        uint64 `json:"restored"`            // taken over from an earlier process
 	Duplicates      uint64 `json:"duplicate_addresses"` // regional care-of addresses found taken
 	Conflicts       uint64 `json:"conflicts"`           // neighbours heard using a registered one
 	RefreshRequests uint64 `json:"refresh_requests"`    // sent

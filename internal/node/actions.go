@@ -127,6 +127,8 @@ func (s *Shell) perform(by role.Machine, a role.Action) error {
 		return s.sendDHCP(a)
 	case role.Save:
 		s.kept.save(keptName(a.Name), a.Data)
+	case role.Remember:
+		s.remember(by, a.Memory)
 	case role.Dropped:
 		s.dropped(a)
 	case role.Log:

@@ -51,6 +51,7 @@ func (s *Shell) applyAnchors(now time.Time, c *config.Config) {
 		i := slices.IndexFunc(c.Anchors, func(a config.Anchor) bool { return a.Name == h.config.Name })
 		if i < 0 || !samePlace(h.config, c.Anchors[i]) {
 			s.carryOut(h.machine, h.machine.Handle(now, role.Stop{}))
+			s.forgetBindings(h.machine)
 			continue
 		}
 		was := h.config
@@ -72,6 +73,7 @@ func (s *Shell) applyAnchors(now time.Time, c *config.Config) {
 		}
 		h := s.newAnchorHost(a)
 		s.anchors = append(s.anchors, h)
+		s.restore(now, h.machine, a.Name)
 		s.introduce(now, h.machine)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"log/slog"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -98,7 +99,7 @@ func bareShell(t *testing.T, text string) (*Shell, *bytes.Buffer) {
 		advertised: make(map[string]advertisement), deprecated: make(map[deprecatedPrefix]time.Time),
 		plane: new(plane), started: testNow, local: new(rtnl.LocalAddresses),
 	}
-	s.kept = newKeeper(t.TempDir(), s.log)
+	s.kept, s.remembered = newKeeper(t.TempDir(), s.log), filepath.Join(t.TempDir(), "s.")
 	t.Cleanup(s.kept.close)
 	s.makeMaps()
 	return s, out

@@ -48,6 +48,8 @@ func (s *Shell) post(e role.Event) {
 // eventRunLoop owns the roles until ctx ends and they have de-registered.
 func (s *Shell) eventRunLoop(ctx context.Context) {
 	s.applyDelegators(time.Now())
+	s.follow(time.Now()) // what they have delegated is the mobiles'
+	s.restoreBindings(time.Now())
 	s.syncSockets()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()

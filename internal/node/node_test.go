@@ -100,7 +100,13 @@ func start(t *testing.T, text string, prepare ...func(*nstest.Space)) *running {
 // startIn is start in a namespace that is there.
 func startIn(t *testing.T, here, there *nstest.Space, text string) *running {
 	t.Helper()
-	dir := t.TempDir()
+	return startAt(t, t.TempDir(), here, there, text)
+}
+
+// startAt is startIn with the control socket, and what is beside it, in a directory, and
+// a configuration that is adapted.
+func startAt(t *testing.T, dir string, here, there *nstest.Space, text string, adapt ...func(*config.Config)) *running {
+	t.Helper()
 	r := &running{T: t, space: here, peer: there, file: filepath.Join(dir, "roam6"), log: new(buffer), ended: make(chan error, 1)}
 	socket := filepath.Join(dir, "s")
 	r.write(fmt.Sprintf(text, socket))
@@ -108,6 +114,9 @@ func startIn(t *testing.T, here, there *nstest.Space, text string) *running {
 	c, err := config.Load(r.file)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, a := range adapt {
+		a(c)
 	}
 	level := new(slog.LevelVar)
 	level.Set(c.Globals.LogLevel)

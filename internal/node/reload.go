@@ -139,6 +139,7 @@ func (s *Shell) applyAgents(now time.Time, c *config.Config) {
 		if i < 0 {
 			empty := agentConfig(h.config, nil, s.deprecatedSince(now, h.config.Name))
 			s.carryOut(h.machine, h.machine.Reconfigure(now, empty)) // ends every binding
+			s.forgetBindings(h.machine)
 			continue
 		}
 		h.config = c.HomeAgents[i]
@@ -156,6 +157,7 @@ func (s *Shell) applyAgents(now time.Time, c *config.Config) {
 		}
 		h := s.newAgentHost(now, a, c.Mobiles)
 		s.agents = append(s.agents, h)
+		s.restore(now, h.machine, a.Name)
 		s.introduce(now, h.machine)
 	}
 }

@@ -67,6 +67,7 @@ type Shell struct {
 	requests   chan request
 	lostEvents atomic.Uint64
 	listed     atomic.Bool                     // the roles know the links: they may get messages
+	restored   atomic.Bool                     // the roles have the bindings of an earlier process
 	ended      atomic.Bool                     // the roles were stopped: nothing begins any more
 	managed    atomic.Pointer[map[string]bool] // see noteManaged
 	done       chan struct{}                   // closed when the loop has ended
@@ -112,6 +113,8 @@ type Shell struct {
 	stopping          bool                  // the mobiles have ended, and the clients end
 	following         []func(now time.Time) // see follow
 	handovers         handovers
+	memories          map[role.Machine]*memory // of the roles that keep bindings
+	remembered        string                   // how the paths of their files begin
 	refusals          refusals
 	buffer            []byte
 
@@ -171,7 +174,7 @@ func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (
 		refused:     make(map[netip.Prefix]bool),
 		advertisers: make(map[int]*advertiser), advertised: advertisements(c),
 		local: new(rtnl.LocalAddresses), deprecated: make(map[deprecatedPrefix]time.Time),
-		kept: newKeeper(c.Globals.StateDirectory, log), resolver: resolver{path: c.Globals.ResolverFile},
+		remembered: c.Globals.Control + ".", kept: newKeeper(c.Globals.StateDirectory, log), resolver: resolver{path: c.Globals.ResolverFile},
 	}
 	s.makeMaps()
 	defer func() {
@@ -226,6 +229,7 @@ func (s *Shell) makeMaps() {
 	s.clients, s.requested = make(map[int]*uplinkClient), make(map[string][]requestedPrefix)
 	s.exchanges.keepers, s.exchanges.negotiated = make(map[string]*ike.Keeper), make(map[ike.Ends]esp.Negotiated)
 	s.sockets, s.foreigns = newDHCPSockets(), make(map[int]foreignLink)
+	s.memories = make(map[role.Machine]*memory)
 	s.assigned, s.advertisedNumbers = make(map[numberedLink]bool), make(map[string][]numbered)
 }
 
@@ -295,7 +299,7 @@ func (s *Shell) openMobility() error {
 func refusesTunnels(c *config.Config) bool { return len(c.HomeAgents)+len(c.Anchors) > 0 }
 
 // serves reports whether an update that comes now is answered.
-func (s *Shell) serves() bool { return s.listed.Load() && !s.ended.Load() }
+func (s *Shell) serves() bool { return s.listed.Load() && s.restored.Load() && !s.ended.Load() }
 
 // run starts the goroutines around the loop and runs it.
 func (s *Shell) run(ctx context.Context) error {
@@ -394,6 +398,7 @@ func (s *Shell) close() {
 	}
 	s.closeSockets()
 	s.kept.close()
+	keep(s.closeMemories())
 	keep(s.resolver.close())
 	for index := range s.conns {
 		s.closeLink(index)

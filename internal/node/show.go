@@ -118,6 +118,7 @@ func (s *Shell) stats(now time.Time) control.Stats {
 		d.Agent.Moves += x.Moves
 		d.Agent.Deregistrations += x.Deregistrations
 		d.Agent.Expirations += x.Expirations
+		d.Agent.Restored += x.Restored
 		d.Agent.Duplicates += x.Duplicates
 		d.Agent.Conflicts += x.Conflicts
 	}

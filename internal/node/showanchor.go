@@ -91,6 +91,7 @@ func (s *Shell) anchorStats() *control.AnchorStats {
 		d.Moves += x.Moves
 		d.Deregistrations += x.Deregistrations
 		d.Expirations += x.Expirations
+		d.Restored += x.Restored
 		d.Duplicates += x.Duplicates
 		d.Conflicts += x.Conflicts
 		d.RefreshRequests += x.RefreshRequests

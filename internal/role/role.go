@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"time"
 
+	"roam6/internal/binding"
 	"roam6/mip6"
 	"roam6/nd"
 	"roam6/overlay"
@@ -348,6 +349,12 @@ type AdvertisePrefix struct {
 	Usable bool
 }
 
+// Remember has what a role that keeps bindings knows of one home address survive the
+// process, in place of what it said before with the same binding.Key. It comes before
+// the acknowledgement of the update that changed it, and is carried out before: what
+// was acknowledged is remembered.
+type Remember struct{ Memory binding.Memory }
+
 // Dropped counts a message that was not accepted, by reason.
 type Dropped struct {
 	Reason DropReason
@@ -392,6 +399,7 @@ func (LearnNeighbor) isAction()     {}
 func (ForgetNeighbor) isAction()    {}
 func (Forward) isAction()           {}
 func (AdvertisePrefix) isAction()   {}
+func (Remember) isAction()          {}
 func (Dropped) isAction()           {}
 func (Log) isAction()               {}
 func (HandoverDone) isAction()      {}

@@ -1,11 +1,15 @@
 package sim
 
 import (
+	"cmp"
+	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"roam6/cn"
 	"roam6/ha"
+	"roam6/internal/binding"
 	"roam6/internal/role"
 	"roam6/mn"
 	"roam6/mn/ro"
@@ -27,8 +31,10 @@ func (w *World) boot(h *host) {
 		h.agent = &agent{role: ha.New(c), config: c, started: w.now}
 		h.agent.machine = h.agent.role
 		w.startDelegator(h)
+		w.restore(h, &h.agent.runner, h.agent.role)
 	case h.domain != nil:
 		w.startAnchor(h)
+		w.restore(h, &h.anchor.runner, h.anchor.role)
 	case h.isMobile:
 		w.startMobile(h, netip.PrefixFrom(homeAddr(w.home.prefix, h.number), 64))
 	}
@@ -43,13 +49,35 @@ func (w *World) boot(h *host) {
 	}
 }
 
+// restore gives a role what it has remembered in an earlier life, as the shell does.
+func (w *World) restore(h *host, r *runner, by interface {
+	Restore(time.Time, []binding.Memory) []role.Action
+}) {
+	if len(h.memories) == 0 {
+		return
+	}
+	memories := slices.Collect(maps.Values(h.memories))
+	slices.SortFunc(memories, func(m, n binding.Memory) int {
+		return cmp.Or(m.Home.Compare(n.Home), cmp.Compare(m.Visitor, n.Visitor))
+	})
+	w.witness.resume(h)
+	w.carryOut(h, r, by.Restore(w.now, memories))
+	w.counts.Restored += len(h.kernel.tunnels)
+}
+
 func (w *World) startCorrespondent(h *host) {
 	r := cn.New(cn.Config{Optimise: h.optimises, Random: w.entropy()})
 	h.correspondent = &correspondent{role: r, runner: runner{machine: r}}
 }
 
-// crash ends all roles of a host and forgets what they had done.
+// crash ends all roles of a host and forgets what they had done. What bindings were
+// remembered for is gone in some cases: the host was started anew.
 func (w *World) crash(h *host) {
+	if h.registrar() != nil && !w.lasting && w.random.IntN(3) == 0 {
+		w.tell("%s forgets its bindings", h)
+		clear(h.memories)
+	}
+	w.witness.forget(h)
 	for _, r := range h.runners() {
 		r.gone = true
 	}
@@ -61,7 +89,6 @@ func (w *World) crash(h *host) {
 	h.kernel, h.plane = newKernel(), newPlane()
 	h.clients, h.following, h.stopping = make(map[int]*uplinkClient), nil, false
 	h.numbers, h.withheld = nil, false
-	w.witness.forget(h)
 }
 
 // startMobile begins a mobile node with a home address.

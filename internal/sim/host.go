@@ -8,6 +8,7 @@ import (
 
 	"roam6/cn"
 	"roam6/ha"
+	"roam6/internal/binding"
 	"roam6/internal/role"
 	"roam6/mip6"
 	"roam6/mn"
@@ -42,12 +43,15 @@ type host struct {
 	hierarchy  mn.Hierarchy             // of a mobile
 	addressing map[string]mn.Addressing // by uplink
 	duid       []byte
-	kept       map[string][]byte     // across restarts
-	clients    map[int]*uplinkClient // of DHCPv6, by interface
-	stopping   bool                  // the clients end
-	datagrams  int                   // that its clients have sent
-	following  []func()              // see batch
-	batches    int                   // under way, one in another
+	kept       map[string][]byte // across restarts
+	// memories are what a home agent or anchor remembers across a restart of its
+	// process; that of the host forgets them.
+	memories  map[binding.Key]binding.Memory
+	clients   map[int]*uplinkClient // of DHCPv6, by interface
+	stopping  bool                  // the clients end
+	datagrams int                   // that its clients have sent
+	following []func()              // see batch
+	batches   int                   // under way, one in another
 
 	mobiles       []*mobile
 	agent         *agent
@@ -108,7 +112,7 @@ type port struct {
 }
 
 func (w *World) addHost(name string) *host {
-	h := &host{name: name, kept: make(map[string][]byte)}
+	h := &host{name: name, kept: make(map[string][]byte), memories: make(map[binding.Key]binding.Memory)}
 	w.hosts = append(w.hosts, h)
 	return h
 }
@@ -335,6 +339,8 @@ func (w *World) perform(h *host, r *runner, a role.Action) {
 		w.sendDHCP(h, r, a)
 	case role.Save:
 		h.kept[a.Name] = slices.Clone(a.Data)
+	case role.Remember:
+		h.memories[a.Memory.Key()] = a.Memory
 	case role.HandoverDone:
 		w.counts.Handovers++
 		w.tell("%s handover %v -> %v (%v)", h.name, a.Handover.From.CareOf, a.Handover.To.CareOf, a.Handover.Trigger)

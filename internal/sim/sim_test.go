@@ -100,6 +100,9 @@ func aftermath(w *World, seed uint64) {
 		w.Settle(restartLimit, w.silentPairs)
 		w.Settle(answerLimit, w.indirectPairs)
 	case 7: // and by the refusal of their packets
+		for _, h := range w.hosts {
+			clear(h.memories)
+		}
 		w.Restart(func(h *host) bool { return h.isAgent })
 		limit := restartLimit
 		if w.plan.Nested { // one behind the other learns it
@@ -161,8 +164,8 @@ func TestTwoHomeAgents(t *testing.T) {
 	sum := rides(t, 300, func(r *rand.Rand) (Plan, Ride) {
 		return Plan{Cells: 3, Agents: 2, Routers: r.IntN(3), Hosts: 1 + r.IntN(2), Discover: r.IntN(2) == 0}, Ride{Steps: 30}
 	})
-	if sum.Changes == 0 || sum.Discoveries == 0 || sum.Lost == 0 {
-		t.Errorf("no home agent was left: %+v", sum)
+	if sum.Changes == 0 || sum.Discoveries == 0 || sum.Lost == 0 || sum.Restored == 0 {
+		t.Errorf("no home agent was left, or remembered: %+v", sum)
 	}
 }
 

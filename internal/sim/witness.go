@@ -18,6 +18,8 @@ type witness struct {
 	updates map[relation][]sentUpdate
 	paces   map[relation]*updatePace
 	grants  map[*runner]map[netip.Addr]grant // of home agents and anchors
+	// promised before a crash: whoever remembers it is held to it.
+	before  map[*host]map[netip.Addr]grant
 	bound   map[*correspondent]map[relation]grant
 	tests   map[relation]time.Time // when a test's answer from peer reached an address
 	last    map[netip.Addr]*host   // the home agent that accepted last
@@ -73,7 +75,7 @@ type updatePace struct {
 func newWitness(w *World) *witness {
 	return &witness{
 		w: w, updates: make(map[relation][]sentUpdate), paces: make(map[relation]*updatePace),
-		grants: make(map[*runner]map[netip.Addr]grant), bound: make(map[*correspondent]map[relation]grant),
+		grants: make(map[*runner]map[netip.Addr]grant), before: make(map[*host]map[netip.Addr]grant), bound: make(map[*correspondent]map[relation]grant),
 		tests: make(map[relation]time.Time), careOfs: make(map[netip.Addr]*host), last: make(map[netip.Addr]*host), regional: make(map[netip.Addr]time.Time),
 		promised: make(map[promise]time.Time), given: make(map[promisedBy]role.PrefixesDelegated),
 	}
@@ -81,10 +83,17 @@ func newWitness(w *World) *witness {
 
 // forget notes that a host has crashed.
 func (x *witness) forget(h *host) {
-	delete(x.grants, h.registrar())
+	if r := h.registrar(); r != nil {
+		x.before[h] = x.grants[r]
+		delete(x.grants, r)
+	}
 	delete(x.bound, h.correspondent)
 	maps.DeleteFunc(x.given, func(p promisedBy, _ role.PrefixesDelegated) bool { return p.agent == h })
 }
+
+// resume notes that a host remembers what it had promised before a crash: no binding may
+// outlive that, nor an update be taken twice.
+func (x *witness) resume(h *host) { x.grants[h.registrar()] = x.before[h] }
 
 // sent sees a message leave.
 func (x *witness) sent(h *host, r *runner, s role.Send) {

@@ -62,6 +62,7 @@ type World struct {
 	enemy   attacker
 	talks   talks
 
+	lasting   bool      // what home agents and anchors remember survives every crash
 	forgotten time.Time // when a mobile restarted last
 	failures  []string
 	counts    Counts
@@ -83,6 +84,7 @@ type Counts struct {
 	Delegations, Numbered int // told to home agents; downstream interfaces
 	Nested, Circles       int // attachments to mobile networks; packets that went in circles
 	Local, Stacked        int // registrations with anchors; packets in a tunnel in the tunnel to one
+	Restored              int // bindings, of home agents and anchors after a crash
 	Regional, Inside      int // bindings at correspondents to regional care-of addresses; calm moves inside a domain
 }
 
@@ -98,6 +100,7 @@ func (c *Counts) Add(d Counts) {
 	c.Delegations, c.Numbered = c.Delegations+d.Delegations, c.Numbered+d.Numbered
 	c.Nested, c.Circles = c.Nested+d.Nested, c.Circles+d.Circles
 	c.Local, c.Stacked = c.Local+d.Local, c.Stacked+d.Stacked
+	c.Restored = c.Restored + d.Restored
 	c.Regional, c.Inside = c.Regional+d.Regional, c.Inside+d.Inside
 }
 
