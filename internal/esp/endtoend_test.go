@@ -57,9 +57,11 @@ func newNode(t *testing.T, side overlay.Side, policy esp.Policy, local ...netip.
 		if n.conn, err = mhsock.Open(mhsock.Options{
 			Local: isLocal, Mark: tun.DefaultMark,
 			Deliver: func(p []byte, _ int) { n.plain <- p },
+			ICMP:    func(p []byte, _ int) { n.plain <- p },
 			IPsec: &mhsock.IPsec{
 				Policies: policies,
 				Deliver:  func(p []byte, _ int) { n.secure <- p },
+				ICMP:     func(p []byte, _ int) { n.secure <- p },
 				Dropped:  func(r role.DropReason, _ netip.Addr) { n.denied <- r },
 				Relayed: func(d esp.Datagram) {
 					<-n.opened
