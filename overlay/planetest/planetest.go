@@ -385,7 +385,7 @@ func manyBindings(t *testing.T, open Open) {
 	w := newWorld(t)
 	w.openBoth(open)
 	before := Snapshot(w.agent)
-	const n = 3000
+	const n = 10_000
 	var set, remove []overlay.Change
 	for i := range n {
 		home := netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 0xaa, 0xaa, byte(i >> 8), byte(i), 15: 1})
