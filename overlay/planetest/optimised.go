@@ -135,7 +135,7 @@ func (w *optimisedWorld) route(side overlay.Side, i int) *overlay.Route {
 	return r
 }
 
-func (w *optimisedWorld) apply(e Engine, changes ...overlay.Change) {
+func (w *world) apply(e Engine, changes ...overlay.Change) {
 	w.t.Helper()
 	if err := e.Apply(changes); err != nil {
 		w.t.Fatalf("apply: %v", err)

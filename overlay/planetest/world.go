@@ -180,14 +180,12 @@ func (w *world) tunnel(side overlay.Side, i int) *overlay.Tunnel {
 	}
 }
 
-// attach makes the i-th path the one of both ends.
+// attach makes the i-th path the one of both ends: the agent first, whose acknowledgement
+// the mobile waits for.
 func (w *world) attach(i int) {
 	w.t.Helper()
-	for side, e := range map[overlay.Side]Engine{overlay.MobileSide: w.mobileEngine, overlay.AgentSide: w.agentEngine} {
-		if err := e.Apply([]overlay.Change{{Set: w.tunnel(side, i)}}); err != nil {
-			w.t.Fatalf("apply: %v", err)
-		}
-	}
+	w.apply(w.agentEngine, overlay.Change{Set: w.tunnel(overlay.AgentSide, i)})
+	w.apply(w.mobileEngine, overlay.Change{Set: w.tunnel(overlay.MobileSide, i)})
 }
 
 // detach removes the tunnel at both ends.

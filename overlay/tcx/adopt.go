@@ -1,0 +1,200 @@
+package tcx
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/cilium/ebpf/link"
+
+	"roam6/overlay"
+)
+
+// Maps and programs are pinned, so that they go on without the process: its successor
+// finds in the maps what they were told.
+
+const (
+	pinEgress  = "egress"
+	pinIngress = "ingress-" // and the interface index
+)
+
+// preparePins finds the directory for pins and removes what is of no use in it.
+func (f *fastPath) preparePins(device string) {
+	fail := func(err error) {
+		f.log.Warn("tunnels end with the process: after a crash nothing is forwarded until they are set again", "engine", Name, "reason", err)
+	}
+	if err := mountBPF(f.root); err != nil {
+		fail(err)
+		return
+	}
+	pins, err := pinDirectory(f.root, device, version(f.setting, f.capacity))
+	if err != nil {
+		fail(err)
+		return
+	}
+	// Of another version, or of a device that has gone (a namespace may have the number
+	// of one that was before it).
+	others, _ := filepath.Glob(filepath.Join(filepath.Dir(pins), "*"))
+	for _, other := range others {
+		if other == pins && f.usable(pins) {
+			continue
+		}
+		if err := unpinAll(other); err != nil {
+			fail(fmt.Errorf("remove %s: %w", other, err))
+			return
+		}
+		f.log.Info("programs of a predecessor removed: they are of another version or another device", "engine", Name, "pins", other)
+	}
+	if err := os.MkdirAll(pins, 0o700); err != nil {
+		fail(err)
+		return
+	}
+	f.pins = pins
+}
+
+// usable reports whether a predecessor's programs are at the present device.
+func (f *fastPath) usable(pins string) bool {
+	l, err := link.LoadPinnedLink(filepath.Join(pins, pinEgress), nil)
+	if err != nil {
+		return false
+	}
+	defer l.Close()
+	return linkIndex(l) == int(f.setting.device)
+}
+
+// adopt takes over tunnels, pairs and attachments that are in the kernel.
+func (f *fastPath) adopt() error {
+	if f.pins == "" {
+		return nil
+	}
+	if err := f.adoptTunnels(); err != nil {
+		return err
+	}
+	if err := f.adoptPairs(); err != nil {
+		return err
+	}
+	pinned, _ := filepath.Glob(filepath.Join(f.pins, pinEgress))
+	for _, pin := range pinned {
+		l, err := link.LoadPinnedLink(pin, nil)
+		if err != nil {
+			return err
+		}
+		f.egress = l
+	}
+	pinned, _ = filepath.Glob(filepath.Join(f.pins, pinIngress+"*"))
+	for _, pin := range pinned {
+		l, err := link.LoadPinnedLink(pin, nil)
+		if err != nil {
+			return err
+		}
+		if index := linkIndex(l); index != 0 && strings.HasSuffix(pin, fmt.Sprint(pinIngress, index)) {
+			f.ingress[index] = l
+			continue
+		}
+		if err := detach(l); err != nil {
+			return err
+		}
+	}
+	f.publishAttached()
+	if len(f.tunnels) > 0 {
+		f.log.Info("tunnels of a predecessor go on", "engine", Name, "tunnels", len(f.tunnels), "interfaces", len(f.ingress))
+	}
+	return nil
+}
+
+// adoptTunnels reads what tunnels there are.
+func (f *fastPath) adoptTunnels() error {
+	values := make(map[uint32]pathValue)
+	var number, path uint32
+	var value pathValue
+	each := f.loaded.maps[mapPaths].Iterate()
+	for each.Next(&number, &value) {
+		values[number] = value
+		f.last.path = max(f.last.path, number)
+	}
+	if err := each.Err(); err != nil {
+		return fmt.Errorf("map %s: %w", mapPaths, err)
+	}
+	byNumber := make(map[uint32]*tunnel)
+	each = f.loaded.maps[mapTunnels].Iterate()
+	for each.Next(&number, &path) {
+		f.last.tunnel = max(f.last.tunnel, number)
+		v, ok := values[path]
+		if !ok || v.Number != number {
+			continue // killed half way: no program follows it
+		}
+		t := &tunnel{number: number, path: path, value: v}
+		f.tunnels[v.key()], byNumber[number] = t, t
+	}
+	if err := each.Err(); err != nil {
+		return fmt.Errorf("map %s: %w", mapTunnels, err)
+	}
+	for _, side := range []overlay.Side{overlay.AgentSide, overlay.MobileSide} {
+		var k prefixKey
+		each = f.loaded.maps[trieOf(side)].Iterate()
+		for each.Next(&k, &number) {
+			f.owners[side][k.prefix()] = number
+			if t := byNumber[number]; t != nil {
+				t.inner = append(t.inner, k.prefix())
+			}
+		}
+		if err := each.Err(); err != nil {
+			return fmt.Errorf("map %s: %w", trieOf(side), err)
+		}
+	}
+	return f.clean(values, byNumber)
+}
+
+// clean removes what one that was killed had no time to put together or to remove, and
+// notes the counters of the others.
+func (f *fastPath) clean(values map[uint32]pathValue, byNumber map[uint32]*tunnel) error {
+	for number, v := range values {
+		if t := byNumber[v.Number]; t == nil || t.path != number {
+			f.retired = append(f.retired, retired{since: f.now(), path: number})
+		}
+	}
+	for side, owners := range f.owners {
+		for p, number := range owners {
+			if byNumber[number] == nil {
+				delete(owners, p)
+				if err := f.delete(trieOf(side), prefixKeyOf(p)); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	var stale []uint32
+	if err := f.counting.each(f.loaded.maps[mapCounters], func(number uint32, c overlay.Counters) {
+		f.last.tunnel = max(f.last.tunnel, number)
+		if t := byNumber[number]; t != nil {
+			t.before = c
+		} else {
+			stale = append(stale, number)
+		}
+	}); err != nil {
+		return err
+	}
+	for _, number := range stale {
+		for _, name := range []string{mapCounters, mapTunnels} {
+			if err := f.delete(name, number); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// adoptPairs reads what pairs are left to optimised routes.
+func (f *fastPath) adoptPairs() error {
+	var k pairKey
+	var one uint32
+	each := f.loaded.maps[mapPairs].Iterate()
+	for each.Next(&k, &one) {
+		f.pairs[k] = new(pair)
+	}
+	if err := each.Err(); err != nil {
+		return fmt.Errorf("map %s: %w", mapPairs, err)
+	}
+	return nil
+}

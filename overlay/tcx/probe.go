@@ -1,0 +1,115 @@
+package tcx
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/asm"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+
+	"roam6/overlay/feature"
+)
+
+// Probe finds out what the engine needs and whether it is there, by trying it. It leaves
+// nothing behind but, perhaps, a mounted BPF file system.
+func Probe() []feature.Feature {
+	all := []struct {
+		feature.Feature
+		try func() error
+	}{
+		{feature.Feature{
+			Name: "TUN device", OpenWrt: "kmod-tun", Debian: "linux-image-amd64 and the like (CONFIG_TUN)",
+		}, probeTUN},
+		{feature.Feature{
+			Name: "eBPF maps", OpenWrt: "kernel option KERNEL_BPF_SYSCALL", Debian: "linux-image-amd64 and the like (CONFIG_BPF_SYSCALL)",
+		}, probeMap},
+		{feature.Feature{
+			Name: "eBPF programs for packets", OpenWrt: "kernel option KERNEL_BPF_SYSCALL; Linux 5.12 or later", Debian: "Linux 5.12 or later",
+		}, probePrograms},
+		{feature.Feature{
+			Name: "eBPF programs at interfaces (tcx)", OpenWrt: "24.10 or later (Linux 6.6), kernel option NET_CLS_ACT", Debian: "13 or later (Linux 6.6)",
+		}, probeTCX},
+		{feature.Feature{
+			Name: "BPF file system", Instead: "after a crash nothing is forwarded until the tunnels are set again",
+			OpenWrt: "kernel option KERNEL_BPF_SYSCALL", Debian: "mount -t bpf bpf /sys/fs/bpf",
+		}, func() error { return mountBPF(bpffs) }},
+	}
+	features := make([]feature.Feature, len(all))
+	for i, f := range all {
+		features[i] = f.Feature
+		if err := f.try(); err != nil {
+			if errors.Is(err, unix.EPERM) {
+				err = fmt.Errorf("run as root, or with CAP_BPF and CAP_NET_ADMIN: %w", err)
+			}
+			features[i].Missing = err.Error()
+		}
+	}
+	return features
+}
+
+func probeTUN() error {
+	_, err := os.Stat("/dev/net/tun")
+	return err
+}
+
+func probeMap() error {
+	for _, spec := range specs(1) {
+		m, err := ebpf.NewMap(spec)
+		if err != nil {
+			return fmt.Errorf("map %s: %w", spec.Name, err)
+		}
+		m.Close()
+	}
+	return nil
+}
+
+func probePrograms() error {
+	l, err := load(setting{device: 1}, 1, "")
+	if err != nil {
+		return err
+	}
+	l.close()
+	return nil
+}
+
+// probeTCX attaches a program to an interface that cannot be there.
+func probeTCX() error {
+	p, err := loadProgram("roam6_probe", ebpf.AttachTCXIngress, asm.Instructions{asm.Mov.Imm(asm.R0, actionLeave), asm.Return()})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	l, err := link.AttachTCX(link.TCXOptions{Interface: math.MaxInt32, Program: p, Attach: ebpf.AttachTCXIngress})
+	if err == nil {
+		return l.Close()
+	}
+	if errors.Is(err, unix.ENODEV) {
+		return nil
+	}
+	return err
+}
+
+// routesByMark finds out whether routes can be looked up for packets with a mark: the
+// kernel refuses flags that it does not know before anything else.
+func routesByMark() bool {
+	const offset = -fibSize
+	var i asm.Instructions
+	for at := int16(offset); at < 0; at += 8 {
+		i = append(i, asm.Mov.Imm(asm.R5, 0), asm.StoreMem(asm.RFP, at, asm.R5, asm.DWord))
+	}
+	i = append(i,
+		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, offset),
+		asm.Mov.Imm(asm.R3, fibSize), asm.Mov.Imm(asm.R4, fibWithMark), asm.FnFibLookup.Call(), asm.Return(),
+	)
+	p, err := loadProgram("roam6_probe", ebpf.AttachTCXEgress, i)
+	if err != nil {
+		return false
+	}
+	defer p.Close()
+	result, _, err := p.Test(make([]byte, 64))
+	return err == nil && unix.Errno(-int32(result)) != unix.EINVAL
+}
