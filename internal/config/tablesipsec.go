@@ -26,7 +26,8 @@ const (
 // secret reports whether an option, of whatever section, holds a key.
 func secret(option string) bool {
 	switch option {
-	case optionKey, optionKeyToAgent, optionKeyToAnchor, optionKeyToMobile, optionKeyTunnelAgent, optionKeyTunnelMobile:
+	case optionKey, optionKeyToAgent, optionKeyToAnchor, optionKeyToMobile, optionKeyTunnelAgent, optionKeyTunnelMobile,
+		optionKeyPayloadAgent, optionKeyPayloadMobile:
 		return true
 	default:
 		return false
@@ -39,6 +40,7 @@ type ipsecDraft struct {
 	algorithm                                        esp.Algorithm
 	toAgent, toMobile, tunnelToAgent, tunnelToMobile halfAssociation
 	window                                           int
+	payload                                          payloadDraft
 }
 
 // halfAssociation is what the options of one direction say.
@@ -63,10 +65,10 @@ func ipsecTable() schema[ipsecDraft] {
 			Type: "ipsec",
 			Help: "IPsec ESP for the signalling of a mobile and one of its home agents (RFC 3776, RFC 4877), with keys that both are configured with: the same section, word for word, in the files of both. " +
 				"Binding updates and acknowledgements and the messages of prefix discovery are then taken in ESP only, and so are the DHCPv6 messages of a mobile router with `prefix_delegation` that is away (RFC 6276 §4); the mobile needs no `key`, and may have one all the same. " +
-				"There is no key exchange (IKE), and what hosts and networks send each other is not encrypted. " +
+				"There is no key exchange (IKE). What hosts and networks send each other through the tunnel is encrypted with `payload`. " +
 				"A mobile with several home agents has a section for each; it cannot look for others (`discover`), nor use a home address that it forms itself when its home link is renumbered: those have no keys.",
 		},
-		options: []option[ipsecDraft]{
+		options: append([]option[ipsecDraft]{
 			one("home_address", unicastAddress(), func(d *ipsecDraft) *netip.Addr { return &d.home }).required().
 				help("The home address of the mobile, which is that of a `mobile_node`, `mobile_router` or `mobile` section."),
 			one(optionHomeAgent, unicastAddress(), func(d *ipsecDraft) *netip.Addr { return &d.agent }).required().
@@ -97,7 +99,7 @@ func ipsecTable() schema[ipsecDraft] {
 			one(optionWindow, window(), func(d *ipsecDraft) *int { return &d.window }).fallback("0").
 				help("The anti-replay window of the receiver. Only for peers that keep their sequence numbers over a restart, as roam6 does not: one that begins anew is not heard until it has sent as many packets as before. " +
 					"What is recorded and sent again Mobile IPv6 recognises by itself, by sequence numbers, timestamps and cookies."),
-		},
+		}, payloadOptions()...),
 	}
 }
 

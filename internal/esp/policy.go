@@ -25,6 +25,10 @@ type Policy struct {
 	// TunnelOut and TunnelIn, in tunnel mode, are for home test init and home test
 	// messages; nil where these are not protected. Both or none.
 	TunnelOut, TunnelIn *Association
+	// PayloadOut and PayloadIn are for all that the tunnel carries; nil where that is not
+	// protected. Both or none. The kernel has these associations, and Policies nothing to
+	// do with them.
+	PayloadOut, PayloadIn *Association
 }
 
 // Policies are the policies of a node, with the state of their associations: its

@@ -24,6 +24,7 @@ type hostOptions struct {
 	tunnelled     bool // the mobile does not optimise
 	plain         bool // the correspondent does not know Mobile IPv6
 	ipsec         bool // protects the signalling of mobile and home agent
+	payload       bool // and what the tunnel carries
 }
 
 // host is the scenario of route optimisation.
@@ -43,6 +44,7 @@ func (o *hostOptions) declare(f *flag.FlagSet) {
 	f.DurationVar(&o.dwell, "dwell", 2*time.Second, "`time` at each stop")
 	f.BoolVar(&o.tunnelled, "no-ro", false, "the mobile node does not optimise routes: everything goes through the home agent")
 	f.BoolVar(&o.ipsec, "ipsec", false, "mobile node and home agent protect their signalling by IPsec alone, without a key of RFC 4285")
+	f.BoolVar(&o.payload, "payload", false, "with --ipsec and --no-ro: what the tunnel carries is in IPsec, too; needs a kernel with esp6")
 	f.BoolVar(&o.plain, "plain-cn", false, "the correspondent knows nothing of Mobile IPv6")
 }
 
@@ -55,6 +57,9 @@ func (o hostOptions) validate() error {
 		return wrongOption("--delay-ha and --delay-cn are whole round trips: they cannot be less than --delay-ar %v", o.access)
 	case o.optimise() && 2*o.correspondent > o.detour():
 		return wrongOption("--delay-cn %v: the direct way should be at most half as long as the one through the home agent, %v", o.correspondent, o.detour())
+	}
+	if o.payload && (!o.ipsec || !o.tunnelled) {
+		return wrongOption("--payload needs --ipsec and --no-ro: payload is protected in the tunnel, with the keys of IPsec")
 	}
 	if err := movesMakeSense(o.handovers); err != nil {
 		return err
@@ -91,6 +96,8 @@ type hostRun struct {
 	fresh    *probe.Stream // an echo to a correspondent that was not talked to before
 	freshAt  time.Time
 
+	clear *clearWatch // of payload in IPsec; nil: none
+
 	moves []move
 	trips []report.Milliseconds // TCP's round trip at the end of each stop
 	ended time.Time
@@ -118,6 +125,10 @@ func (r *hostRun) set() (world.Topology, uint64) {
 }
 
 func (r *hostRun) place(s *stage) error {
+	if r.payload {
+		r.clear = &clearWatch{agent: r.site().agent()}
+		s.world.Relay.Tap(r.clear.take)
+	}
 	_, err := s.world.Move(nodeMobile, linkUp, nodeHomeAgent, 0, true)
 	return err
 }
@@ -133,7 +144,10 @@ func (r *hostRun) cast() []part {
 	}
 	parts = append(parts, part{nodeMobile, m.sections()})
 	if r.ipsec {
-		protect(parts, m)
+		keys := protect(parts, m)
+		if r.payload {
+			keys.withPayload(m.number)
+		}
 	}
 	return parts
 }

@@ -49,6 +49,9 @@ func (r *hostRun) report(s *stage) *report.Report {
 	r.roundTrips(result, echo)
 	r.firstPacket(result)
 	r.addresses(result, s)
+	if r.clear != nil {
+		r.clear.report(result)
+	}
 	if len(r.moves) > 0 {
 		result.Summary.Count(r.moves[0].Left.Add(-r.settling()), r.ended, down, up)
 	}
