@@ -100,6 +100,9 @@ type Tunnel struct {
 	// They are not encapsulated, but handed over to whoever does that, and dropped
 	// when they come out of the tunnel without it.
 	Protected bool
+	// Seal says that all packets of the tunnel are in IPsec ESP, and what that adds to
+	// them; the zero value is that they are not.
+	Seal Seal
 }
 
 // Pair names an optimised route: a home address and the node it talks to. Side

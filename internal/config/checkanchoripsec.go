@@ -126,6 +126,7 @@ func (x *associationsSeen) checkAnchors(visitors []entry[visitorDraft], keys []e
 			for _, o := range v.value.anchorESP.associations() {
 				if o.toAgent {
 					x.receives(netip.Addr{}, v.section, o)
+					x.divided(netip.Addr{}, v.section, o)
 				}
 				x.keyed(v.value.algorithm, v.section, o)
 			}
@@ -136,6 +137,7 @@ func (x *associationsSeen) checkAnchors(visitors []entry[visitorDraft], keys []e
 			switch at := k.value.Anchors; {
 			case !o.toAgent:
 				x.receives(netip.Addr{}, k.section, o)
+				x.divided(netip.Addr{}, k.section, o)
 			case at.Bits() == 128:
 				x.receives(at.Addr(), k.section, o)
 			}

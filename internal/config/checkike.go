@@ -31,7 +31,9 @@ func (e *ipsecEntry) checkExchange() {
 		}
 		return
 	}
-	for _, option := range append(keyOptions(), optionWindow) {
+	// Payload has configured keys only: whoever asks for it must not believe that it is
+	// protected by those of the exchange.
+	for _, option := range slices.Concat(keyOptions(), []string{optionWindow, optionPayload}, payloadOptionNames()) {
 		if e.has(option) {
 			e.wrong(option, 0, "nothing, because of "+optionIKE+" '1'; or no "+optionIKE)
 		}

@@ -28,6 +28,7 @@ func ipsec(entries []entry[ipsecDraft]) protections {
 		own := &ipsecEntry{e}
 		own.checkExchange()
 		own.checkTunnel()
+		own.checkPayload()
 		own.checkKeys()
 		p.all = append(p.all, own)
 		if home := e.value.home; home.IsValid() {
@@ -85,12 +86,12 @@ type namedAssociation struct {
 
 // associations are those of a section, in the order of its table.
 func (e *ipsecEntry) associations() []namedAssociation {
-	return []namedAssociation{
+	return append([]namedAssociation{
 		{e.value.toAgent, optionSPIToAgent, optionKeyToAgent, true},
 		{e.value.toMobile, optionSPIToMobile, optionKeyToMobile, false},
 		{e.value.tunnelToAgent, optionSPITunnelAgent, optionKeyTunnelAgent, true},
 		{e.value.tunnelToMobile, optionSPITunnelMobile, optionKeyTunnelMobile, false},
-	}
+	}, e.payloadAssociations()...)
 }
 
 // policy is what a section says, seen from one side.
@@ -116,6 +117,7 @@ func (e *ipsecEntry) policy(side overlay.Side) esp.Policy {
 		out, in := send(v.tunnelToAgent), receive(v.tunnelToMobile)
 		p.TunnelOut, p.TunnelIn = &out, &in
 	}
+	e.addPayload(&p)
 	return p
 }
 
@@ -205,6 +207,7 @@ func (p protections) check(s sections, seen *associationsSeen) {
 				receiver = e.value.agent
 			}
 			seen.receives(receiver, e.section, o)
+			seen.divided(receiver, e.section, o)
 			seen.keyed(e.value.algorithm, e.section, o)
 		}
 	}
@@ -214,6 +217,7 @@ func (p protections) check(s sections, seen *associationsSeen) {
 type associationsSeen struct {
 	indices map[receivedSPI]namedIn
 	keys    map[esp.Key]namedIn // with AES-GCM
+	spiSpace
 }
 
 func newAssociationsSeen() *associationsSeen {

@@ -64,6 +64,7 @@ func TestIKEErrors(t *testing.T) {
 		{"relative path", n + strings.Replace(certificates, "/etc/mn.key", "mn.key", 1), `option 'local_key' in section '@ipsec[0]' (roam6:10:19): "mn.key": expected an absolute path of at most 4095 characters`},
 		{"keys, too", n + preshared + " option spi_to_agent '256'\n", `option 'spi_to_agent' in section '@ipsec[0]' (roam6:10:22): "256": expected nothing, because of ike '1'; or no ike`},
 		{"a window, too", n + preshared + " option window '64'\n", `option 'window' in section '@ipsec[0]' (roam6:10:16): "64": expected nothing, because of ike '1'; or no ike`},
+		{"payload, too", n + preshared + " option payload '0'\n", `option 'payload' in section '@ipsec[0]' (roam6:10:17): "0": expected nothing, because of ike '1'; or no ike`},
 		{"no exchange", n + ipsecSection(256, cbcKey) + " option psk 'a secret of two, long enough'\n", `option 'psk' in section '@ipsec[0]' (roam6:12:13): "***": expected ike '1' in the section, which it is for; or nothing`},
 	} {
 		_, err := Parse("roam6", []byte(tt.in))

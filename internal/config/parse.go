@@ -67,6 +67,8 @@ func parse(name string, src []byte, mode fs.FileMode) (*Config, error) {
 	c.Visitors = visitors(s.visitors, s.anchors)
 	c.AnchorKeys = anchorKeys(s.anchorKeys, s.mobileNodes)
 	seen.checkAnchors(s.visitors, s.anchorKeys)
+	seen.checkSpace()
+	protected.checkPayloads(s)
 	c.Correspondent = correspondent(s.correspondents)
 	c.Policies = policies(s.policies, s.mobileNodes)
 	checkLinks(s, c.Globals.TunnelDevice)

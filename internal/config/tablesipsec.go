@@ -36,7 +36,8 @@ const (
 // secret reports whether an option, of whatever section, holds a key.
 func secret(option string) bool {
 	switch option {
-	case optionKey, optionKeyToAgent, optionKeyToAnchor, optionKeyToMobile, optionKeyTunnelAgent, optionKeyTunnelMobile, optionPSK:
+	case optionKey, optionKeyToAgent, optionKeyToAnchor, optionKeyToMobile, optionKeyTunnelAgent, optionKeyTunnelMobile,
+		optionKeyPayloadAgent, optionKeyPayloadMobile, optionPSK:
 		return true
 	default:
 		return false
@@ -50,6 +51,7 @@ type ipsecDraft struct {
 	toAgent, toMobile, tunnelToAgent, tunnelToMobile halfAssociation
 	window                                           int
 	exchange                                         exchangeDraft
+	payload                                          payloadDraft
 }
 
 // halfAssociation is what the options of one direction say.
@@ -74,7 +76,7 @@ func ipsecTable() schema[ipsecDraft] {
 			Type: "ipsec",
 			Help: "IPsec ESP for the signalling of a mobile and one of its home agents (RFC 3776, RFC 4877), with keys that both are configured with: the same section, word for word, in the files of both; or, with `ike`, with keys that strongSwan negotiates. " +
 				"Binding updates and acknowledgements and the messages of prefix discovery are then taken in ESP only, and so are the DHCPv6 messages of a mobile router with `prefix_delegation` that is away (RFC 6276 §4); the mobile needs no `key`, and may have one all the same. " +
-				"What hosts and networks send each other is not encrypted. " +
+				"What hosts and networks send each other through the tunnel is encrypted with `payload`. " +
 				"A mobile with several home agents has a section for each; it cannot look for others (`discover`), nor use a home address that it forms itself when its home link is renumbered: those have no keys.",
 		},
 		options: slices.Concat([]option[ipsecDraft]{
@@ -108,7 +110,7 @@ func ipsecTable() schema[ipsecDraft] {
 			one(optionWindow, window(), func(d *ipsecDraft) *int { return &d.window }).fallback("0").
 				help("The anti-replay window of the receiver. Only for peers that keep their sequence numbers over a restart, as roam6 does not: one that begins anew is not heard until it has sent as many packets as before. " +
 					"What is recorded and sent again Mobile IPv6 recognises by itself, by sequence numbers, timestamps and cookies. With `ike` there is always one."),
-		}, exchangeOptions()),
+		}, payloadOptions(), exchangeOptions()),
 	}
 }
 

@@ -28,6 +28,10 @@ type Policy struct {
 	// Negotiated, when not nil, says that a key exchange makes the associations, and
 	// which there are: in place of the four above.
 	Negotiated *Negotiated
+	// PayloadOut and PayloadIn are for all that the tunnel carries; nil where that is not
+	// protected. Both or none. The kernel has these associations, and Policies nothing to
+	// do with them.
+	PayloadOut, PayloadIn *Association
 }
 
 // Policies are the policies of a node, with the state of their associations: its

@@ -172,7 +172,7 @@ func (r *hierarchyRun) anchorSections(d domain) (all []*section) {
 func (r *hierarchyRun) anchorKey(mobile int, d domain) *section {
 	const spi, ofESP = 1000, 2000
 	if r.ipsec {
-		return newSection("", "").associations(ofESP+100*mobile+10*d.number, "to_anchor", "to_mobile")
+		return newSection("", "").associations(uint32(ofESP+100*mobile+10*d.number), "to_anchor", "to_mobile")
 	}
 	return newSection("", "").option("spi", strconv.Itoa(spi+mobile)).option("key", newKey())
 }

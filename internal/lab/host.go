@@ -26,6 +26,7 @@ type hostOptions struct {
 	ipsec         bool // protects the signalling of mobile and home agent
 	ike           bool // with keys that strongSwan negotiates
 	untimed       bool // figures of time are shown and not judged
+	payload       bool // and what the tunnel carries
 }
 
 // host is the scenario of route optimisation.
@@ -47,6 +48,7 @@ func (o *hostOptions) declare(f *flag.FlagSet) {
 	f.BoolVar(&o.ipsec, "ipsec", false, "mobile node and home agent protect their signalling by IPsec alone, without a key of RFC 4285")
 	f.BoolVar(&o.ike, "ike", false, "as --ipsec, with keys that strongSwan negotiates by IKEv2: it needs charon-systemd and a kernel with ESP for IPv6")
 	f.BoolVar(&o.untimed, "untimed", false, "figures of time are shown and not judged: for emulated machines, which are slow")
+	f.BoolVar(&o.payload, "payload", false, "with --ipsec and --no-ro: what the tunnel carries is in IPsec, too; needs a kernel with esp6")
 	f.BoolVar(&o.plain, "plain-cn", false, "the correspondent knows nothing of Mobile IPv6")
 }
 
@@ -59,6 +61,9 @@ func (o hostOptions) validate() error {
 		return wrongOption("--delay-ha and --delay-cn are whole round trips: they cannot be less than --delay-ar %v", o.access)
 	case o.optimise() && 2*o.correspondent > o.detour():
 		return wrongOption("--delay-cn %v: the direct way should be at most half as long as the one through the home agent, %v", o.correspondent, o.detour())
+	}
+	if o.payload && (!o.ipsec || !o.tunnelled) {
+		return wrongOption("--payload needs --ipsec and --no-ro: payload is protected in the tunnel, with the keys of IPsec")
 	}
 	if err := movesMakeSense(o.handovers); err != nil {
 		return err
@@ -94,6 +99,8 @@ type hostRun struct {
 	echo     *probe.Stream
 	fresh    *probe.Stream // an echo to a correspondent that was not talked to before
 	freshAt  time.Time
+
+	clear *clearWatch // of payload in IPsec; nil: none
 
 	moves []move
 	trips []report.Milliseconds // TCP's round trip at the end of each stop
@@ -145,6 +152,10 @@ func (r *hostRun) place(s *stage) error {
 		r.exchange = exchangeOf(r.mobile(), s.env.Directory)
 		begins = accessRouterName(1) // where there is nothing without keys
 	}
+	if r.payload {
+		r.clear = &clearWatch{agent: r.site().agent()}
+		s.world.Relay.Tap(r.clear.take)
+	}
 	_, err := s.world.Move(nodeMobile, linkUp, begins, 0, true)
 	return err
 }
@@ -160,7 +171,10 @@ func (r *hostRun) cast() []part {
 	case r.exchange != nil:
 		r.exchange.protect(parts)
 	case r.ipsec:
-		protect(parts, m)
+		keys := protect(parts, m)
+		if r.payload {
+			keys.withPayload(m.number)
+		}
 	}
 	return parts
 }

@@ -52,6 +52,9 @@ func (r *hostRun) report(s *stage) *report.Report {
 	if r.exchange != nil {
 		r.exchange.report(result, s)
 	}
+	if r.clear != nil {
+		r.clear.report(result)
+	}
 	if len(r.moves) > 0 {
 		result.Summary.Count(r.moves[0].Left.Add(-r.settling()), r.ended, down, up)
 	}

@@ -37,16 +37,16 @@ func (m mobile) ipsec() *section {
 	return newSection("ipsec", "").
 		option("home_address", m.home.Addr().String()).
 		option("home_agent", m.homeAgents[0].String()).
-		associations(spi+each*m.number, "to_agent", "to_mobile", "tunnel_to_agent", "tunnel_to_mobile")
+		associations(uint32(spi+each*m.number), "to_agent", "to_mobile", "tunnel_to_agent", "tunnel_to_mobile")
 }
 
 // associations adds the options of IPsec of some ways, with SPIs from first on and keys
 // for one run.
-func (s *section) associations(first int, ways ...string) *section {
+func (s *section) associations(first uint32, ways ...string) *section {
 	for i, way := range ways {
 		var key [16 + 32]byte    // AES and HMAC-SHA-256
 		_, _ = rand.Read(key[:]) // never fails
-		s.option("spi_"+way, strconv.Itoa(first+i)).option("key_"+way, hex.EncodeToString(key[:]))
+		s.option("spi_"+way, strconv.FormatUint(uint64(first)+uint64(i), 10)).option("key_"+way, hex.EncodeToString(key[:]))
 	}
 	return s
 }

@@ -32,6 +32,7 @@ func plays(t *testing.T) map[string]play {
 		"host --no-ro":       &hostRun{hostOptions: chosen(t, (*hostOptions).declare, "--no-ro")},
 		"host --ipsec":       &hostRun{hostOptions: chosen(t, (*hostOptions).declare, "--ipsec")},
 		"host --ike":         exchanging(&hostRun{hostOptions: chosen(t, (*hostOptions).declare, "--ike")}),
+		"host --payload":     &hostRun{hostOptions: chosen(t, (*hostOptions).declare, "--ipsec", "--no-ro", "--payload")},
 		"mobiles":            &mobilesRun{mobilesOptions: chosen(t, (*mobilesOptions).declare)},
 		"uplinks":            &uplinksRun{uplinksOptions: chosen(t, (*uplinksOptions).declare)},
 		"uplinks --router":   &uplinksRun{uplinksOptions: chosen(t, (*uplinksOptions).declare, "--router")},

@@ -109,7 +109,7 @@ func (s *Shell) perform(by role.Machine, a role.Action) error {
 		return s.state.ForgetNeighbor(a)
 	case role.Forward:
 		s.discardsDue = true // the networks may be others
-		return s.plane.Apply(s.ipsec.mark(s.inner.change(a.Changes)))
+		return s.applyTunnels(s.inner.change(a.Changes))
 	case role.AdvertisePrefix:
 		s.advertisePrefix(by, a)
 	case role.ConfigureLink:

@@ -134,15 +134,21 @@ func (s *Shell) applyPolicies(c *config.Config) {
 		s.log.Error("signalling cannot be protected", "reason", err)
 		return
 	}
+	sealed := false
+	if s.payload != nil {
+		s.tell(s.payload.SetPolicies(payloadPolicies(c)))
+	}
 	var changes []overlay.Change
 	for _, t := range s.plane.Tunnels() {
-		if protected := s.ipsec.protects(&t.Tunnel); protected != t.Protected {
-			t.Protected = protected
+		if s.payload != nil {
+			_, sealed = s.payload.Seal(t.Home, agentOf(&t.Tunnel), t.Side)
+		}
+		if s.ipsec.protects(&t.Tunnel) != t.Protected || sealed != t.Seal.On() {
 			changes = append(changes, overlay.Change{Set: &t.Tunnel})
 		}
 	}
 	if len(changes) > 0 {
-		s.tell(s.plane.Apply(changes))
+		s.tell(s.applyTunnels(changes))
 	}
 }
 
@@ -189,9 +195,5 @@ func (p *protection) mark(changes []overlay.Change) []overlay.Change {
 
 // protects reports whether there is a policy for home tests in a tunnel.
 func (p *protection) protects(t *overlay.Tunnel) bool {
-	agent := t.Paths[0].Remote
-	if t.Side == overlay.AgentSide {
-		agent = t.Paths[0].Local
-	}
-	return p.policies.Tunnelled(t.Home, agent, t.Side)
+	return p.policies.Tunnelled(t.Home, agentOf(t), t.Side)
 }

@@ -25,7 +25,17 @@ func (s *Shell) Reload(ctx context.Context) error {
 		s.log.Error("the configuration was not reloaded, the running one stays", "file", s.path)
 		return err
 	}
-	return s.ask(ctx, func(now time.Time) { s.apply(now, c) })
+	var refused error
+	err = s.ask(ctx, func(now time.Time) {
+		if refused = s.openPayload(c); refused == nil {
+			s.apply(now, c)
+		}
+	})
+	if refused != nil {
+		s.log.Error("the configuration was not reloaded, the running one stays", "file", s.path, "reason", refused)
+		return refused
+	}
+	return err
 }
 
 // logErrors writes each error of a configuration on its own line.

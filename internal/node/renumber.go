@@ -99,7 +99,7 @@ func (s *Shell) handOverHomes(now time.Time) {
 			s.carryOut(h.machine, actions)
 		}
 	}
-	s.tell(s.plane.Apply(s.ipsec.mark(s.inner.rank(s.ranks()))))
+	s.tell(s.applyTunnels(s.inner.rank(s.ranks())))
 	s.steerDue = true
 }
 

@@ -129,6 +129,7 @@ type Shell struct {
 	signalling signalling
 	ipsec      protection
 	exchanges  exchanges
+	payload    associations // nil: none is in IPsec
 	plane      overlay.Plane
 	tunnel     int // the plane's device
 	control    *control.Server
@@ -290,6 +291,14 @@ func (s *Shell) openMobility() error {
 		return err
 	}
 	s.signalling, s.ipsec.conn = conn, conn
+	if err := s.openPayload(s.config); err != nil {
+		return err
+	}
+	if s.payload != nil {
+		if err := s.payload.SetPolicies(payloadPolicies(s.config)); err != nil {
+			return err
+		}
+	}
 	s.applyPolicies(s.config)
 	return nil
 }
@@ -408,6 +417,9 @@ func (s *Shell) close() {
 	}
 	if s.plane != nil {
 		keep(s.plane.Close())
+	}
+	if s.payload != nil { // behind the tunnels, which must not be without
+		keep(s.payload.Close())
 	}
 	if s.state != nil {
 		keep(s.state.Close())

@@ -37,6 +37,12 @@ func newAcceleration(f FastPath) acceleration {
 	}
 }
 
+// seals reports whether the fast path carries tunnels that are sealed.
+func (a *acceleration) seals() bool {
+	s, ok := a.path.(Sealer)
+	return ok && s.CarriesSealed()
+}
+
 // touch has a tunnel looked at again with the next accelerate.
 func (a *acceleration) touch(k overlay.Key) {
 	if a.path != nil {
@@ -69,7 +75,7 @@ func (e *Engine) accelerate() {
 	now := e.now()
 	for k := range a.changed {
 		var want *FastTunnel
-		if t := e.tunnels[k]; t != nil && e.alone(t) {
+		if t := e.tunnels[k]; t != nil && e.alone(t) && (!t.sealed.Load() || a.seals()) {
 			want = fastTunnel(t, now)
 			if t.paths.Load().preferred().learned.Load() != nil {
 				a.learned[k] = true

@@ -57,7 +57,9 @@ func (e *Engine) set(s *overlay.Tunnel, plan *plan) error {
 	}
 	paths := make([]*path, 0, len(s.Paths))
 	for _, p := range s.Paths {
-		paths = append(paths, newPath(p, e.firstMTU(p.Link)))
+		q := newPath(p, e.firstMTU(p.Link))
+		q.seal = s.Seal
+		paths = append(paths, q)
 	}
 	t, known := e.tunnels[s.Key]
 	if !known {
@@ -66,11 +68,14 @@ func (e *Engine) set(s *overlay.Tunnel, plan *plan) error {
 	}
 	t.watch.Store(s.Watch)
 	t.protected.Store(s.Protected)
+	t.sealed.Store(s.Seal.On())
 	t.silence.heard() // another path may have more to say
 	if s.Side == overlay.MobileSide {
 		e.link(paths)
 	}
+	e.unnoteSealed(t)
 	t.paths.Store(t.paths.Load().swap(paths, e.now(), e.config.Grace))
+	e.noteSealed(t)
 	if s.Side == overlay.MobileSide {
 		if !known {
 			e.mobiles[s.Home] = t
@@ -98,6 +103,9 @@ func (e *Engine) set(s *overlay.Tunnel, plan *plan) error {
 	}
 	t.inner = inner
 	e.fast.touch(t.key)
+	if s.Seal.On() {
+		return e.CanSeal() // the tunnel stands all the same, and carries nothing
+	}
 	return nil
 }
 
@@ -111,6 +119,7 @@ func (e *Engine) remove(k overlay.Key, plan *plan) {
 		plan.uninstall(&e.kernel, t, p)
 		e.table.side(k.Side).remove(p)
 	}
+	e.unnoteSealed(t)
 	delete(e.tunnels, k)
 	e.fast.touch(k)
 	if k.Side == overlay.MobileSide {
@@ -165,6 +174,9 @@ func (e *Engine) check(s *overlay.Tunnel) ([]netip.Prefix, error) {
 				return nil, fmt.Errorf("%w: %v is in %v", ErrLoop, end, q)
 			}
 		}
+	}
+	if err := e.checkSealed(s); err != nil {
+		return nil, err
 	}
 	return inner, e.checkStack(s)
 }

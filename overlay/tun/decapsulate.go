@@ -37,7 +37,7 @@ func (d *decapsulator) level(buffer []byte, o outer, level int, now time.Duratio
 	case t == nil && reason == overlay.DropNoTunnel:
 		return reason, false
 	case t == nil:
-	case t.guards(packet, inbound), d.bare(packet, destination(packet), source(packet)):
+	case t.sealed.Load() && !o.sealed, t.guards(packet, inbound), d.bare(packet, destination(packet), source(packet)):
 		reason = overlay.DropUnprotected
 	case !decapsulateECN(packet, o.class):
 		reason = overlay.DropCongestion

@@ -262,7 +262,7 @@ func (e *encapsulator) emitTunnelled(o *outgoing, l *layer, headers, payload []b
 		next = protocolDestinationOptions
 		length += limitLength
 	}
-	if headerLength+length > l.mtu {
+	if headerLength+length > l.mtu && !l.path.seal.On() { // ESP comes before fragments: the kernel's
 		e.emitFragments(o, l, next, headers, payload)
 		return
 	}

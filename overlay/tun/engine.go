@@ -59,6 +59,7 @@ type Engine struct {
 	ended    chan struct{}
 	mu       sync.Mutex // held by one who changes tunnels or routes
 	tunnels  map[overlay.Key]*tunnel
+	sealed   map[sealedEnds]*tunnel // those that are sealed, by each path
 	mobiles  map[netip.Addr]*tunnel // those of them of mobiles, by home address
 	routes   map[overlay.Pair]*optimised
 	leads    map[led]*lead
@@ -69,6 +70,9 @@ type Engine struct {
 	fast     acceleration
 	left     leftovers
 	closed   bool
+
+	sealing sync.Mutex    // held by one who makes the sealer ready
+	sealer  *sealedSender // the sender's, when that is ready
 
 	reminding atomic.Bool // a nudge is about to be due
 }
@@ -85,7 +89,7 @@ func Open(c Config) (_ *Engine, err error) {
 	}
 	e := &Engine{
 		config: c, start: time.Now(), errors: newBucket(200, 100), reports: newReporter(c), icmp: -1, stop: -1, absent: make(absences),
-		tunnels: make(map[overlay.Key]*tunnel), mobiles: make(map[netip.Addr]*tunnel), routes: make(map[overlay.Pair]*optimised), leads: make(map[led]*lead),
+		tunnels: make(map[overlay.Key]*tunnel), sealed: make(map[sealedEnds]*tunnel), mobiles: make(map[netip.Addr]*tunnel), routes: make(map[overlay.Pair]*optimised), leads: make(map[led]*lead),
 		ended: make(chan struct{}), fast: newAcceleration(c.Fast),
 	}
 	e.table.local, e.table.espOurs, e.table.relayed = c.Local, c.Signalling, c.Relayed
@@ -103,6 +107,9 @@ func Open(c Config) (_ *Engine, err error) {
 		}
 	}
 	if e.sender, err = openSender(sendBatch, c.SocketBuffer, &e.table.drops, e.firstHopTooSmall); err != nil {
+		return nil, err
+	}
+	if e.sealer, err = openSealedSender(c); err != nil {
 		return nil, err
 	}
 	if e.receive, err = openTunnelReceiver(c.Batch, c.SocketBuffer); err != nil {
@@ -158,7 +165,7 @@ func Open(c Config) (_ *Engine, err error) {
 // mark puts the mark on what the engine sends. Without it packets to a bound home
 // address would come back to the engine, so that they are left to the home agent.
 func (e *Engine) mark() {
-	for _, fd := range []int{e.sender.fd, e.icmp} {
+	for _, fd := range []int{e.sender.fd, e.sealer.fd, e.icmp} {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, int(e.config.Mark)); err != nil {
 			e.config.Log.Warn("packets cannot be marked (CAP_NET_ADMIN): those to mobile nodes that are bound here go by their home agents",
 				"engine", e.Name(), "reason", err)
@@ -232,8 +239,9 @@ func (e *Engine) Tunnels() []overlay.Status {
 		fast = e.fast.path.Counters()
 	}
 	for _, t := range e.tunnels {
+		paths := t.paths.Load()
 		s := overlay.Status{
-			Tunnel: overlay.Tunnel{Key: t.key, Inner: slices.Clone(t.inner), Watch: t.watch.Load(), Protected: t.protected.Load()},
+			Tunnel: overlay.Tunnel{Key: t.key, Inner: slices.Clone(t.inner), Watch: t.watch.Load(), Protected: t.protected.Load(), Seal: paths.preferred().seal},
 			Since:  t.since,
 			Counters: overlay.Counters{
 				EncapPackets: t.encapsulated.packets.Load(), EncapBytes: t.encapsulated.bytes.Load(),
@@ -243,7 +251,6 @@ func (e *Engine) Tunnels() []overlay.Status {
 		if t.fast.Load() {
 			addCounters(&s.Counters, fast[t.key])
 		}
-		paths := t.paths.Load()
 		for _, p := range paths.paths {
 			s.Paths = append(s.Paths, p.Path)
 		}
@@ -328,6 +335,9 @@ func (e *Engine) release() {
 	}
 	if e.sender != nil {
 		open = append(open, e.sender.fd)
+	}
+	if e.sealer != nil {
+		open = append(open, e.sealer.fd)
 	}
 	for _, r := range []*receiver{e.receive, e.capture} {
 		if r != nil {

@@ -53,6 +53,11 @@ type FastPath interface {
 	Close() error
 }
 
+// Sealer is a FastPath that carries tunnels that are sealed, too: the kernel puts what
+// it sends in ESP, and takes of such a tunnel what was in ESP only. Without this the
+// engine carries them.
+type Sealer interface{ CarriesSealed() bool }
+
 // Underlay is what a fast path has to know of the engine that it is part of.
 type Underlay struct {
 	Device        string // name of the TUN device
@@ -74,7 +79,7 @@ type FastTunnel struct {
 	Path  overlay.Path // the preferred one: packets leave by it
 	// Ends are whom packets may come from. On the mobile's side only From counts.
 	Ends  []End
-	MTU   int  // largest outer packet that the path takes, in octets
+	MTU   int  // largest outer packet that the path takes, in octets, without ESP
 	Watch bool // peers of the home address are to be reported
 }
 

@@ -120,7 +120,7 @@ func (e *Engine) receiveRunLoop() {
 	var denied quiet
 	refusals := refuser{limit: newBucket(refusalsPerSecond, refusalsPerSecond)}
 	e.receiveAll(e.receive, d.joined, func(i int, now time.Duration) {
-		buffer, o, whole := e.receive.tunnelPacket(i, e.device.index)
+		buffer, o, whole := e.receive.tunnelPacket(i, e.device.index, markOf{e.config.Mark, e.config.MarkMask})
 		if !whole {
 			e.table.drops.count(overlay.DropMalformed)
 			return
@@ -259,6 +259,8 @@ func (e *Engine) errorRunLoop() {
 			e.routeFailed(relays, &report, router)
 		} else if report, ok := parseTunnelError(b[:n]); ok {
 			e.tunnelFailed(relays, &report)
+		} else if report, ok := parseSealedError(b[:n]); ok {
+			e.sealedFailed(&report)
 		}
 	}
 }

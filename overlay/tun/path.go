@@ -22,6 +22,7 @@ type path struct {
 	overlay.Path
 	local, remote address
 	firstHop      int // MTU of the link it begins with
+	seal          overlay.Seal
 	learned       atomic.Pointer[learnedMTU]
 	below         atomic.Pointer[tunnel] // that the path is stacked on (stack.go); nil: none
 }
@@ -51,8 +52,16 @@ func (p *path) mtuOver(overhead int, now time.Duration) int {
 }
 
 // beyond is mtu without what is below: of a stacked path, what is known of its way
-// from the far end of that tunnel on.
+// from the far end of that tunnel on. What ESP adds is taken off.
 func (p *path) beyond(now time.Duration) int {
+	if p.seal.On() {
+		return p.seal.Room(p.whole(now))
+	}
+	return p.whole(now)
+}
+
+// whole is the largest packet that the way takes, ESP included.
+func (p *path) whole(now time.Duration) int {
 	if l := p.learned.Load(); l != nil {
 		if now < l.until {
 			return min(l.mtu, p.firstHop)
@@ -64,9 +73,9 @@ func (p *path) beyond(now time.Duration) int {
 
 // tooBig learns from a Packet Too Big. One that reports less than the IPv6 minimum
 // is discarded, and an increase not believed (RFC 8201 §4). It reports whether the
-// path MTU was lowered.
+// path MTU was lowered. In ESP the packet is that with ESP.
 func (p *path) tooBig(mtu int, now time.Duration) bool {
-	if mtu < minimumMTU || mtu >= p.beyond(now) {
+	if mtu < minimumMTU || mtu >= p.whole(now) {
 		return false
 	}
 	p.learned.Store(&learnedMTU{mtu, now + learnedMTULifetime})

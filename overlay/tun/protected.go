@@ -88,7 +88,7 @@ func (e *Engine) HomeTestReceived(home overlay.Key, from, to netip.Addr, packet 
 	}
 	b := make([]byte, virtioLength+len(packet))
 	copy(b[virtioLength:], packet)
-	if reason := e.table.homeTest(home, outer{source: addressOf(from), destination: addressOf(to), tunnelled: true}, b[virtioLength:], e.now()); reason != 0 {
+	if reason := e.table.homeTest(home, outer{source: addressOf(from), destination: addressOf(to), tunnelled: true, sealed: true}, b[virtioLength:], e.now()); reason != 0 {
 		e.table.drops.count(reason)
 		return fmt.Errorf("home test message in ESP of %v, from %v to %v, dropped: %v", home.Home, from, to, reason)
 	}

@@ -54,6 +54,7 @@ func openTunnelReceiver(size, buffer int) (*receiver, error) {
 		return nil, openError("raw socket of protocol 41", err)
 	}
 	setBuffer(fd, unix.SO_RCVBUFFORCE, unix.SO_RCVBUF, buffer)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVMARK, 1) // Linux 5.19; see CanSeal
 	for _, option := range []int{unix.IPV6_RECVPKTINFO, unix.IPV6_RECVTCLASS} {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, option, 1); err != nil {
 			unix.Close(fd)
@@ -87,12 +88,15 @@ func (r *receiver) receive() (int, error) {
 
 // tunnelPacket returns a received tunnel packet, with receiveHeadroom octets in
 // front that are free, and what its tunnel header said. device is the interface of
-// what came out of a tunnel. whole is false if it was too large.
-func (r *receiver) tunnelPacket(i, device int) (buffer []byte, o outer, whole bool) {
+// what came out of a tunnel, and seal is on what was in ESP. whole is false if it was
+// too large.
+func (r *receiver) tunnelPacket(i, device int, seal markOf) (buffer []byte, o outer, whole bool) {
 	m := &r.messages[i]
 	o.source = addressAt(r.names[i].Addr[:])
 	r.ancillary(i, func(level, kind int32, data []byte) {
 		switch {
+		case level == unix.SOL_SOCKET && kind == unix.SO_MARK && len(data) >= 4:
+			o.sealed = seal.on(binary.NativeEndian.Uint32(data))
 		case level != unix.IPPROTO_IPV6:
 		case kind == unix.IPV6_PKTINFO && len(data) >= unix.SizeofInet6Pktinfo:
 			o.destination = addressAt(data)

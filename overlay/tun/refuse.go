@@ -36,6 +36,11 @@ func (r *refuser) message(packet []byte, o outer, now time.Duration) []byte {
 	binary.BigEndian.PutUint32(quoted, 6<<28|uint32(o.class)<<20)
 	binary.BigEndian.PutUint16(quoted[offsetPayloadLength:], uint16(len(packet)))
 	quoted[offsetNextHeader], quoted[7] = protocolIPv6, outerHopLimit
+	if o.sealed {
+		// Nothing of what was in ESP; the mobile knows its tunnel by the outer addresses.
+		quoted[offsetNextHeader], packet = protocolESP, make([]byte, sealedQuoted)
+		binary.BigEndian.PutUint16(quoted[offsetPayloadLength:], sealedQuoted)
+	}
 	o.source.put(quoted[offsetSource:])
 	o.destination.put(quoted[offsetDestination:])
 	n := copy(quoted[headerLength:], packet)

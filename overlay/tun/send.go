@@ -2,6 +2,7 @@ package tun
 
 import (
 	"errors"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +31,8 @@ type sender struct {
 	names    []unix.RawSockaddrInet6
 	controls [][]byte
 	drops    *dropCounters
-	tooBig   func(*path) // the first link does not take what the path MTU allows
+	sealed   atomic.Pointer[sealedSender] // nil: not open
+	tooBig   func(*path)                  // the first link does not take what the path MTU allows
 }
 
 func openSender(size, buffer int, drops *dropCounters, tooBig func(*path)) (*sender, error) {
@@ -73,12 +75,29 @@ func setBuffer(fd, forced, option, size int) {
 func (s *sender) send(all []datagram) {
 	for len(all) > 0 {
 		n := 1
-		for n < len(all) && all[n].path.Link == all[0].path.Link {
+		for n < len(all) && all[n].path.Link == all[0].path.Link && all[n].path.seal.On() == all[0].path.seal.On() {
 			n++
 		}
-		s.sendRun(all[:n])
+		if all[0].path.seal.On() {
+			s.sendSealed(all[:n])
+		} else {
+			s.sendRun(all[:n])
+		}
 		all = all[n:]
 	}
+}
+
+// sendSealed sends packets of sealed tunnels that leave by the same link.
+func (s *sender) sendSealed(run []datagram) {
+	q := s.sealed.Load()
+	if q == nil {
+		s.drops[overlay.DropUnprotected].Add(uint64(len(run)))
+		return
+	}
+	for i := range run {
+		q.fill(i, &run[i])
+	}
+	s.sendAll(run, q.fd, &q.link, q.messages, sealedDropReason)
 }
 
 // sendRun sends packets that leave by the same link.
@@ -98,19 +117,24 @@ func (s *sender) sendRun(run []datagram) {
 		d.path.remote.put(s.names[i].Addr[:])
 		d.path.local.put(s.controls[i][unix.CmsgLen(0):])
 	}
-	if link := run[0].path.Link; link != s.link {
-		if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, link); err != nil {
+	s.sendAll(run, s.fd, &s.link, s.messages, dropReason)
+}
+
+// sendAll sends the messages of a run by a socket that is bound to a link.
+func (s *sender) sendAll(run []datagram, fd int, bound *int, messages []message, reasonOf func(error) overlay.DropReason) {
+	if link := run[0].path.Link; link != *bound {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, link); err != nil {
 			s.drops[dropReason(err)].Add(uint64(len(run)))
 			return
 		}
-		s.link = link
+		*bound = link
 	}
 	for at := 0; at < len(run); {
-		n, err := sendmmsg(s.fd, s.messages[at:len(run)])
+		n, err := sendmmsg(fd, messages[at:len(run)])
 		at += n
 		if err != nil {
 			// It is the first one of the rest that failed.
-			reason := dropReason(err)
+			reason := reasonOf(err)
 			s.drops.count(reason)
 			if reason == overlay.DropTooBig {
 				s.tooBig(run[at].path)

@@ -20,6 +20,7 @@ type tunnel struct {
 	fast      atomic.Bool // the fast path carries it
 	watch     atomic.Bool // peers are to be reported
 	protected atomic.Bool // overlay.Tunnel.Protected
+	sealed    atomic.Bool // overlay.Tunnel.Seal is on
 	silence   silence
 
 	// Of the control side alone, under the engine's lock.
@@ -126,6 +127,7 @@ type outer struct {
 	source, destination address
 	class               uint8
 	tunnelled           bool // the packet came out of another tunnel of this node
+	sealed              bool // it was in ESP by one of our associations
 	link                int  // the interface that it came in by
 }
 

@@ -41,24 +41,30 @@ const (
 )
 
 // Open opens a connection in the network namespace of the calling thread.
-func Open() (*Conn, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+func Open() (*Conn, error) { return open("rtnetlink", unix.NETLINK_ROUTE) }
+
+// OpenXFRM is Open for the kernel's IPsec, which takes requests (XFRM_MSG_…) in the same
+// way.
+func OpenXFRM() (*Conn, error) { return open("xfrm netlink", unix.NETLINK_XFRM) }
+
+func open(name string, protocol int) (*Conn, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
 	if err != nil {
-		return nil, fmt.Errorf("rtnetlink socket: %w", err)
+		return nil, fmt.Errorf("%s socket: %w", name, err)
 	}
 	n := &Conn{fd: fd, in: make([]byte, 1<<16)}
 	fail := func(err error) (*Conn, error) {
 		unix.Close(fd)
-		return nil, fmt.Errorf("rtnetlink socket: %w", err)
+		return nil, fmt.Errorf("%s socket: %w", name, err)
 	}
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return fail(os.NewSyscallError("bind", err))
 	}
-	name, err := unix.Getsockname(fd)
+	own, err := unix.Getsockname(fd)
 	if err != nil {
 		return fail(os.NewSyscallError("getsockname", err))
 	}
-	if a, ok := name.(*unix.SockaddrNetlink); ok {
+	if a, ok := own.(*unix.SockaddrNetlink); ok {
 		n.port = a.Pid
 	}
 	timeout := unix.Timeval{Sec: netlinkTimeout}
@@ -68,6 +74,9 @@ func Open() (*Conn, error) {
 	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
 	return n, nil
 }
+
+// Port is the connection's netlink port, which notifications of what it has done have.
+func (n *Conn) Port() uint32 { return n.port }
 
 // Close closes the connection. It may be called again.
 func (n *Conn) Close() {
