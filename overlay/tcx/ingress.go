@@ -1,3 +1,5 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+
 package tcx
 
 import "github.com/cilium/ebpf/asm"

@@ -62,7 +62,8 @@ func load(s setting, tunnels uint32, directory string) (_ *loaded, err error) {
 func loadProgram(name string, attach ebpf.AttachType, instructions asm.Instructions) (*ebpf.Program, error) {
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Name: name, Type: ebpf.SchedCLS, AttachType: attach, Instructions: instructions,
-		// bpf_fib_lookup and bpf_check_mtu are for programs under the kernel's licence.
+		// bpf_fib_lookup and bpf_check_mtu are for programs under the kernel's licence: the files
+		// that make this one may be used under it, too.
 		License: "GPL",
 	})
 	if err != nil {
