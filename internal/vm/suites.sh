@@ -11,6 +11,12 @@
 # The tun engine where ip6_tunnel is loaded and the kernel has Mobile IPv6.
 gotest overlay/tun -test.run '^TestPlane$'
 
+# ESP for signalling, with the kernel's Mobile IPv6 and ESP at the other end.
+gotest internal/esp -test.run '^TestKernel'
+
+# ESP for payload, which the kernel does.
+gotest internal/xfrm
+
 # Round trips that are long beside what the machine itself takes.
 roam6 lab run ride --handovers 4 --dwell 4s --dwell-fast 4s \
 	--delay-ar 20ms --delay-ha 100ms --delay-cn 20ms --probe-interval 20ms --tcp-rate 50000
