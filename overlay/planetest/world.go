@@ -183,8 +183,12 @@ func (w *world) tunnel(side overlay.Side, i int) *overlay.Tunnel {
 // attach makes the i-th path the one of both ends.
 func (w *world) attach(i int) {
 	w.t.Helper()
-	for side, e := range map[overlay.Side]Engine{overlay.MobileSide: w.mobileEngine, overlay.AgentSide: w.agentEngine} {
-		if err := e.Apply([]overlay.Change{{Set: w.tunnel(side, i)}}); err != nil {
+	// The agent first, whose acknowledgement the mobile waits for.
+	for _, end := range []struct {
+		e    Engine
+		side overlay.Side
+	}{{w.agentEngine, overlay.AgentSide}, {w.mobileEngine, overlay.MobileSide}} {
+		if err := end.e.Apply([]overlay.Change{{Set: w.tunnel(end.side, i)}}); err != nil {
 			w.t.Fatalf("apply: %v", err)
 		}
 	}

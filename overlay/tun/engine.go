@@ -105,7 +105,7 @@ func Open(c Config) (_ *Engine, err error) {
 	if e.sender, err = openSender(sendBatch, c.SocketBuffer, &e.table.drops, e.firstHopTooSmall); err != nil {
 		return nil, err
 	}
-	if e.receive, err = openTunnelReceiver(c.Batch, c.SocketBuffer); err != nil {
+	if err := e.openReceive(); err != nil {
 		return nil, err
 	}
 	if e.icmp, err = openICMP(); err != nil {
