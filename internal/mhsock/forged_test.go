@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/nft"
 	"roam6/internal/rtnl/nstest"
 )
 
@@ -18,18 +19,24 @@ import (
 func TestForgedNetlink(t *testing.T) {
 	w := newWorld(t)
 	c := w.openSilent()
-	deletion := attributes(nil).text(unix.NFTA_TABLE_NAME, DefaultTableName)
-	forged := new(batch)
-	forged.message(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_DELTABLE, 0, unix.NFPROTO_IPV6, 0, deletion)
-	forge(w.router, portOf(t, c.silencer.events), forged.b)
+	deletion := nft.Attributes(nil).Text(unix.NFTA_TABLE_NAME, DefaultTableName)
+	forged := make([]byte, 0, 64)
+	forged = binary.NativeEndian.AppendUint32(forged, uint32(unix.SizeofNlMsghdr+4+len(deletion)))
+	forged = binary.NativeEndian.AppendUint16(forged, unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_DELTABLE)
+	forged = append(forged, make([]byte, unix.SizeofNlMsghdr-len(forged))...)
+	forged = append(forged, unix.NFPROTO_IPV6, unix.NFNETLINK_V0, 0, 0)
+	forge(w.router, portOf(t, c.silencer.events.File()), append(forged, deletion...))
 
-	failure := make([]byte, unix.SizeofNlMsghdr+4)
-	binary.NativeEndian.PutUint32(failure, uint32(len(failure)))
-	binary.NativeEndian.PutUint16(failure[4:], unix.NLMSG_ERROR)
-	binary.NativeEndian.PutUint32(failure[8:], c.silencer.nft.seq+2) // of the next transaction
-	binary.NativeEndian.PutUint32(failure[unix.SizeofNlMsghdr:], 0xffffffff-uint32(unix.EPERM)+1)
-	forge(w.router, c.silencer.nft.port, failure)
-	if err := c.silencer.nft.replaceTable(DefaultTableName, rules(false)); err != nil {
+	// Of whichever of the next transactions' commands.
+	for seq := range uint32(100) {
+		failure := make([]byte, unix.SizeofNlMsghdr+4)
+		binary.NativeEndian.PutUint32(failure, uint32(len(failure)))
+		binary.NativeEndian.PutUint16(failure[4:], unix.NLMSG_ERROR)
+		binary.NativeEndian.PutUint32(failure[8:], seq)
+		binary.NativeEndian.PutUint32(failure[unix.SizeofNlMsghdr:], 0xffffffff-uint32(unix.EPERM)+1)
+		forge(w.router, c.silencer.nft.Port(), failure)
+	}
+	if err := replaceTable(c.silencer.nft, DefaultTableName, rules(false)); err != nil {
 		t.Errorf("believed that the kernel refused: %v", err)
 	}
 

@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/nft"
 	"roam6/internal/rtnl/nstest"
 	"roam6/internal/sock"
 )
@@ -177,12 +178,12 @@ func (w *world) parameterProblems() int {
 func tableExists(t testing.TB, s *nstest.Space, name string) bool {
 	t.Helper()
 	err := s.Try(func() error {
-		n, err := openNftSocket()
+		n, err := nft.Open()
 		if err != nil {
 			return err
 		}
-		defer n.close()
-		return n.deleteTable(name)
+		defer n.Close()
+		return deleteTable(n, name)
 	})
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		t.Fatal(err)
@@ -421,12 +422,12 @@ func TestTableLifecycle(t *testing.T) {
 	w.openSilent().Close()
 	// A killed instance left its table, with a chain that would drop everything.
 	w.router.Do(func() error {
-		n, err := openNftSocket()
+		n, err := nft.Open()
 		if err != nil {
 			return err
 		}
-		defer n.close()
-		return n.replaceTable(DefaultTableName, []rule{rule(nil).drop()})
+		defer n.Close()
+		return replaceTable(n, DefaultTableName, []nft.Rule{nft.Rule(nil).Drop()})
 	})
 	c := w.openSilent()
 	// The stale rule is gone: the echo of parameterProblems is answered.
@@ -481,7 +482,7 @@ func TestTableRestored(t *testing.T) {
 func TestRulesForMobileIPv6Kernel(t *testing.T) {
 	w := newWorld(t)
 	c := w.openSilent()
-	if err := c.silencer.nft.replaceTable(DefaultTableName, rules(true)); err != nil {
+	if err := replaceTable(c.silencer.nft, DefaultTableName, rules(true)); err != nil {
 		t.Fatal(err)
 	}
 	for name, packet := range w.signalling() {

@@ -161,20 +161,3 @@ func FuzzCheck(f *testing.F) {
 		}
 	})
 }
-
-func FuzzStringAttribute(f *testing.F) {
-	f.Add([]byte(attributes(nil).uint32(7, 1).text(1, "roam6")), uint16(1))
-	f.Add([]byte{0, 0, 0, 0}, uint16(0))
-	f.Add([]byte{5, 0, 1, 0, 'x'}, uint16(1))
-	f.Fuzz(func(t *testing.T, b []byte, kind uint16) { stringAttribute(b, kind) })
-}
-
-func TestStringAttribute(t *testing.T) {
-	a := attributes(nil).uint32(7, 1).text(1, "roam6").text(2, "other")
-	if got := stringAttribute(a, 1); got != "roam6" {
-		t.Errorf("got %q", got)
-	}
-	if got := stringAttribute(a, 3); got != "" {
-		t.Errorf("absent attribute gave %q", got)
-	}
-}

@@ -6,12 +6,12 @@ import (
 	"log/slog"
 	"os"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/nft"
 	"roam6/internal/sock"
 	"roam6/mip6"
 )
@@ -81,7 +81,7 @@ func kernelHasMobileIPv6(socket *os.File) bool {
 const homeAddressPlaces = 5
 
 // rules returns what is dropped in the input hook.
-func rules(mobileIPv6 bool) []rule {
+func rules(mobileIPv6 bool) []nft.Rule {
 	const (
 		typeAndLength = 2  // of an option
 		first         = 6  // first place of the option in its header
@@ -92,57 +92,57 @@ func rules(mobileIPv6 bool) []rule {
 		protocolESP   = 50
 		protocolAH    = 51
 	)
-	nextHeaderIs := func(v byte) rule { return load(offsetNextHeader, 1).equal(v) }
-	var rs []rule
+	nextHeaderIs := func(v byte) nft.Rule { return load(offsetNextHeader, 1).Equal(v) }
+	var rs []nft.Rule
 	if mobileIPv6 {
-		rs = append(rs, nextHeaderIs(mip6.ProtocolMobility).notDecrypted().drop())
+		rs = append(rs, notDecrypted(nextHeaderIs(mip6.ProtocolMobility)).Drop())
 	}
 	// Most packets have neither header: let them go with two comparisons.
-	rs = append(rs, load(offsetNextHeader, 1).notEqual(mip6.ProtocolDestination).notEqual(mip6.ProtocolRouting).accept())
+	rs = append(rs, load(offsetNextHeader, 1).NotEqual(mip6.ProtocolDestination).NotEqual(mip6.ProtocolRouting).Accept())
 	if mobileIPv6 {
-		rs = append(rs, rule(nil).decrypted().accept())
+		rs = append(rs, decrypted(nil).Accept())
 		for _, ipsec := range []byte{protocolESP, protocolAH} {
 			rs = append(rs,
-				load(ipv6HeaderLen, 1).equal(ipsec).accept(),
+				load(ipv6HeaderLen, 1).Equal(ipsec).Accept(),
 				// Behind a type 2 routing header and a Home Address option.
-				nextHeaderIs(mip6.ProtocolRouting).load(ipv6HeaderLen, 1).equal(mip6.ProtocolDestination).
-					load(ipv6HeaderLen+routingLen, 1).equal(ipsec).accept())
+				nextHeaderIs(mip6.ProtocolRouting).Load(ipv6HeaderLen, 1).Equal(mip6.ProtocolDestination).
+					Load(ipv6HeaderLen+routingLen, 1).Equal(ipsec).Accept())
 		}
 	}
 	for place := range uint32(homeAddressPlaces) {
 		r := nextHeaderIs(mip6.ProtocolDestination)
 		// The header must be long enough to hold the option there, or what is
 		// compared is somebody's payload.
-		r = r.load(ipv6HeaderLen+1, 1).atLeast(byte(headerUnits + place))
-		r = r.load(ipv6HeaderLen+first+unit*place, typeAndLength).equal(mip6.OptionTypeHomeAddress, option)
-		rs = append(rs, r.drop())
+		r = r.Load(ipv6HeaderLen+1, 1).AtLeast(byte(headerUnits + place))
+		r = r.Load(ipv6HeaderLen+first+unit*place, typeAndLength).Equal(mip6.OptionTypeHomeAddress, option)
+		rs = append(rs, r.Drop())
 	}
 	// Wherever it stands in the chain of extension headers.
-	return append(rs, extensionHeader(mip6.ProtocolRouting, 2, 1).equal(mip6.RoutingType2).drop())
+	return append(rs, nft.Rule(nil).ExtensionHeader(mip6.ProtocolRouting, 2, 1).Equal(mip6.RoutingType2).Drop())
 }
 
 // silencer keeps the nftables table in place.
 type silencer struct {
 	log      *slog.Logger
-	nft      *nftSocket
+	nft      *nft.Socket
 	table    string
-	rules    []rule
-	events   *os.File // what others do to the ruleset
+	rules    []nft.Rule
+	events   *nft.Events // what others do to the ruleset; nil: nobody knows
 	restored atomic.Uint64
 }
 
 // openSilencer replaces the table, whatever an earlier instance left of it.
 func openSilencer(table string, mobileIPv6 bool, log *slog.Logger) (*silencer, error) {
-	nft, err := openNftSocket()
+	socket, err := nft.Open()
 	if err != nil {
 		return nil, err
 	}
-	s := &silencer{log: log, nft: nft, table: table, rules: rules(mobileIPv6)}
-	if err := nft.replaceTable(table, s.rules); err != nil {
-		nft.close()
+	s := &silencer{log: log, nft: socket, table: table, rules: rules(mobileIPv6)}
+	if err := replaceTable(socket, table, s.rules); err != nil {
+		socket.Close()
 		return nil, err
 	}
-	if s.events, err = openNftEvents(); err != nil {
+	if s.events, err = nft.OpenEvents(); err != nil {
 		log.LogAttrs(context.Background(), slog.LevelWarn,
 			"nftables changes by others cannot be watched: our rules are not put back if somebody flushes the ruleset",
 			slog.Any("error", err))
@@ -167,37 +167,15 @@ func (s *silencer) watchRunLoop(done <-chan struct{}) {
 	if s.events == nil {
 		return
 	}
-	rc, err := s.events.SyscallConn()
-	if err != nil {
-		return
-	}
-	buffer := make([]byte, 1<<15)
-	var (
-		n       int
-		from    unix.Sockaddr
-		readErr error
-	)
-	read := func(fd uintptr) bool {
-		n, from, readErr = unix.Recvfrom(int(fd), buffer, 0)
-		return readErr != unix.EAGAIN
-	}
 	for {
-		if err := rc.Read(read); err != nil {
+		deleted, err := s.events.Deleted(s.table, s.nft.Port())
+		if err != nil {
 			return // closed
 		}
-		lost := errors.Is(readErr, unix.ENOBUFS) // events were missed: look
-		if readErr == nil {
-			if k, ok := from.(*unix.SockaddrNetlink); !ok || k.Pid != 0 {
-				continue // not from the kernel
-			}
-			lost = s.deletedByOther(buffer[:n])
-		}
-		if !lost && readErr == nil {
+		if !deleted {
 			continue
 		}
-		if lost {
-			s.restore()
-		}
+		s.restore()
 		select {
 		case <-done:
 			return
@@ -206,23 +184,8 @@ func (s *silencer) watchRunLoop(done <-chan struct{}) {
 	}
 }
 
-func (s *silencer) deletedByOther(b []byte) bool {
-	messages, err := syscall.ParseNetlinkMessage(b)
-	if err != nil {
-		return false
-	}
-	for _, m := range messages {
-		if m.Header.Type == unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_DELTABLE && m.Header.Pid != s.nft.port &&
-			len(m.Data) >= sizeofNfgenmsg && m.Data[0] == unix.NFPROTO_IPV6 &&
-			stringAttribute(m.Data[sizeofNfgenmsg:], unix.NFTA_TABLE_NAME) == s.table {
-			return true
-		}
-	}
-	return false
-}
-
 func (s *silencer) restore() {
-	if err := s.nft.replaceTable(s.table, s.rules); err != nil {
+	if err := replaceTable(s.nft, s.table, s.rules); err != nil {
 		if !errors.Is(err, os.ErrClosed) {
 			s.log.LogAttrs(context.Background(), slog.LevelWarn,
 				"nftables table was deleted by another program and cannot be put back: the kernel answers signalling with ICMPv6 errors",
@@ -240,10 +203,10 @@ func (s *silencer) close() error {
 	if s.events != nil {
 		s.events.Close()
 	}
-	err := s.nft.deleteTable(s.table)
+	err := deleteTable(s.nft, s.table)
 	if errors.Is(err, unix.ENOENT) {
 		err = nil
 	}
-	s.nft.close()
+	s.nft.Close()
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"roam6/overlay/feature"
+	"roam6/overlay/kernel"
 	"roam6/overlay/tcx"
 	"roam6/overlay/tun"
 )
@@ -28,6 +29,7 @@ type Engine struct {
 // kernel that roam6 runs on.
 func All() []Engine {
 	return []Engine{
+		{Name: kernel.Name, Probe: kernel.Probe, Open: kernel.Open, Clean: kernel.Clean},
 		{Name: tcx.Name, Probe: tcx.Probe, Open: tcx.Open, Clean: tcx.Clean},
 		{Name: "tun", Probe: tun.Probe, Open: tun.Open},
 	}

@@ -37,7 +37,8 @@ func victim(side string, open Open) error {
 	}
 	w := &world{}
 	changes := map[string][]overlay.Change{
-		"agent": {{Set: w.tunnel(overlay.AgentSide, 0)}},
+		"agent":       {{Set: w.tunnel(overlay.AgentSide, 0)}},
+		"mobile only": {{Set: w.tunnel(overlay.MobileSide, 0)}},
 		"mobile": {{Set: w.tunnel(overlay.MobileSide, 0)}, {Optimise: &overlay.Route{
 			Pair: overlay.Pair{Home: homeAddress, Peer: correspondentAddress, Side: overlay.MobileSide}, CareOf: firstCareOf,
 		}}},

@@ -29,3 +29,18 @@ func BenchmarkThroughput(b *testing.B) {
 	need(b)
 	planetest.Throughput(b, openPlane)
 }
+
+func BenchmarkInstall(b *testing.B) {
+	need(b)
+	planetest.Install(b, openPlane)
+}
+
+func BenchmarkRebind(b *testing.B) {
+	need(b)
+	planetest.Rebind(b, openPlane)
+}
+
+func BenchmarkPacketRate(b *testing.B) {
+	need(b)
+	planetest.PacketRate(b, openPlane)
+}

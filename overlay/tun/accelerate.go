@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"roam6/overlay"
 )
 
@@ -13,6 +15,7 @@ import (
 type acceleration struct {
 	path    FastPath // nil: none
 	carried map[overlay.Key]*FastTunnel
+	refused map[overlay.Key]*FastTunnel // what cannot be, and is not tried again as it is
 	// changed are tunnels to look at again, learned those of which a path MTU was
 	// learned that ends some time.
 	changed, learned map[overlay.Key]bool
@@ -32,7 +35,7 @@ const (
 
 func newAcceleration(f FastPath) acceleration {
 	return acceleration{
-		path: f, carried: make(map[overlay.Key]*FastTunnel), changed: make(map[overlay.Key]bool), learned: make(map[overlay.Key]bool),
+		path: f, carried: make(map[overlay.Key]*FastTunnel), refused: make(map[overlay.Key]*FastTunnel), changed: make(map[overlay.Key]bool), learned: make(map[overlay.Key]bool),
 		wake: make(chan struct{}, 1),
 	}
 }
@@ -82,16 +85,15 @@ func (e *Engine) accelerate() {
 			}
 		}
 		have := a.carried[k]
+		if r := a.refused[k]; r != nil && want != nil && r.equal(want) {
+			continue
+		}
+		delete(a.refused, k)
 		switch {
 		case want == nil && have == nil, want != nil && have != nil && want.equal(have):
 		case want == nil:
-			if t := e.tunnels[k]; t != nil { // what was carried counts on
-				c := a.path.Counters()[k]
-				t.encapsulated.packets.Add(c.EncapPackets)
-				t.encapsulated.bytes.Add(c.EncapBytes)
-				t.decapsulated.packets.Add(c.DecapPackets)
-				t.decapsulated.bytes.Add(c.DecapBytes)
-				t.fast.Store(false)
+			if t := e.tunnels[k]; t != nil {
+				t.countOn(a.path.Counters()[k])
 			}
 			delete(a.carried, k)
 			changes = append(changes, FastChange{Remove: k})
@@ -104,15 +106,27 @@ func (e *Engine) accelerate() {
 	if len(changes) == 0 {
 		return
 	}
+	var lost []FastChange // tunnels that were carried and cannot be any more
 	a.path.Apply(changes, func(i int, err error) {
 		c := changes[i]
 		if c.Set != nil {
 			delete(a.carried, c.Set.Key)
+			a.refused[c.Set.Key] = c.Set
+			if t := e.tunnels[c.Set.Key]; t != nil && t.fast.Load() {
+				lost = append(lost, FastChange{Remove: c.Set.Key})
+			}
 		}
 		if a.complained.speak(e.now()) {
 			e.config.Log.Warn("a tunnel is carried in user space, which takes more of the processor", "engine", e.Name(), "home_address", c.home(), "reason", err)
 		}
 	})
+	if len(lost) > 0 {
+		counters := a.path.Counters()
+		for _, c := range lost {
+			e.tunnels[c.Remove].countOn(counters[c.Remove])
+		}
+		a.path.Apply(lost, func(int, error) {})
+	}
 	for _, c := range changes {
 		if c.Set == nil {
 			continue
@@ -121,6 +135,19 @@ func (e *Engine) accelerate() {
 			t.fast.Store(a.carried[c.Set.Key] != nil)
 		}
 	}
+}
+
+// withoutLimit reports whether packets in packets of the tunnel get no encapsulation
+// limit: a fast path may have none to give on the agent's side.
+func (t *tunnel) withoutLimit() bool { return t.fast.Load() && t.key.Side == overlay.AgentSide }
+
+// countOn adds what a fast path has carried of a tunnel that is the engine's now.
+func (t *tunnel) countOn(c overlay.Counters) {
+	t.encapsulated.packets.Add(c.EncapPackets)
+	t.encapsulated.bytes.Add(c.EncapBytes)
+	t.decapsulated.packets.Add(c.DecapPackets)
+	t.decapsulated.bytes.Add(c.DecapBytes)
+	t.fast.Store(false)
 }
 
 func (c FastChange) home() any {
@@ -242,6 +269,25 @@ func addCounters(c *overlay.Counters, d overlay.Counters) {
 	c.DecapBytes += d.DecapBytes
 }
 
+// sorted is Underlay.Sorted.
+func (e *Engine) sorted() uint32 {
+	free := e.config.MarkMask &^ e.config.Mark
+	return free & -free
+}
+
+// openReceive opens the socket of tunnel packets.
+func (e *Engine) openReceive() (err error) {
+	nextHeader := unix.IPPROTO_IPV6
+	sorter, sorts := e.fast.path.(Sorter)
+	if sorts {
+		nextHeader = sorter.NextHeader()
+	}
+	if e.receive, err = openTunnelReceiver(e.config.Batch, e.config.SocketBuffer, nextHeader); err != nil || !sorts {
+		return err
+	}
+	return e.receive.only(e.sorted())
+}
+
 // startFast starts the fast path.
 func (e *Engine) startFast() error {
 	if e.fast.path == nil {
@@ -250,7 +296,7 @@ func (e *Engine) startFast() error {
 	c := e.config
 	err := e.fast.path.Start(Underlay{
 		Device: e.device.name, Index: e.device.index, RouteProtocol: c.RouteProtocol, RulePriority: c.RulePriority, Table: c.Table,
-		RouteMetric: c.RouteMetric, Mark: c.Mark, MarkMask: c.MarkMask, Log: c.Log,
+		RouteMetric: c.RouteMetric, Mark: c.Mark, MarkMask: c.MarkMask, Sorted: e.sorted(), Log: c.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("%s data plane: %w", e.fast.path.Name(), err)

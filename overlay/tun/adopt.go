@@ -168,7 +168,12 @@ func (k *kernel) owns(i installed) bool {
 		first := uint32(k.config.RulePriority)
 		return i.priority >= first && i.priority <= first+2
 	}
-	return i.unreachable || i.link == k.index
+	switch i.table { // a fast path may route to the device in a table of its own
+	case unix.RT_TABLE_MAIN, k.config.Table, k.config.Table + 1:
+		return i.unreachable || i.link == k.index
+	default:
+		return false
+	}
 }
 
 // installedOf reads a request to add a route or a rule, or what the kernel lists. ok is

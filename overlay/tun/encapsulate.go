@@ -143,7 +143,7 @@ func (o *outgoing) enter(packet []byte) (r relay, reason overlay.DropReason) {
 	default:
 		return r, 0
 	}
-	if at, ok := first.enter(packet); !ok {
+	if at, ok := first.enter(packet, o.tunnel != nil && o.tunnel.withoutLimit()); !ok {
 		return relay{icmpParameterProblem, 0, uint32(at)}, overlay.DropNesting
 	}
 	if o.tunnel == nil {
@@ -162,14 +162,15 @@ func (o *outgoing) enter(packet []byte) (r relay, reason overlay.DropReason) {
 }
 
 // enter finds out about the encapsulation limit. ok is false for a packet that must
-// not enter another tunnel; then at is where it says so.
-func (l *layer) enter(packet []byte) (at int, ok bool) {
+// not enter another tunnel; then at is where it says so. plain: a packet without a limit
+// gets none.
+func (l *layer) enter(packet []byte, plain bool) (at int, ok bool) {
 	switch packet[offsetNextHeader] {
 	case protocolTCP, protocolUDP, protocolICMPv6:
 		return 0, true
 	}
 	n := nestingOf(packet)
-	if !n.tunnelled {
+	if !n.tunnelled || plain && n.limit == 0 {
 		return 0, true
 	}
 	// RFC 2473 §4.1.1 (b), (c); a tunnel packet without a limit gets one, so that

@@ -112,7 +112,7 @@ func Open(c Config) (_ *Engine, err error) {
 	if e.sealer, err = openSealedSender(c); err != nil {
 		return nil, err
 	}
-	if e.receive, err = openTunnelReceiver(c.Batch, c.SocketBuffer); err != nil {
+	if err := e.openReceive(); err != nil {
 		return nil, err
 	}
 	if e.icmp, err = openICMP(); err != nil {

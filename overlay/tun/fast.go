@@ -34,7 +34,8 @@ type FastPath interface {
 	// goes on as it is: what is Set again is adopted, the rest ends with Sweep.
 	Start(Underlay) error
 	// Apply carries out the changes in order, and calls failed for each that cannot be:
-	// the engine carries that tunnel then. A swap of paths loses no packet that either
+	// the engine carries that tunnel then. One that was carried before has its Counters
+	// until it is removed, which follows. A swap of paths loses no packet that either
 	// path would deliver. To remove what is not there is no failure.
 	Apply(changes []FastChange, failed func(i int, err error))
 	// Sweep removes what a predecessor left and nobody has Set since.
@@ -58,6 +59,15 @@ type FastPath interface {
 // engine carries them.
 type Sealer interface{ CarriesSealed() bool }
 
+// Sorter is a FastPath that sorts the tunnel packets to this node before the kernel
+// delivers them. Those for the engine get another next header in place of 41 and the
+// mark Underlay.Sorted, so that the kernel's own tunnels do not take them apart as well.
+type Sorter interface {
+	FastPath
+	// NextHeader is what they get. It is asked for before Start.
+	NextHeader() int
+}
+
 // Underlay is what a fast path has to know of the engine that it is part of.
 type Underlay struct {
 	Device        string // name of the TUN device
@@ -68,7 +78,9 @@ type Underlay struct {
 	RouteMetric   int    // of the engine's routes to inner prefixes on the agent's side
 	// Mark and MarkMask are on the engine's own packets.
 	Mark, MarkMask uint32
-	Log            *slog.Logger
+	// Sorted is a bit of MarkMask that is not in Mark, 0 if there is none, for a Sorter.
+	Sorted uint32
+	Log    *slog.Logger
 }
 
 // FastTunnel is a tunnel for a fast path to carry. It is on no other one, and no other

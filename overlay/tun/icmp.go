@@ -204,7 +204,7 @@ func (t *table) received(e *tunnelError, now time.Duration) (u *tunnel, p *path,
 		overhead := headerLength
 		if n := nestingOf(e.inner); n.limit != 0 {
 			overhead += limitLength
-		} else if _, ours := t.above(u, e.inner); n.tunnelled && !ours {
+		} else if _, ours := t.above(u, e.inner); n.tunnelled && !ours && !u.withoutLimit() {
 			overhead += limitLength
 		}
 		mtu := max(p.mtuOver(overhead, now)-overhead-routing, minimumMTU)

@@ -120,7 +120,7 @@ func (e *Engine) receiveRunLoop() {
 	var denied quiet
 	refusals := refuser{limit: newBucket(refusalsPerSecond, refusalsPerSecond)}
 	e.receiveAll(e.receive, d.joined, func(i int, now time.Duration) {
-		buffer, o, whole := e.receive.tunnelPacket(i, e.device.index, markOf{e.config.Mark, e.config.MarkMask})
+		buffer, o, whole := e.receive.tunnelPacket(i, e.device.index, markOf{e.config.Mark, e.config.MarkMask &^ e.sorted()})
 		if !whole {
 			e.table.drops.count(overlay.DropMalformed)
 			return

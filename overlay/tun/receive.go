@@ -2,9 +2,13 @@ package tun
 
 import (
 	"encoding/binary"
+	"math"
 	"unsafe"
 
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
+
+	"roam6/internal/sock"
 )
 
 // receiver reads packets from a socket, many at a time. Of one goroutine.
@@ -47,9 +51,10 @@ func newReceiver(fd, size, length int) *receiver {
 
 // openTunnelReceiver opens a raw socket of protocol 41. The kernel takes off the
 // tunnel header and its extension headers, puts fragments together, and perhaps
-// makes one packet of several of a TCP flow (GRO).
-func openTunnelReceiver(size, buffer int) (*receiver, error) {
-	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_IPV6)
+// makes one packet of several of a TCP flow (GRO). nextHeader is that of tunnel packets,
+// which is another one where a fast path has sorted them.
+func openTunnelReceiver(size, buffer, nextHeader int) (*receiver, error) {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, nextHeader)
 	if err != nil {
 		return nil, openError("raw socket of protocol 41", err)
 	}
@@ -62,6 +67,20 @@ func openTunnelReceiver(size, buffer int) (*receiver, error) {
 		}
 	}
 	return newReceiver(fd, size, maximumPacket), nil
+}
+
+// only keeps packets without a bit of the mark from the socket.
+func (r *receiver) only(bit uint32) error {
+	err := sock.AttachFilter(r.fd, []bpf.Instruction{
+		bpf.LoadExtension{Num: bpf.ExtMark},
+		bpf.JumpIf{Cond: bpf.JumpBitsSet, Val: bit, SkipTrue: 1},
+		bpf.RetConstant{Val: 0},
+		bpf.RetConstant{Val: math.MaxUint32},
+	})
+	if err != nil {
+		return openError("raw socket of tunnel packets: filter", err)
+	}
+	return nil
 }
 
 // receive returns how many packets there are, 0 if none. An error is about what

@@ -1,0 +1,72 @@
+package nft
+
+import (
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Events is what others do to the ruleset.
+type Events struct {
+	file   *os.File
+	buffer []byte
+}
+
+// OpenEvents opens a socket in the network namespace of the calling thread that hears
+// of changes there.
+func OpenEvents() (*Events, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1 << (unix.NFNLGRP_NFTABLES - 1)}); err != nil {
+		unix.Close(fd)
+		return nil, os.NewSyscallError("bind", err)
+	}
+	return &Events{file: os.NewFile(uintptr(fd), "nftables events"), buffer: make([]byte, 1<<15)}, nil
+}
+
+// File is the socket.
+func (e *Events) File() *os.File { return e.file }
+
+// Close ends a Deleted that waits.
+func (e *Events) Close() error { return e.file.Close() }
+
+// Deleted waits for news, and reports whether somebody else than the socket with a port
+// has deleted a table, or may have: news can be lost. err is not nil when the socket was
+// closed.
+func (e *Events) Deleted(table string, port uint32) (deleted bool, err error) {
+	rc, err := e.file.SyscallConn()
+	if err != nil {
+		return false, err
+	}
+	var n int
+	var from unix.Sockaddr
+	var failure error
+	err = rc.Read(func(fd uintptr) bool {
+		n, from, failure = unix.Recvfrom(int(fd), e.buffer, 0)
+		return failure != unix.EAGAIN
+	})
+	if err != nil {
+		return false, err
+	}
+	if failure != nil {
+		return failure != unix.EINTR, nil // ENOBUFS above all
+	}
+	if k, ok := from.(*unix.SockaddrNetlink); !ok || k.Pid != 0 {
+		return false, nil // not from the kernel
+	}
+	messages, err := syscall.ParseNetlinkMessage(e.buffer[:n])
+	if err != nil {
+		return false, nil
+	}
+	for _, m := range messages {
+		if m.Header.Type == unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_DELTABLE && m.Header.Pid != port &&
+			len(m.Data) >= sizeofNfgenmsg && m.Data[0] == unix.NFPROTO_IPV6 &&
+			StringAttribute(m.Data[sizeofNfgenmsg:], unix.NFTA_TABLE_NAME) == table {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,57 @@
+package kernel
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"golang.org/x/sys/unix"
+
+	"roam6/internal/nft"
+	"roam6/internal/rtnl/rtbatch"
+)
+
+// Clean removes from the calling thread's network namespace whatever an engine of this
+// package left there that was killed, for the start of another one. It must not be called
+// where one runs. What there is not is no failure, and neither is a kernel that has
+// nothing of it.
+func Clean(log *slog.Logger) error {
+	var failures []error
+	note := func(what string, err error) {
+		if err != nil && !gone(err) {
+			failures = append(failures, fmt.Errorf("remove what another data plane left: %s: %w", what, err))
+		}
+	}
+	c, err := rtbatch.Open()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var requests []rtbatch.Request
+	err = c.Dump(unix.RTM_GETLINK, linkHeader(0, 0, 0), func(m []byte) {
+		l, alias, ok := parseLink(m)
+		var protocol, priority int
+		if n, _ := fmt.Sscanf(alias, aliasFormat, &protocol, &priority); !ok || n != 2 {
+			return
+		}
+		requests = append(requests, l.remove())
+		if l.external { // a rule without its lower fields stands for all that have the upper ones
+			requests = append(requests, rtbatch.Request{Kind: unix.RTM_DELRULE, Body: anyRule(priority, protocol)})
+		}
+	})
+	note("list links", err)
+	c.Commit(requests, func(_ int, err error) { note("devices and rules", err) })
+	// The table comes last: it drops what comes out of the devices unapproved. So it goes
+	// even if no device is there any more.
+	if s, err := nft.Open(); err == nil {
+		defer s.Close()
+		err := s.Commit(func(b *nft.Batch) { b.DeleteTable(tableName) })
+		if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EPROTONOSUPPORT) && !errors.Is(err, unix.EINVAL) {
+			note("nftables table "+tableName, err)
+		}
+	}
+	if len(requests) > 0 {
+		log.Info("kernel state of the kernel data plane removed", "items", len(requests))
+	}
+	return errors.Join(failures...)
+}

@@ -1,0 +1,288 @@
+package kernel
+
+import (
+	"slices"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"roam6/internal/nft"
+	"roam6/overlay"
+)
+
+// tableName is the nftables table of this engine, of which a namespace has one.
+const tableName = "roam6_plane"
+
+// handedOver is the next header of tunnel packets for the engine: one for experiments
+// (RFC 3692 §2.1).
+const handedOver = 253
+
+// seenFor is how long a pair that was left to the engine once is carried here: a little
+// longer than the engine keeps its report to itself, so that the next one is due then.
+const seenFor = overlay.TrafficInterval + 500*time.Millisecond
+
+// mostSeen bounds the memory of pairs. The packets of others go to the engine.
+const mostSeen = 8192
+
+// Chains. Those of hooks first.
+const (
+	chainReceive  = "receive"  // input: which tunnel packets are ours
+	chainArrive   = "arrive"   // prerouting: what comes out of our devices
+	chainForward  = "forward"  // prerouting, behind what others do: what is not for our devices
+	chainDepart   = "depart"   // output: outer packets, and errors about them
+	chainOriginal = "original" // output: what this node sends and is not for our devices
+	chainEnter    = "enter"    // postrouting: what enters our devices
+	chainApprove  = "approve"
+	chainHand     = "hand_over" // to the engine
+	chainTake     = "take"
+	chainSeenIn   = "seen_in"
+	chainSeenOut  = "seen_out"
+	chainLeave    = "leave"
+	chainMayLeave = "may_leave"
+	chainRelayed  = "relayed"
+	chainCounted  = "counted"
+)
+
+func chains() []nft.Chain {
+	base := func(name string, h nft.Hook, priority int32) nft.Chain {
+		return nft.Chain{Table: tableName, Name: name, Base: true, Hook: h, Priority: priority, Reroute: name == chainOriginal}
+	}
+	const last = 1000
+	all := []nft.Chain{
+		base(chainReceive, nft.Input, nft.Raw),
+		base(chainArrive, nft.Prerouting, nft.Raw),
+		base(chainForward, nft.Prerouting, nft.Mangle+1),
+		base(chainDepart, nft.Output, nft.Raw),
+		base(chainOriginal, nft.Output, nft.Mangle+1),
+		base(chainEnter, nft.Postrouting, last),
+	}
+	for _, name := range []string{chainApprove, chainHand, chainTake, chainSeenIn, chainSeenOut, chainLeave, chainMayLeave, chainRelayed, chainCounted} {
+		all = append(all, nft.Chain{Table: tableName, Name: name})
+	}
+	return all
+}
+
+// Offsets from the start of an IPv6 header.
+const (
+	offsetLength      = 4
+	offsetNextHeader  = 6
+	offsetSource      = 8
+	offsetDestination = 24
+	headerLength      = 40
+	addresses         = 32
+	address           = 16
+)
+
+const portDHCP = 547 // of relays and servers (RFC 8415 §7.2)
+
+// ruleSet builds the rules.
+type ruleSet struct {
+	shape
+	device       string // name of the external device, and what the names of the others begin with
+	sorted, left uint32
+}
+
+// named is a rule of a chain.
+type named struct {
+	chain string
+	rule  nft.Rule
+}
+
+// rules are all rules. They are the same at any time for the same shape.
+func (s ruleSet) rules() (all []named) {
+	add := func(chain string, rules ...nft.Rule) {
+		for _, r := range rules {
+			all = append(all, named{chain, r})
+		}
+	}
+	options := next(nft.Network, 0, unix.IPPROTO_DSTOPTS).Load(headerLength, 1).Equal(unix.IPPROTO_IPV6)
+	add(chainReceive,
+		next(nft.Network, 0, unix.IPPROTO_IPV6).Goto(chainApprove),
+		options.Goto(chainApprove), // with an encapsulation limit (RFC 2473 §5.1)
+		next(nft.Network, 0, unix.IPPROTO_FRAGMENT).Goto(chainHand))
+	// Where the protocol of a tunnel packet stands: without extension headers, behind
+	// destination options, and in a fragment header or, in the first fragment, behind
+	// destination options in that. What has others comes out of the external device,
+	// and is dropped.
+	const inFragment, behindFragment = headerLength, headerLength + 8
+	fragment := next(nft.Network, 0, unix.IPPROTO_FRAGMENT)
+	hand := func(r nft.Rule, at uint32) nft.Rule {
+		return setMark(r.Set(handedOver).Store(0, nft.Network, at, 1), s.sorted).Accept()
+	}
+	ends := nft.Rule(nil).Load(offsetSource, addresses)
+	add(chainHand,
+		ends.In(setForeign).Accept(),
+		ends.Bitwise(0, zero(address), zero(address)).In(setForeign).Accept(),
+		hand(next(nft.Network, 0, unix.IPPROTO_IPV6), offsetNextHeader),
+		hand(options, headerLength),
+		hand(fragment.Load(inFragment, 1).Equal(unix.IPPROTO_IPV6), inFragment),
+		hand(fragment.Load(inFragment, 1).Equal(unix.IPPROTO_DSTOPTS).Load(inFragment+2, 2).Bitwise(0, []byte{0xff, 0xf8}, zero(2)).Equal(0, 0).
+			Load(behindFragment, 1).Equal(unix.IPPROTO_IPV6), behindFragment))
+	add(chainApprove, s.approve()...)
+	add(chainTake, setMark(nil, s.sorted).Accept())
+	add(chainArrive,
+		nameBegins(nft.InputName, s.device).LoadMeta(nft.Mark).Bitwise(0, nft.MarkBits(s.sorted), zero(4)).Equal(zero(4)...).Drop(),
+		clearMark(nameBegins(nft.InputName, s.device), s.sorted).Accept())
+	add(chainForward, s.forward()...)
+	add(chainDepart, s.depart()...)
+	add(chainOriginal, s.original()...)
+	add(chainEnter, s.enter()...)
+	add(chainCounted, setMark(nil, s.sorted))
+	add(chainLeave, setMark(nil, s.left).Accept())
+	add(chainMayLeave, s.mayLeave()...)
+	add(chainRelayed, s.relayed()...)
+	for chain, known := range map[string]nft.Rule{chainSeenIn: nft.Rule(nil).Return(), chainSeenOut: nft.Rule(nil).Accept()} {
+		base := nft.Transport
+		unseen := nft.Rule(nil).Goto(chainHand)
+		if chain == chainSeenOut {
+			base, unseen = nft.Network, nft.Rule(nil).Goto(chainLeave)
+		}
+		pair := nft.Rule(nil).LoadInto(0, base, offsetSource, addresses)
+		add(chain, slices.Concat(pair.In(setSeen), known), pair.Remember(setSeen, seenFor), unseen)
+	}
+	return all
+}
+
+// approve decides about tunnel packets to this node; the inner packet is what the
+// transport header is to others.
+func (s ruleSet) approve() []nft.Rule {
+	all := []nft.Rule{
+		clearMark(nil, s.sorted),
+		// RFC 6040 §4.2: a congestion mark may have to be dropped.
+		nft.Rule(nil).Load(1, 1).Bitwise(0, []byte{0x30}, zero(1)).Equal(0x30).Goto(chainHand),
+		nft.Rule(nil).LoadInto(0, nft.Transport, offsetNextHeader, 1).In(setHeaders).Goto(chainHand),
+		nft.Rule(nil).LoadInto(0, nft.Transport, offsetSource, 1).In(setScopes).Goto(chainHand),
+		nft.Rule(nil).LoadInto(0, nft.Transport, offsetDestination, 1).In(setScopes).Goto(chainHand),
+	}
+	for _, r := range dhcp(nft.Transport) {
+		all = append(all, r.Goto(chainHand))
+	}
+	if s.yields {
+		all = append(all, nft.Rule(nil).LoadInto(0, nft.Transport, offsetSource, addresses).In(setYielded).Goto(chainHand))
+	}
+	// A packet out of a mobile's tunnel may be of another on that.
+	if s.watch {
+		all = append(all, notNext(nft.Transport, unix.IPPROTO_IPV6).LoadInto(0, nft.Network, offsetSource, address).
+			LoadInto(4, nft.Transport, offsetDestination, address).In(setWatchedIn).Jump(chainSeenIn))
+	}
+	for i, bits := range s.mobile {
+		from := notNext(nft.Transport, unix.IPPROTO_IPV6).LoadInto(0, nft.Network, offsetSource, address)
+		all = append(all, masked(from, 4, nft.Transport, offsetDestination, bits).In(setName(overlay.MobileSide, in, bits)).Goto(chainTake))
+		if i < len(s.mobile)-1 { // a longer prefix decides
+			all = append(all, masked(nil, 0, nft.Transport, offsetDestination, bits).In(setName(overlay.MobileSide, inner, bits)).Goto(chainHand))
+		}
+	}
+	for i, bits := range s.agent {
+		ends := nft.Rule(nil).LoadInto(0, nft.Network, offsetSource, addresses)
+		all = append(all, masked(ends, 8, nft.Transport, offsetSource, bits).In(setName(overlay.AgentSide, in, bits)).Goto(chainTake))
+		if i < len(s.agent)-1 {
+			all = append(all, masked(nil, 0, nft.Transport, offsetSource, bits).In(setName(overlay.AgentSide, inner, bits)).Goto(chainHand))
+		}
+	}
+	return append(all, nft.Rule(nil).Goto(chainHand))
+}
+
+// forward finds packets that are forwarded and must not enter our devices.
+func (s ruleSet) forward() []nft.Rule {
+	if len(s.agent)+len(s.mobile) == 0 {
+		return nil
+	}
+	all := []nft.Rule{nft.Rule(nil).Load(offsetNextHeader, 1).In(setHeaders).Goto(chainMayLeave)}
+	if len(s.mobile) > 0 {
+		all = append(all, next(nft.Network, 0, unix.IPPROTO_IPV6).Goto(chainMayLeave))
+	}
+	for _, r := range dhcp(nft.Network) {
+		all = append(all, r.Goto(chainMayLeave))
+	}
+	return all
+}
+
+// mayLeave marks those of them that belong to a tunnel.
+func (s ruleSet) mayLeave() (all []nft.Rule) {
+	for _, bits := range s.mobile { // stays within
+		all = append(all, masked(nil, 0, nft.Network, offsetDestination, bits).In(setName(overlay.MobileSide, inner, bits)).Accept())
+	}
+	for _, bits := range s.mobile {
+		all = append(all, masked(nil, 0, nft.Network, offsetSource, bits).In(setName(overlay.MobileSide, inner, bits)).Goto(chainLeave))
+	}
+	all = append(all, next(nft.Network, 0, unix.IPPROTO_IPV6).Accept())
+	for _, bits := range s.agent {
+		all = append(all, masked(nil, 0, nft.Network, offsetDestination, bits).In(setName(overlay.AgentSide, inner, bits)).Goto(chainLeave))
+	}
+	return all
+}
+
+// original finds what this node sends by our devices and must not.
+func (s ruleSet) original() []nft.Rule {
+	all := []nft.Rule{
+		nft.Rule(nil).LoadMeta(nft.OutputName).NotEqual([]byte(s.device)...).Accept(),
+		nft.Rule(nil).Load(offsetNextHeader, 1).In(setHeaders).Goto(chainLeave),
+		next(nft.Network, 0, unix.IPPROTO_IPV6).LoadMeta(nft.OutputName).NotEqual(zeroTerminated(s.device)...).Goto(chainLeave),
+	}
+	for _, r := range dhcp(nft.Network) {
+		all = append(all, r.Goto(chainLeave))
+	}
+	if s.yields {
+		all = append(all, nft.Rule(nil).Load(offsetSource, addresses).In(setYielded).Goto(chainLeave))
+	}
+	if s.watch {
+		all = append(all, nft.Rule(nil).Load(offsetSource, address).In(setWatched).Goto(chainSeenOut))
+	}
+	return all
+}
+
+// enter counts what enters our devices, and marks it so that the tunnel packet is known.
+func (s ruleSet) enter() []nft.Rule {
+	all := []nft.Rule{nft.Rule(nil).LoadMeta(nft.OutputName).NotEqual([]byte(s.device)...).Accept()}
+	for _, bits := range s.agent {
+		all = append(all, masked(nil, 0, nft.Network, offsetDestination, bits).In(setName(overlay.AgentSide, out, bits)).Goto(chainCounted))
+	}
+	for _, bits := range s.mobile {
+		all = append(all, masked(nil, 0, nft.Network, offsetSource, bits).In(setName(overlay.MobileSide, out, bits)).Goto(chainCounted))
+	}
+	return all
+}
+
+// depart gives tunnel packets the traffic class of what is in them, congestion mark and
+// all (RFC 6040 §4.1, normal mode), where the kernel's tunnels do less, and drops what
+// the kernel would tell of errors on the way: the engine tells it, and knows better
+// what. Those are Destination Unreachable, code 3, and Packet Too Big that quote a packet
+// which they saw quoted, and so are not full; those of the way into the tunnel, which
+// the engine does not see, quote a whole packet, and fill the 1280 octets.
+func (s ruleSet) depart() []nft.Rule {
+	const (
+		classAndVersion     = 2 // octets, with four bits of the flow label
+		addressUnreachable  = 3
+		unreachable, tooBig = 1, 2
+		full                = 1280 - headerLength
+	)
+	mark := nft.Rule(nil).LoadMeta(nft.Mark).Bitwise(0, nft.MarkBits(s.sorted), zero(4)).NotEqual(zero(4)...).
+		Load(offsetNextHeader, 1).Equal(unix.IPPROTO_IPV6)
+	all := []nft.Rule{
+		clearMark(mark.Load(headerLength, classAndVersion).Bitwise(0, []byte{0xff, 0xf0}, zero(2)).Store(0, nft.Network, 0, classAndVersion), s.sorted).Accept(),
+	}
+	if len(s.agent)+len(s.mobile) == 0 {
+		return all
+	}
+	icmp := func(octets ...byte) nft.Rule {
+		return next(nft.Network, 0, unix.IPPROTO_ICMPV6).LoadInto(0, nft.Transport, 0, uint32(len(octets))).Equal(octets...)
+	}
+	return append(all,
+		icmp(unreachable, addressUnreachable).Goto(chainRelayed),
+		icmp(tooBig).Load(offsetLength, 2).NotEqual(full>>8, full&255).Goto(chainRelayed))
+}
+
+// relayed drops an ICMPv6 error about a packet that went into a tunnel.
+func (s ruleSet) relayed() (all []nft.Rule) {
+	const quoted = 8
+	for _, bits := range s.agent {
+		all = append(all, masked(nil, 0, nft.Transport, quoted+offsetDestination, bits).In(setName(overlay.AgentSide, inner, bits)).Drop())
+	}
+	for _, bits := range s.mobile { // stayed within
+		all = append(all, masked(nil, 0, nft.Transport, quoted+offsetDestination, bits).In(setName(overlay.MobileSide, inner, bits)).Accept())
+	}
+	for _, bits := range s.mobile {
+		all = append(all, masked(nil, 0, nft.Transport, quoted+offsetSource, bits).In(setName(overlay.MobileSide, inner, bits)).Drop())
+	}
+	return all
+}
