@@ -32,6 +32,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/nft"
 	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 )
@@ -69,6 +70,7 @@ type Engine struct {
 	nudging  nudging
 	fast     acceleration
 	left     leftovers
+	nft      *nft.Socket // nil: none
 	closed   bool
 
 	sealing sync.Mutex    // held by one who makes the sealer ready
@@ -143,6 +145,9 @@ func Open(c Config) (_ *Engine, err error) {
 	}
 	if err := e.commit("install the tunnel's table", e.left.adopt(routes)); err != nil {
 		return nil, err
+	}
+	if err := e.hush(); err != nil {
+		c.Log.Debug("the kernel may answer tunnel packets that are taken here", "engine", e.Name(), "reason", err)
 	}
 	if err := e.startFast(); err != nil {
 		return nil, err
@@ -304,6 +309,9 @@ func (e *Engine) Close() error {
 		failures = append(failures, err)
 	}
 	if err := e.sweep(); err != nil {
+		failures = append(failures, err)
+	}
+	if err := e.unhush(); err != nil {
 		failures = append(failures, err)
 	}
 	if err := e.device.persist(false); err != nil {
