@@ -8,8 +8,12 @@
 # The processor is 28 times slower than the host's and there is one: suites are to be
 # light, and times mean little.
 
-# The tun engine where ip6_tunnel is loaded and the kernel has Mobile IPv6.
-gotest overlay/tun -test.run '^TestPlane$'
+# The data plane in the kernel: the whole suite, and what is its own.
+gotest overlay/kernel
+
+# The others where ip6_tunnel is loaded and the kernel has Mobile IPv6.
+gotest overlay/tun -test.run '^TestPlane$/^(Forwarding|SourceCheck|PacketTooBig|Unreachable|Crash|Adopt|Optimised|Stacked)$'
+gotest overlay/tcx -test.run '^TestPlane$/^(Forwarding|SourceCheck|PacketTooBig|Unreachable|Crash|Adopt|Watch)$'
 
 # ESP for signalling, with the kernel's Mobile IPv6 and ESP at the other end.
 gotest internal/esp -test.run '^TestKernel'
@@ -18,5 +22,6 @@ gotest internal/esp -test.run '^TestKernel'
 gotest internal/xfrm
 
 # Round trips that are long beside what the machine itself takes.
-roam6 lab run ride --handovers 4 --dwell 4s --dwell-fast 4s \
+roam6 doctor
+roam6 lab run ride --plane kernel --handovers 4 --dwell 4s --dwell-fast 4s \
 	--delay-ar 20ms --delay-ha 100ms --delay-cn 20ms --probe-interval 20ms --tcp-rate 50000

@@ -21,6 +21,7 @@ type acceleration struct {
 	changed, learned map[overlay.Key]bool
 	changes          []FastChange // of pairs, since the last time
 	counters         map[overlay.Key]overlay.Counters
+	left             leftBehind
 	complained       quiet
 	wake             chan struct{}
 }
@@ -73,12 +74,29 @@ func (e *Engine) accelerate() {
 	for _, t := range e.mobiles { // whether one is on another depends on both
 		a.changed[t.key] = true
 	}
+	for len(a.changed)+len(a.changes) > 0 {
+		e.acceleratePass()
+	}
+}
+
+// acceleratePass tells the fast path of the tunnels that have changed. What becomes of
+// them may change others, which are left in changed.
+func (e *Engine) acceleratePass() {
+	a := &e.fast
 	changes := a.changes
 	a.changes = nil
 	now := e.now()
-	for k := range a.changed {
+	looked := a.changed
+	a.changed = make(map[overlay.Key]bool)
+	defer func() {
+		for k := range looked {
+			e.settle(k)
+		}
+	}()
+	for k := range looked {
+		a.own(k)
 		var want *FastTunnel
-		if t := e.tunnels[k]; t != nil && e.alone(t) && (!t.sealed.Load() || a.seals()) {
+		if t := e.tunnels[k]; t != nil && e.alone(t) && (!t.sealed.Load() || a.seals()) && !a.overshadows(t) {
 			want = fastTunnel(t, now)
 			if t.paths.Load().preferred().learned.Load() != nil {
 				a.learned[k] = true
@@ -102,7 +120,6 @@ func (e *Engine) accelerate() {
 			changes = append(changes, FastChange{Set: want})
 		}
 	}
-	clear(a.changed)
 	if len(changes) == 0 {
 		return
 	}

@@ -289,3 +289,52 @@ func TestFastPathEnds(t *testing.T) {
 		t.Errorf("closed %d times, swept %d times", r.closed, swept())
 	}
 }
+
+// A tunnel within which there is one that user space carries is carried in user space,
+// too: the fast path would take the packets of the one for those of the other.
+func TestFastPathWithin(t *testing.T) {
+	e, r, _ := fastEngine(t, Config{})
+	agentTunnel := func(home, prefix string) *overlay.Tunnel {
+		return &overlay.Tunnel{
+			Key:   overlay.Key{Home: netip.MustParseAddr(home), Side: overlay.AgentSide},
+			Inner: []netip.Prefix{netip.MustParsePrefix(home + "/128"), netip.MustParsePrefix(prefix)},
+			Paths: []overlay.Path{{Local: agent, Remote: careOf}},
+		}
+	}
+	wide, middle, narrow := agentTunnel("2001:db8:50::1", "2001:db8:50::/44"), agentTunnel("2001:db8:51::1", "2001:db8:51::/48"), agentTunnel("2001:db8:51:1::1", "2001:db8:51:1::/64")
+	carries := func(step string, want ...*overlay.Tunnel) {
+		t.Helper()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if len(r.carried) != len(want) {
+			t.Errorf("%s: %d carried, want %d: %v", step, len(r.carried), len(want), r.carried)
+		}
+		for _, w := range want {
+			if _, ok := r.carried[w.Key]; !ok {
+				t.Errorf("%s: %v is not carried", step, w.Home)
+			}
+		}
+	}
+	apply := func(changes ...overlay.Change) {
+		t.Helper()
+		if err := e.Apply(changes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply(overlay.Change{Set: wide}, overlay.Change{Set: middle})
+	carries("two", wide, middle)
+	r.refuse = true
+	apply(overlay.Change{Set: narrow})
+	carries("the third is refused")
+	r.refuse = false
+	moved := *narrow
+	moved.Paths = []overlay.Path{{Local: agent, Remote: newCareOf}}
+	apply(overlay.Change{Set: &moved})
+	carries("it moves", wide, middle, narrow)
+	r.refuse = true
+	apply(overlay.Change{Set: narrow})
+	carries("it is refused again")
+	r.refuse = false
+	apply(overlay.Change{Remove: narrow.Key})
+	carries("it goes", wide, middle)
+}

@@ -54,6 +54,30 @@ func (t *trie[V]) get(p netip.Prefix) *V {
 	return n.value
 }
 
+// containing returns the values of shorter prefixes that contain this one.
+func (t *trie[V]) containing(p netip.Prefix) (all []*V) {
+	a, bits := addressOf(p.Addr()), uint8(p.Bits())
+	for n := t.root.Load(); n != nil && n.bits < bits && a.masked(n.bits) == n.prefix; n = n.child[a.bit(n.bits)] {
+		if n.value != nil {
+			all = append(all, n.value)
+		}
+	}
+	return all
+}
+
+// within reports whether there is a longer prefix in this one.
+func (t *trie[V]) within(p netip.Prefix) bool {
+	a, bits := addressOf(p.Addr()), uint8(p.Bits())
+	n := t.root.Load()
+	for n != nil && n.bits < bits && a.masked(n.bits) == n.prefix {
+		n = n.child[a.bit(n.bits)]
+	}
+	if n == nil || n.prefix.masked(bits) != a {
+		return false
+	}
+	return n.bits > bits || n.bits == bits && (n.child[0] != nil || n.child[1] != nil)
+}
+
 func (t *trie[V]) empty() bool { return t.root.Load() == nil }
 
 // insert gives a masked prefix a value, whoever had it before.

@@ -159,3 +159,42 @@ func BenchmarkInsert100k(b *testing.B) {
 		}
 	}
 }
+
+// What contains a prefix and what is within it, against a list of all.
+func TestTrieNeighbours(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 7))
+	prefix := func() netip.Prefix {
+		a := [16]byte{0x20, 0x01, byte(random.IntN(4)) << 6, byte(random.IntN(4)) << 6, 15: byte(random.IntN(2))}
+		return netip.PrefixFrom(netip.AddrFrom16(a), []int{16, 18, 24, 25, 26, 32, 64, 127, 128}[random.IntN(9)]).Masked()
+	}
+	for range 200 {
+		var tree trie[netip.Prefix]
+		all := map[netip.Prefix]bool{}
+		for range random.IntN(20) {
+			p := prefix()
+			if random.IntN(3) == 0 {
+				tree.remove(p)
+				delete(all, p)
+			} else {
+				tree.insert(p, &p)
+				all[p] = true
+			}
+		}
+		for range 20 {
+			p := prefix()
+			outside, inside := 0, false
+			for q := range all {
+				if q.Bits() < p.Bits() && q.Contains(p.Addr()) {
+					outside++
+				}
+				inside = inside || q.Bits() > p.Bits() && p.Contains(q.Addr())
+			}
+			if got := tree.containing(p); len(got) != outside {
+				t.Fatalf("%v of %v: contained in %d, want %d", p, all, len(got), outside)
+			}
+			if got := tree.within(p); got != inside {
+				t.Fatalf("%v of %v: within %v, want %v", p, all, got, inside)
+			}
+		}
+	}
+}
