@@ -34,7 +34,6 @@ func Probe() []feature.Feature {
 }
 
 func probe() ([]feature.Feature, error) {
-	const instead = "the engine in user space"
 	c, err := rtbatch.Open()
 	if err != nil {
 		return nil, err
