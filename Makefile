@@ -32,14 +32,14 @@ test: deps lint build unit rides worlds vm-test
 # What the tests use beside Go: a C compiler for the race detector, tshark to
 # dissect what the lab sends, BIRD to redistribute routes of mobile networks, and
 # Kea and dnsmasq to lease addresses, radvd to compare with, hosts' software that hears
-# advertisements, and for vm-test QEMU and what its machine is made of. As root on Debian
-# they are installed; elsewhere the tests that need them say that they skip. BIRD, Kea
-# and radvd come as services: those are neither started (policy-rc.d) nor will they be
+# advertisements, and for vm-test QEMU, what its machine is made of, and strongSwan. As root on Debian
+# they are installed; elsewhere the tests that need them say that they skip. BIRD, Kea,
+# radvd and strongSwan come as services: those are neither started (policy-rc.d) nor will they be
 # with the next boot.
 PACKAGES := gcc libc6-dev tshark bird2 kea-dhcp6-server dnsmasq-base radvd radvdump ndisc6 dhcpcd-base \
-            qemu-system-x86 busybox-static kmod xz-utils
+            qemu-system-x86 busybox-static kmod xz-utils charon-systemd strongswan-swanctl libstrongswan-standard-plugins
 COMMANDS := gcc tshark bird kea-dhcp6 dnsmasq radvd radvdump rdisc6 dhcpcd \
-            qemu-system-x86_64 busybox depmod xz
+            qemu-system-x86_64 busybox depmod xz charon-systemd
 deps:
 	@[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0; \
 	PATH="$$PATH:/usr/sbin:/sbin"; missing=; \
@@ -53,7 +53,7 @@ deps:
 	fi; \
 	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES); } >/dev/null || echo "could not install $(PACKAGES): some tests will skip"; \
 	for c in $$missing; do \
-	  case $$c in bird|radvd) unit=$$c;; kea-dhcp6) unit=kea-dhcp6-server;; *) continue;; esac; \
+	  case $$c in bird|radvd) unit=$$c;; kea-dhcp6) unit=kea-dhcp6-server;; charon-systemd) unit=strongswan;; *) continue;; esac; \
 	  ! command -v systemctl >/dev/null || systemctl --quiet disable $$unit 2>/dev/null || true; \
 	done
 

@@ -79,8 +79,8 @@ func (p Peer) signalling() *vici.Message {
 	selectors := func(a netip.Addr) []string {
 		return []string{
 			selector(a, mobilityTypes(mip6.TypeBindingUpdate, mip6.TypeBindingAcknowledgement)),
-			selector(a, fmt.Sprintf("ipv6-icmp/%d-%d", typeSelector(uint8(mip6.ICMPPrefixSolicitation), 0), typeSelector(uint8(mip6.ICMPPrefixAdvertisement), 0xff))),
-			selector(a, "udp/547"), // the home agent's, or its relay's
+			selector(a, fmt.Sprintf("58/%d-%d", typeSelector(uint8(mip6.ICMPPrefixSolicitation), 0), typeSelector(uint8(mip6.ICMPPrefixAdvertisement), 0xff))),
+			selector(a, "17/547"), // UDP: the home agent's, or its relay's
 		}
 	}
 	return p.child("transport_proxy", selectors(p.Home), selectors(p.Agent))
@@ -108,7 +108,8 @@ func (p Peer) child(mode string, mobile, beyond []string) *vici.Message {
 		"esp_proposals", p.espProposals(), "start_action", "none", "dpd_action", "clear", "close_action", "none")
 }
 
-// selector is a traffic selector in charon's notation.
+// selector is a traffic selector in charon's notation. Protocols are numbers: names take
+// an /etc/protocols, which small systems lack.
 func selector(address fmt.Stringer, of string) string { return fmt.Sprintf("%v[%s]", address, of) }
 
 // mobilityTypes are the messages of the Mobility Header from one type to another.

@@ -35,8 +35,8 @@ func flat(m *vici.Message) (lines []string) {
 func TestConnection(t *testing.T) {
 	mobile, agent := peers("a secret of two, 0123456789abcdef")
 	const name, other = "roam6-mobile-2001:db8:10::100-2001:db8:10::1/", "roam6-agent-2001:db8:10::100-2001:db8:10::1/"
-	home := "[2001:db8:10::100[135/1280-1791] 2001:db8:10::100[ipv6-icmp/37376-37887] 2001:db8:10::100[udp/547]]"
-	there := "[2001:db8:10::1[135/1280-1791] 2001:db8:10::1[ipv6-icmp/37376-37887] 2001:db8:10::1[udp/547]]"
+	home := "[2001:db8:10::100[135/1280-1791] 2001:db8:10::100[58/37376-37887] 2001:db8:10::100[17/547]]"
+	there := "[2001:db8:10::1[135/1280-1791] 2001:db8:10::1[58/37376-37887] 2001:db8:10::1[17/547]]"
 	for _, tt := range []struct {
 		name string
 		peer Peer

@@ -116,7 +116,7 @@ func (i *image) hostFile(host, inside string) error {
 	if err := i.regular(host, inside, info); err != nil {
 		return err
 	}
-	if info.Mode()&0o111 == 0 {
+	if info.Mode()&0o111 == 0 && !strings.Contains(path.Base(host), ".so") {
 		return nil
 	}
 	needs, err := libraries(host)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -39,6 +40,9 @@ func interpreter(file string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
+	if needed, err := f.ImportedLibraries(); f.Type == elf.ET_DYN && !hasInterpreter(f) && err == nil && len(needed) > 0 && file != shell {
+		return interpreter(shell) // a plug-in: the loader of any program knows
+	}
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
 			name, err := io.ReadAll(p.Open())
@@ -49,6 +53,13 @@ func interpreter(file string) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// shell is a program whose loader is that of all.
+const shell = "/bin/sh"
+
+func hasInterpreter(f *elf.File) bool {
+	return slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP })
 }
 
 // parseLibraries reads what a loader lists: "NAME => PATH (ADDRESS)", or "PATH

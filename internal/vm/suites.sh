@@ -4,6 +4,7 @@
 #	gotest FOLDER [FLAG...]	tests of a package, with its testdata; a test that
 #				skips has failed, since this is where it can run
 #	roam6 [ARGUMENT...]	the binary
+#	file PATH		a file or folder of the host that is to be inside
 #
 # The processor is 28 times slower than the host's and there is one: suites are to be
 # light, and times mean little.
@@ -25,3 +26,11 @@ gotest internal/xfrm
 roam6 doctor
 roam6 lab run ride --plane kernel --handovers 4 --dwell 4s --dwell-fast 4s \
 	--delay-ar 20ms --delay-ha 100ms --delay-cn 20ms --probe-interval 20ms --tcp-rate 50000
+
+# Keys by IKEv2, of strongSwan's charon, which puts them into the kernel.
+file /usr/sbin/charon-systemd
+file /usr/lib/ipsec
+file /etc/strongswan.d
+gotest internal/ike
+roam6 lab run host --ike --untimed --handovers 4 --dwell 4s --probe-interval 50ms --tcp-rate 20000 \
+	--delay-ha 200ms --delay-cn 60ms --delay-ar 20ms

@@ -35,10 +35,12 @@ gotest() {
 	[ ! -d "$1/testdata" ] || cp -r "$1/testdata" "$out/$1"
 }
 roam6() { :; }
+files=
+file() { files="$files -file $1"; }
 . internal/vm/suites.sh
 $GO build -o bin/vmrun ./internal/vm/vmrun
 
 status=0
-bin/vmrun -v -timeout 15m ${VM_FLAGS:-} -file $out:/test -- sh /test/inside.sh || status=$?
+bin/vmrun -v -timeout 15m ${VM_FLAGS:-} $files -file $out:/test -- sh /test/inside.sh || status=$?
 [ $status != 126 ] || cannot "no machine, as said above"
 exit $status
