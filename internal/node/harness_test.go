@@ -99,6 +99,7 @@ func bareShell(t *testing.T, text string) (*Shell, *bytes.Buffer) {
 		advertised: make(map[string]advertisement), deprecated: make(map[deprecatedPrefix]time.Time),
 		plane: new(plane), started: testNow, local: new(rtnl.LocalAddresses),
 	}
+	s.fresh = true
 	s.kept, s.remembered = newKeeper(t.TempDir(), s.log), filepath.Join(t.TempDir(), "s.")
 	t.Cleanup(s.kept.close)
 	s.makeMaps()

@@ -90,6 +90,11 @@ func (s *Shell) restore(now time.Time, m rememberer, section string) {
 	if err != nil {
 		s.log.Warn("bindings of an earlier run are not restored: the mobiles have to register anew", "section", section, "reason", err)
 	}
+	if !s.fresh {
+		for i, m := range memories {
+			memories[i] = m.Unbound()
+		}
+	}
 	if len(memories) > 0 {
 		s.carryOut(m, m.Restore(now, memories))
 	}

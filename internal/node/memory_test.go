@@ -362,6 +362,28 @@ func writeMemories(t testing.TB, path string, now time.Time, memories []binding.
 	}
 }
 
+// died writes when the process was killed that left the journals in a directory.
+func died(t testing.TB, dir string, ago time.Duration) {
+	t.Helper()
+	if err := beat(filepath.Join(dir, "s.alive"), bootID(), bootTime()-ago); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Bindings of an agent that was gone for long are another's by now, and are not restored.
+func TestRestoreLate(t *testing.T) {
+	here, there, dir, now := nstest.New(t), nstest.New(t), t.TempDir(), time.Now()
+	nstest.Veth(here, "home0", there, "peer0")
+	assign(t, here, "home0", "2001:db8:10::1/64")
+	mobiles, memories := thousands(3, now)
+	writeMemories(t, filepath.Join(dir, "s.bindings-ha"), now, memories)
+	died(t, dir, restoreWithin+time.Second)
+	r := startAt(t, dir, here, there, agentFile, func(c *config.Config) { c.Mobiles = mobiles })
+	if s, err := r.client.Stats(context.Background()); err != nil || s.Agent.Restored != 0 || s.Agent.Bindings != 0 {
+		t.Errorf("%+v, %v\n%s", s.Agent, err, r.log)
+	}
+}
+
 // 10,000 bindings are restored within two seconds of the start, and all their routes are in
 // the kernel, where none was left.
 func TestRestoreThousands(t *testing.T) {
@@ -371,6 +393,7 @@ func TestRestoreThousands(t *testing.T) {
 	assign(t, here, "home0", "2001:db8:10::1/64")
 	mobiles, memories := thousands(n, now)
 	writeMemories(t, filepath.Join(dir, "s.bindings-ha"), now, memories)
+	died(t, dir, time.Second)
 	begin := time.Now()
 	r := startAt(t, dir, here, there, agentFile, func(c *config.Config) { c.Mobiles = mobiles })
 	s, err := r.client.Stats(context.Background())

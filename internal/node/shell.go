@@ -114,6 +114,7 @@ type Shell struct {
 	following         []func(now time.Time) // see follow
 	handovers         handovers
 	memories          map[role.Machine]*memory // of the roles that keep bindings
+	fresh             bool                     // the process before this one has ended just now: see restoreWithin
 	remembered        string                   // how the paths of their files begin
 	refusals          refusals
 	buffer            []byte
@@ -340,6 +341,11 @@ func (s *Shell) run(ctx context.Context) error {
 	}
 	around, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
+	if len(s.agents)+len(s.anchors) > 0 {
+		absent, known := absence(s.aliveFile(), bootID(), bootTime())
+		s.fresh = known && absent <= restoreWithin
+		running.Go(func() { s.beatRunLoop(around) })
+	}
 	running.Go(func() {
 		if err := s.control.Serve(around, s); err != nil {
 			s.log.Error("control socket", "reason", err)

@@ -52,7 +52,10 @@ type path struct {
 	closed    bool
 }
 
-var _ tun.Sorter = (*path)(nil)
+var (
+	_ tun.Sorter = (*path)(nil)
+	_ tun.Nester = (*path)(nil)
+)
 
 // tunnel is one that is carried here, or has counted what was.
 type tunnel struct {
@@ -72,6 +75,9 @@ type owned struct {
 
 // Name is "kernel".
 func (p *path) Name() string { return Name }
+
+// CarriesTunnels: agents' tunnels carry other tunnels' packets.
+func (p *path) CarriesTunnels() {}
 
 // NextHeader is that of packets for the engine.
 func (p *path) NextHeader() int { return handedOver }

@@ -149,14 +149,14 @@ func (e *Engine) acceleratePass() {
 			continue
 		}
 		if t := e.tunnels[c.Set.Key]; t != nil {
-			t.fast.Store(a.carried[c.Set.Key] != nil)
+			t.carriedBy(a.path, a.carried[c.Set.Key] != nil)
 		}
 	}
 }
 
 // withoutLimit reports whether packets in packets of the tunnel get no encapsulation
 // limit: a fast path may have none to give on the agent's side.
-func (t *tunnel) withoutLimit() bool { return t.fast.Load() && t.key.Side == overlay.AgentSide }
+func (t *tunnel) withoutLimit() bool { return t.unlimited.Load() }
 
 // countOn adds what a fast path has carried of a tunnel that is the engine's now.
 func (t *tunnel) countOn(c overlay.Counters) {
@@ -164,7 +164,14 @@ func (t *tunnel) countOn(c overlay.Counters) {
 	t.encapsulated.bytes.Add(c.EncapBytes)
 	t.decapsulated.packets.Add(c.DecapPackets)
 	t.decapsulated.bytes.Add(c.DecapBytes)
-	t.fast.Store(false)
+	t.carriedBy(nil, false)
+}
+
+// carriedBy notes whether a fast path carries the tunnel.
+func (t *tunnel) carriedBy(path FastPath, yes bool) {
+	_, nests := path.(Nester)
+	t.unlimited.Store(yes && nests && t.key.Side == overlay.AgentSide)
+	t.fast.Store(yes)
 }
 
 func (c FastChange) home() any {

@@ -143,9 +143,18 @@ func Open(c Config) (_ *Engine, err error) {
 	for _, r := range e.kernel.tunnelTable() {
 		routes = append(routes, e.kernel.addRoute(r))
 	}
-	if err := e.commit("install the tunnel's table", e.left.adopt(routes)); err != nil {
+	routes = e.left.adopt(routes)
+	if err := e.commit("install the tunnel's table", routes); err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil { // what is not a predecessor's
+			for i := range routes {
+				routes[i].Kind, routes[i].Flags = unix.RTM_DELROUTE, 0
+			}
+			e.netlink.Commit(routes, func(int, error) {})
+		}
+	}()
 	if err := e.hush(); err != nil {
 		c.Log.Debug("the kernel may answer tunnel packets that are taken here", "engine", e.Name(), "reason", err)
 	}
@@ -351,6 +360,9 @@ func (e *Engine) release() {
 		if r != nil {
 			open = append(open, r.fd)
 		}
+	}
+	if e.nft != nil {
+		e.nft.Close()
 	}
 	for _, fd := range open {
 		if fd >= 0 {

@@ -59,6 +59,11 @@ type FastPath interface {
 // engine carries them.
 type Sealer interface{ CarriesSealed() bool }
 
+// Nester is a FastPath that on an agent's side carries tunnel packets in its tunnels, and
+// adds no encapsulation limit to those that have none (RFC 2473 §4.1.1: a tunnel may be
+// configured to). The engine adds none then either: the path MTU is one for all.
+type Nester interface{ CarriesTunnels() }
+
 // Sorter is a FastPath that sorts the tunnel packets to this node before the kernel
 // delivers them. Those for the engine get another next header in place of 41 and the
 // mark Underlay.Sorted, so that the kernel's own tunnels do not take them apart as well.
