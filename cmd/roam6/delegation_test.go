@@ -40,7 +40,7 @@ func TestDelegation(t *testing.T) {
 			}
 			r, capture := world(t, "delegation "+args)
 			r.expect(t, 8, "prefix_after_ms", "first_packet_ms", "renewals", "restart_router_down_ms", "restart_router_up_ms",
-				"restart_home_agent_down_ms", "restart_home_agent_up_ms", "new_prefix_after_ms", "old_deprecated_after_ms", "forwarded_after", "lost_new", "foreign_addresses")
+				"restart_home_agent_down_ms", "restart_home_agent_up_ms", "new_prefix_after_ms", "old_deprecated_after_ms", "forwarded_after", "new_connected_after_ms", "lost_new", "foreign_addresses")
 			t.Run("tshark", func(t *testing.T) {
 				dissect(t, capture)
 				relayed(t, capture, kea, nil)

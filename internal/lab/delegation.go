@@ -131,6 +131,7 @@ type replacement struct {
 	at         time.Time // the old pool was taken away
 	withdrawn  time.Time // the passengers take the old prefix for deprecated
 	renumbered time.Time // they have addresses of the new one
+	connected  time.Time // by which they and the correspondent hear each other
 	ended      time.Time
 	streams    []*probe.Stream // to and from the new addresses
 	prefix     netip.Prefix

@@ -143,29 +143,22 @@ func (r *delegationRun) exchanged(result *report.Report) {
 	late := 0
 	for _, p := range r.passengers {
 		for _, stream := range []*probe.Stream{p.down, p.up} {
-			late += arrivedAfter(stream.Record(), from.Add(r.settling()))
+			c := stream.Record().Count(from.Add(r.settling()), x.ended)
+			late += c.Sent - c.Lost
 		}
 	}
 	result.Add(report.Packets("forwarded_after", "old prefix: packets that were forwarded after its end", late).AtMost(0))
+	// The router advertises the new prefix at once, and registers it.
+	result.Add(report.Time("new_connected_after_ms", "from the passengers' new addresses to packets both ways", report.Millis(x.connected.Sub(x.renumbered)), report.Millis(r.homeAgent+correspondentTrip)).AtMost(report.Millis(r.patience)))
 	lost := 0
 	for _, stream := range x.streams {
-		c := stream.Record().Count(x.renumbered.Add(r.settling()), x.ended.Add(-r.settling()))
-		lost += c.Lost
+		lost += stream.Record().Count(x.connected, x.ended.Add(-r.settling())).Lost
 	}
-	result.Add(report.Packets("lost_new", "new prefix: packets lost", lost).AtMost(0))
+	result.Add(report.Packets("lost_new", "new prefix: packets lost from then on", lost).AtMost(0))
 }
 
 // reloadTime is what a daemon may take to read its configuration.
 const reloadTime = time.Second
-
-func arrivedAfter(r probe.Record, at time.Time) (n int) {
-	for _, a := range r.Arrivals {
-		if a.At > at.UnixNano() {
-			n++
-		}
-	}
-	return n
-}
 
 // allowed are the addresses that applications may see.
 func (r *delegationRun) allowed(s *stage) []netip.Addr {

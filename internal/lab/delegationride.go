@@ -284,6 +284,7 @@ func (r *delegationRun) replace(ctx context.Context, s *stage) error {
 	if err := s.hear(ctx, r.patience, x.streams...); err != nil {
 		return fmt.Errorf("%s and the passengers do not hear each other by the new prefix: %w", nodeCorrespondent, err)
 	}
+	x.connected = time.Now()
 	if !sleep(ctx, r.dwell) {
 		return ctx.Err()
 	}
