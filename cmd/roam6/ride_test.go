@@ -52,6 +52,9 @@ type worldJSON struct {
 	Summary struct {
 		MedianRatioDown *float64 `json:"median_ratio_down"`
 	} `json:"summary"`
+	Relay struct {
+		MaxLateMS float64 `json:"max_late_ms"`
+	} `json:"relay"`
 	Failures []string `json:"failures"`
 }
 
@@ -98,6 +101,14 @@ func needWorlds(t *testing.T) {
 	}
 }
 
+// A machine that does something else for a while also stops the lab's links and its
+// probes. A world that fails after the lab itself was late by so many milliseconds is
+// played again, so many times in all.
+const (
+	stoodStill = 200
+	attempts   = 3
+)
+
 // world runs a scenario, which must succeed, and returns its report and the
 // name of its capture file.
 func world(t *testing.T, args string) (r worldJSON, capture string) {
@@ -108,22 +119,33 @@ func world(t *testing.T, args string) (r worldJSON, capture string) {
 // worldIn keeps the files of the daemons in a directory.
 func worldIn(t *testing.T, files, args string) (r worldJSON, capture string) {
 	t.Helper()
-	directory := t.TempDir()
-	file, capture := filepath.Join(directory, "report.json"), filepath.Join(directory, "world.pcap")
-	code, out, errs := runLab(append(append([]string{"run"}, strings.Fields(args)...), "--json", file, "--capture", capture, "--dir", files)...)
-	t.Log(out)
-	if code != 0 {
-		t.Fatalf("exit code %d: %s", code, errs)
-	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(b, &r); err != nil {
-		t.Fatal(err)
+	for attempt := 1; ; attempt++ {
+		directory := t.TempDir()
+		file := filepath.Join(directory, "report.json")
+		capture = filepath.Join(directory, "world.pcap")
+		code, out, errs := runLab(append(append([]string{"run"}, strings.Fields(args)...), "--json", file, "--capture", capture, "--dir", files)...)
+		t.Log(out)
+		b, err := os.ReadFile(file)
+		if err == nil {
+			r = worldJSON{}
+			err = json.Unmarshal(b, &r)
+		}
+		if code == 0 && err == nil {
+			break
+		}
+		if err != nil || attempt == attempts || r.Relay.MaxLateMS < stoodStill {
+			t.Fatalf("exit code %d: %s (report: %v)", code, errs, err)
+		}
+		t.Logf("the lab itself held a frame back for %.0f ms, so this run says nothing about roam6: another one", r.Relay.MaxLateMS)
+		if err := os.RemoveAll(files); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Mkdir(files, 0o700); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if r.TCP.Bytes == 0 || !r.TCP.Intact || len(r.Failures) != 0 || r.Scenario != strings.Fields(args)[0] {
-		t.Errorf("report: %s", b)
+		t.Errorf("report: %+v", r)
 	}
 	for i, h := range r.Handovers {
 		if h.From == "" || h.To == "" || h.LimitDownMS == nil || h.DownMS == nil || h.LimitUpMS == nil || h.UpMS == nil ||
