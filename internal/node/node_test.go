@@ -123,12 +123,16 @@ func startAt(t *testing.T, dir string, here, there *nstest.Space, text string, a
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: level}))
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop = cancel
+	over := make(chan struct{})
 	go func() {
+		defer close(over)
 		r.ended <- here.Try(func() error {
 			return Run(ctx, Options{Config: r.file, Version: "test", KeepPrivileges: true}, log, level, c)
 		})
 	}()
 	t.Cleanup(func() {
+		cancel()
+		<-over // it writes in the directory until then
 		if t.Failed() {
 			t.Log(r.log.String())
 		}
