@@ -1,3 +1,5 @@
+//go:build !nolab
+
 package main
 
 import (
@@ -13,6 +15,10 @@ import (
 	worlds "roam6/internal/lab"
 	"roam6/internal/lab/report"
 )
+
+func labCommands() []command {
+	return []command{{"lab", "worlds of network namespaces on this machine, measured", lab}}
+}
 
 // lab runs a world of network namespaces on this machine and measures what
 // happens in it.

@@ -29,7 +29,7 @@ type command struct {
 
 // commands are listed in the order in which `roam6 help` shows them.
 func commands() []command {
-	return []command{
+	return append([]command{
 		{"run", "the daemon", run},
 		{"show", "ask a running daemon", show},
 		{"check", "validate a configuration file", check},
@@ -37,8 +37,7 @@ func commands() []command {
 		{"decode", "explain a packet or a capture file", decode},
 		{"import", "translate the configuration of radvd", importConfig},
 		{"radump", "show the router advertisements that are heard", dumpRAs},
-		{"lab", "worlds of network namespaces on this machine, measured", lab},
-	}
+	}, labCommands()...)
 }
 
 func main() {

@@ -5,8 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"roam6/internal/role"
 )
 
@@ -104,7 +102,7 @@ func (m *Metrics) DHCPMessagesDropped() map[role.DropReason]uint64 {
 // which answer belongs to which message (RFC 8415 §16.1); a retransmission has the
 // same one. What a relay of this node encapsulates is not seen.
 type exchanges struct {
-	took prometheus.Histogram
+	took observer
 
 	mu   sync.Mutex
 	open [16]exchange // more at a time take the oldest's place
@@ -113,14 +111,6 @@ type exchanges struct {
 type exchange struct {
 	transaction [3]byte
 	began       time.Time // zero: none
-}
-
-func newExchanges() *exchanges {
-	return &exchanges{took: prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name:    "roam6_dhcp_exchange_seconds",
-		Help:    "Time from a message of this node as a DHCPv6 client, its first copy, to the answer: Advertise or Reply.",
-		Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30},
-	})}
 }
 
 // sent notes a message of a client; others begin no exchange.
@@ -168,19 +158,4 @@ func (e *exchanges) received(now time.Time, message []byte) {
 			return
 		}
 	}
-}
-
-func (c *eventCollector) dhcp(to chan<- prometheus.Metric) {
-	e := &c.events.dhcp
-	for t := range uint8(dhcpKinds) {
-		name := dhcpName(t)
-		if name == "" {
-			continue
-		}
-		to <- prometheus.MustNewConstMetric(c.dhcpMessages, prometheus.CounterValue, float64(e.sent[t].Load()), "sent", name)
-		to <- prometheus.MustNewConstMetric(c.dhcpMessages, prometheus.CounterValue, float64(e.received[t].Load()), "received", name)
-	}
-	each(&e.dropped, c.reasons, func(r role.DropReason, n uint64) {
-		to <- prometheus.MustNewConstMetric(c.dhcpDropped, prometheus.CounterValue, float64(n), r.String())
-	})
 }

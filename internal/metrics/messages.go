@@ -1,11 +1,8 @@
 package metrics
 
 import (
-	"strconv"
 	"strings"
 	"sync/atomic"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"roam6/mip6"
 )
@@ -116,80 +113,4 @@ func (m *Metrics) Messages() []MessageCount {
 		}
 	}
 	return list
-}
-
-// usual reports whether a role exchanges a kind of message by its nature. Those
-// counters are there from the start; the others appear when they occur.
-func usual(r Role, k kind, sent bool) bool {
-	mobile := func(k kind) bool { // what a mobile sends, and its partners receive
-		switch k {
-		case kind(mip6.TypeHomeTestInit), kind(mip6.TypeCareOfTestInit), kind(mip6.TypeBindingUpdate):
-			return true
-		}
-		return k == mobilityKinds || k == mobilityKinds+kind(mip6.ICMPPrefixSolicitation-mip6.ICMPHomeAgentRequest)
-	}
-	tests := func(k kind) bool { // the return routability procedure
-		return k >= kind(mip6.TypeHomeTestInit) && k <= kind(mip6.TypeCareOfTest)
-	}
-	switch r {
-	case RoleNode:
-		return sent && k == kind(mip6.TypeBindingError)
-	case RoleMobile:
-		return mobile(k) == sent
-	case RoleAgent:
-		return mobile(k) != sent && !tests(k) && k != kind(mip6.TypeBindingError)
-	case RoleAnchor:
-		return mobile(k) != sent && k < mobilityKinds && !tests(k) && k != kind(mip6.TypeBindingError)
-	case RoleCorrespondent:
-		return mobile(k) != sent && k < mobilityKinds
-	default:
-		return false
-	}
-}
-
-// usualStatus reports whether a role sends or receives acknowledgements by its nature,
-// with every status of the RFCs. The others' appear when they occur.
-func usualStatus(r Role, sent bool) bool {
-	switch r {
-	case RoleMobile:
-		return !sent
-	case RoleAgent, RoleAnchor, RoleCorrespondent:
-		return sent
-	default:
-		return false
-	}
-}
-
-func (c *eventCollector) acknowledgements(to chan<- prometheus.Metric) {
-	for r := range roles {
-		for _, d := range [...]struct {
-			name     string
-			sent     bool
-			counters *[256]atomic.Uint64
-		}{{"sent", true, &c.events.ackSent[r]}, {"received", false, &c.events.ackReceived[r]}} {
-			var always []mip6.Status
-			if usualStatus(r, d.sent) {
-				always = c.statuses
-			}
-			each(d.counters, always, func(s mip6.Status, n uint64) {
-				to <- prometheus.MustNewConstMetric(c.acks, prometheus.CounterValue, float64(n), r.String(), d.name, strconv.Itoa(int(s)))
-			})
-		}
-	}
-}
-
-func (c *eventCollector) messages(to chan<- prometheus.Metric) {
-	for r := range roles {
-		for k := range kinds {
-			for _, d := range [...]struct {
-				name     string
-				sent     bool
-				counters *exchanged
-			}{{"sent", true, &c.events.sent}, {"received", false, &c.events.received}} {
-				if n := d.counters[r][k].Load(); n != 0 || usual(r, k, d.sent) {
-					to <- prometheus.MustNewConstMetric(c.exchanged, prometheus.CounterValue, float64(n), r.String(), d.name, k.String())
-				}
-			}
-		}
-	}
 }

@@ -1,3 +1,5 @@
+//go:build !nometrics
+
 package metrics
 
 import (
@@ -14,7 +16,7 @@ const contentType = "text/plain; version=0.0.4; charset=utf-8"
 // Text returns all metrics in Prometheus's text format 0.0.4, and what is wrong
 // with those that could not be had.
 func (m *Metrics) Text() ([]byte, error) {
-	families, err := m.registry.Gather() // gives what there is, with or without an error
+	families, err := m.exposition.registry.Gather() // gives what there is, with or without an error
 	var b []byte
 	for _, f := range families {
 		b = appendFamily(b, f)

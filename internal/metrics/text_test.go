@@ -1,3 +1,5 @@
+//go:build !nometrics
+
 package metrics
 
 import (
@@ -83,13 +85,13 @@ func TestTextAgainstHandler(t *testing.T) {
 	m.Dropped(role.DropMalformed)
 	m.Acknowledged(RoleMobile, role.Acknowledged{Status: mip6.StatusAccepted})
 	m.Handover(role.Handover{Trigger: role.TriggerLink, Start: time.Unix(1, 0), Acknowledged: time.Unix(1, 23456789)})
-	m.registry.Unregister(m.state) // the memory changes from scrape to scrape
+	m.exposition.registry.Unregister(m.exposition.state) // the memory changes from scrape to scrape
 	text, err := m.Text()
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := httptest.NewRecorder()
-	promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	promhttp.HandlerFor(m.exposition.registry, promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	if !bytes.Equal(text, w.Body.Bytes()) {
 		t.Errorf("got\n%s\nwant\n%s", text, w.Body)
 	}
@@ -99,7 +101,7 @@ func TestTextAgainstHandler(t *testing.T) {
 func TestLint(t *testing.T) {
 	m := New("1")
 	m.Observe(&source{state: State{Plane: "tun"}})
-	families, err := m.registry.Gather()
+	families, err := m.exposition.registry.Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

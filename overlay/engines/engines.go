@@ -8,7 +8,6 @@ import (
 
 	"roam6/overlay/feature"
 	"roam6/overlay/kernel"
-	"roam6/overlay/tcx"
 	"roam6/overlay/tun"
 )
 
@@ -25,14 +24,12 @@ type Engine struct {
 	Clean func(*slog.Logger) error
 }
 
-// All are the data planes, the best first. The last one is the one that works on any
+// All are the data planes of this binary, the best first. The last one is the one that works on any
 // kernel that roam6 runs on.
 func All() []Engine {
-	return []Engine{
-		{Name: kernel.Name, Probe: kernel.Probe, Open: kernel.Open, Clean: kernel.Clean},
-		{Name: tcx.Name, Probe: tcx.Probe, Open: tcx.Open, Clean: tcx.Clean},
-		{Name: "tun", Probe: tun.Probe, Open: tun.Open},
-	}
+	all := []Engine{{Name: kernel.Name, Probe: kernel.Probe, Open: kernel.Open, Clean: kernel.Clean}}
+	all = append(all, ebpf()...)
+	return append(all, Engine{Name: "tun", Probe: tun.Probe, Open: tun.Open})
 }
 
 // Auto is the name that stands for the best data plane of a machine.
