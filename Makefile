@@ -15,6 +15,9 @@ RACE      = $(if $(shell command -v gcc 2>/dev/null),-race,)
 export GORACE ?= atexit_sleep_ms=10
 # Router targets for `make size`: GOARCH/GOMIPS-or-GOARM.
 TARGETS  := mipsle/softfloat mips/softfloat arm/7 arm64/ amd64/
+# What a router's binary may leave out: nolab, the worlds of `roam6 lab`; noebpf, the data
+# plane for kernels without ip6_tunnel; nometrics, the endpoint for Prometheus.
+SMALL    := nolab,noebpf,nometrics
 FUZZTIME ?= 10s
 
 .PHONY: help build test test-long deps unit rides worlds vm-test lint demo bench size fuzz clean
@@ -90,6 +93,7 @@ lint:
 	$(COMPILING) $(GO) vet ./...
 	GOOS=linux GOARCH=mips GOMIPS=softfloat $(COMPILING) $(GO) vet ./...
 	$(COMPILING) $(GO) tool staticcheck ./...
+	$(COMPILING) $(GO) tool staticcheck -tests=false -tags $(SMALL) ./cmd/...
 
 ## demo    the train ride: a moving network on one machine, and its table
 demo: build
@@ -99,16 +103,16 @@ demo: build
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-## size    stripped size of the binary for each router architecture
+## size    stripped size of the binary for each router architecture, with all and with less
 size:
 	@mkdir -p bin/size
-	@printf '%-18s %10s %10s %10s\n' target raw gzip xz
-	@for t in $(TARGETS); do \
-	  a=$${t%%/*}; v=$${t#*/}; out=bin/size/roam6-$$a; \
+	@printf '%-18s %-24s %10s %10s %10s\n' target without raw gzip xz
+	@for t in $(TARGETS); do for tags in '' nolab nolab,noebpf $(SMALL); do \
+	  a=$${t%%/*}; v=$${t#*/}; out=bin/size/roam6-$$a$${tags:+-$$tags}; \
 	  case $$a in mips*) e=GOMIPS=$$v;; arm) e=GOARM=$$v;; *) e=GOAMD64=v1;; esac; \
-	  env GOOS=linux GOARCH=$$a $$e $(GO) build -ldflags '$(LDFLAGS)' -o $$out ./cmd/roam6 || exit 1; \
-	  printf '%-18s %10d %10d %10s\n' $$t $$(stat -c %s $$out) $$(gzip -9c $$out | wc -c) $$(command -v xz >/dev/null && xz -9ec $$out | wc -c || echo -); \
-	done
+	  env GOOS=linux GOARCH=$$a $$e $(GO) build -tags "$$tags" -ldflags '$(LDFLAGS)' -o $$out ./cmd/roam6 || exit 1; \
+	  printf '%-18s %-24s %10d %10d %10s\n' $$t "$$(echo "$$tags" | sed 's/\<no//g')" $$(stat -c %s $$out) $$(gzip -9c $$out | wc -c) $$(command -v xz >/dev/null && xz -9ec $$out | wc -c || echo -); \
+	done; done
 
 ## fuzz    every fuzz target for FUZZTIME each (default 10s)
 fuzz:
