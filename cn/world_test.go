@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"roam6/internal/role"
+	"roam6/internal/role/roletest"
 	"roam6/mip6"
 	"roam6/overlay"
 )
@@ -131,23 +132,9 @@ func (w *world) checkSend(s role.Send) {
 }
 
 // run delivers timeouts until the given time has passed.
-func (w *world) run(d time.Duration) (actions []role.Action) {
+func (w *world) run(d time.Duration) []role.Action {
 	w.t.Helper()
-	end := w.now.Add(d)
-	for {
-		next := w.node.Next()
-		if next.IsZero() || next.After(end) {
-			w.now = end
-			return actions
-		}
-		if next.After(w.now) {
-			w.now = next
-		}
-		actions = append(actions, w.handle(role.Timeout{})...)
-		if again := w.node.Next(); !again.IsZero() && !again.After(next) {
-			w.t.Fatalf("the deadline %v was delivered and is still there", next)
-		}
-	}
+	return roletest.Pass(w.t, &w.now, d, w.node.Next, func() []role.Action { return w.handle(role.Timeout{}) })
 }
 
 // mobile is a mobile node as small as can be: it tests its addresses and makes

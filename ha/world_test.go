@@ -12,6 +12,7 @@ import (
 
 	"roam6/internal/binding"
 	"roam6/internal/role"
+	"roam6/internal/role/roletest"
 	"roam6/mip6"
 	"roam6/overlay"
 )
@@ -311,23 +312,9 @@ func (w *world) checkICMP(s role.SendICMP) {
 }
 
 // run delivers timeouts until the given time has passed.
-func (w *world) run(d time.Duration) (actions []role.Action) {
+func (w *world) run(d time.Duration) []role.Action {
 	w.t.Helper()
-	end := w.now.Add(d)
-	for {
-		next := w.agent.Next()
-		if next.IsZero() || next.After(end) {
-			w.now = end
-			return actions
-		}
-		if next.After(w.now) {
-			w.now = next
-		}
-		actions = append(actions, w.handle(role.Timeout{})...)
-		if again := w.agent.Next(); !again.IsZero() && !again.After(next) && !again.After(w.now) {
-			w.t.Fatalf("the deadline %v was delivered and is still there", next)
-		}
-	}
+	return roletest.Pass(w.t, &w.now, d, w.agent.Next, func() []role.Action { return w.handle(role.Timeout{}) })
 }
 
 // request describes a binding update; packet makes it one.

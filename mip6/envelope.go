@@ -56,11 +56,7 @@ func (e Envelope) AppendHeaders(b []byte, protocol uint8) []byte {
 // has no extension headers; SetPayloadLength finishes the packet. It fails for
 // addresses that are not IPv6, and returns b as it was.
 func AppendTunnelHeader(b []byte, source, destination netip.Addr, protocol uint8) ([]byte, error) {
-	out, _, err := appendChain(b, chain{source: source, destination: destination}, protocol)
-	if err != nil {
-		return b, err
-	}
-	return out, nil
+	return AppendHomeHeaders(b, source, destination, netip.Addr{}, netip.Addr{}, protocol)
 }
 
 // AppendHomeHeaders appends the IPv6 header of a packet from or to the care-of address

@@ -323,21 +323,6 @@ func ParseICMPPacket(b []byte) (ICMPPacket, error) {
 
 // Append appends the whole IPv6 packet, as Packet.Append does.
 func (p ICMPPacket) Append(b []byte) ([]byte, error) {
-	out, start, err := appendChain(b, chain{
-		source:      p.Source,
-		destination: p.Destination,
-		home:        p.HomeAddress,
-		route:       p.RouteHome,
-		hopLimit:    p.HopLimit,
-	}, ProtocolICMPv6)
-	if err != nil {
-		return b, err
-	}
-	if out, err = AppendICMP(out, p.From(), p.To(), p.Message); err != nil {
-		return b, err
-	}
-	if err = setPayloadLength(out[start:]); err != nil {
-		return b, err
-	}
-	return out, nil
+	headers := chain{source: p.Source, destination: p.Destination, home: p.HomeAddress, route: p.RouteHome, hopLimit: p.HopLimit}
+	return headers.appendPacket(b, ProtocolICMPv6, func(b []byte) ([]byte, error) { return AppendICMP(b, p.From(), p.To(), p.Message) })
 }

@@ -247,6 +247,22 @@ func appendChain(b []byte, c chain, protocol uint8) ([]byte, int, error) {
 	return b, start, nil
 }
 
+// appendPacket appends the headers of c and a payload, which payload appends. When either
+// fails b is returned as it was.
+func (c chain) appendPacket(b []byte, protocol uint8, payload func([]byte) ([]byte, error)) ([]byte, error) {
+	out, start, err := appendChain(b, c, protocol)
+	if err != nil {
+		return b, err
+	}
+	if out, err = payload(out); err != nil {
+		return b, err
+	}
+	if err = setPayloadLength(out[start:]); err != nil {
+		return b, err
+	}
+	return out, nil
+}
+
 // append16 appends an address that is known to be IPv6.
 func append16(b []byte, a netip.Addr) []byte {
 	a16 := a.As16()

@@ -89,21 +89,6 @@ func ParsePacket(b []byte) (Packet, error) {
 // RFC 6275 §6.3, and the Mobility Header. It fails for addresses that are not
 // IPv6 and for messages that cannot be sent; b is then returned as it was.
 func (p Packet) Append(b []byte) ([]byte, error) {
-	out, start, err := appendChain(b, chain{
-		source:      p.Source,
-		destination: p.Destination,
-		home:        p.HomeAddress,
-		route:       p.RouteHome,
-		hopLimit:    p.HopLimit,
-	}, ProtocolMobility)
-	if err != nil {
-		return b, err
-	}
-	if out, err = AppendMessage(out, p.From(), p.To(), p.Message); err != nil {
-		return b, err
-	}
-	if err = setPayloadLength(out[start:]); err != nil {
-		return b, err
-	}
-	return out, nil
+	headers := chain{source: p.Source, destination: p.Destination, home: p.HomeAddress, route: p.RouteHome, hopLimit: p.HopLimit}
+	return headers.appendPacket(b, ProtocolMobility, func(b []byte) ([]byte, error) { return AppendMessage(b, p.From(), p.To(), p.Message) })
 }

@@ -1,17 +1,14 @@
 package nd
 
 import (
-	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"roam6/internal/pcap"
+	"roam6/internal/pcap/tshark"
 	"roam6/mip6"
 )
 
@@ -20,9 +17,7 @@ import (
 //
 // Covers: P1
 func TestTSharkReadsAdvertisements(t *testing.T) {
-	if _, err := exec.LookPath("tshark"); err != nil {
-		t.Skip("NOT TESTED: there is no tshark (apt-get install tshark), which is to look at what roam6 sends")
-	}
+	tshark.Need(t)
 	c := informed()
 	ra := &c.Advertisement
 	ra.Anchors[0].Allocated = true
@@ -34,25 +29,16 @@ func TestTSharkReadsAdvertisements(t *testing.T) {
 	crowd := newAdvertiser(t, crowded())
 	sent = append(sent, crowd.wake()...)
 
-	file := filepath.Join(t.TempDir(), "advertisements.pcap")
-	f, err := os.Create(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := pcap.NewWriter(f)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var frames [][]byte
 	for _, s := range sent {
-		if err := out.Write(time.Unix(1_700_000_000, 0), advertisementFrame(s)); err != nil {
-			t.Fatal(err)
-		}
+		frames = append(frames, advertisementFrame(s))
 	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
+	file := tshark.Capture(t, frames)
+	read := func(filter string, fields ...string) [][]string {
+		return tshark.Read(t, file, []string{"-Y", filter}, fields...)
 	}
-	for _, got := range tshark(t, file, "_ws.malformed || _ws.expert.severity >= 0x600000 || icmpv6.checksum.status != 1", "frame.number", "_ws.expert.message") {
-		t.Errorf("tshark complains of frame %s", got)
+	for _, got := range read("_ws.malformed || _ws.expert.severity >= 0x600000 || icmpv6.checksum.status != 1", "frame.number", "_ws.expert.message") {
+		t.Errorf("tshark complains of frame %q", got)
 	}
 	var fields, want []string
 	for name, value := range map[string]string{
@@ -85,16 +71,16 @@ func TestTSharkReadsAdvertisements(t *testing.T) {
 	} {
 		fields, want = append(fields, name), append(want, value)
 	}
-	rows := tshark(t, file, "frame.number == 1", fields...)
+	rows := read("frame.number == 1", fields...)
 	if len(rows) != 1 {
 		t.Fatalf("tshark reads %q", rows)
 	}
-	for i, got := range strings.Split(rows[0], "|") {
+	for i, got := range rows[0] {
 		if got != want[i] {
 			t.Errorf("tshark reads %s as %q, want %q", fields[i], got, want[i])
 		}
 	}
-	if got := tshark(t, file, "frame.number > 1", "icmpv6.opt.map.global_address"); strings.Count(strings.Join(got, ","), "::1") != 40 {
+	if got := fmt.Sprint(read("frame.number > 1", "icmpv6.opt.map.global_address")); strings.Count(got, "::1") != 40 {
 		t.Errorf("tshark reads the anchors of several packets as %q", got)
 	}
 }
@@ -110,21 +96,4 @@ func advertisementFrame(s Transmission) []byte {
 		b = append(b, a.AsSlice()...)
 	}
 	return append(b, m...)
-}
-
-// tshark returns the fields of each frame that the filter shows.
-func tshark(t *testing.T, file, filter string, fields ...string) []string {
-	t.Helper()
-	args := []string{"-n", "-r", file, "-Y", filter, "-T", "fields", "-E", "separator=|", "-E", "occurrence=a"}
-	for _, name := range fields {
-		args = append(args, "-e", name)
-	}
-	var out, errs bytes.Buffer
-	cmd := exec.Command("tshark", args...)
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("tshark: %v: %s", err, errs.String())
-	}
-	rows := strings.Split(out.String(), "\n")
-	return rows[:len(rows)-1]
 }

@@ -80,15 +80,7 @@ func (a *access) resolver() string { return filepath.Join(a.directory, "resolv.c
 // leave ends the host in order.
 func (a *access) leave() {
 	a.Helper()
-	a.must(a.host.cmd.Process.Signal(syscall.SIGTERM))
-	select {
-	case <-a.host.ended:
-	case <-time.After(10 * time.Second):
-		a.Fatal("the daemon of the host does not end")
-	}
-	if a.host.result != nil {
-		a.Errorf("the daemon of the host ended with %v", a.host.result)
-	}
+	a.host.end(a.T)
 	a.host = nil
 }
 

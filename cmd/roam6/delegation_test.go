@@ -70,7 +70,7 @@ func relayed(t *testing.T, file string, kea bool, keys []string) {
 		return strings.HasPrefix(a, "2001:db8:a1:") || strings.HasPrefix(a, "2001:db8:a2:")
 	}
 	seen := map[string]int{}
-	for _, row := range tsharkWith(t, keys, file, "dhcpv6", "frame.number", "ipv6.src", "ipv6.dst", "ipv6.opt.mipv6.home_address", "ipv6.routing.mipv6.home_address",
+	for _, row := range readingsWith(t, keys, file, "dhcpv6", "frame.number", "ipv6.src", "ipv6.dst", "ipv6.opt.mipv6.home_address", "ipv6.routing.mipv6.home_address",
 		"ipv6.routing.segleft", "udp.srcport", "udp.dstport", "dhcpv6.msgtype", "dhcpv6.hopcount", "dhcpv6.linkaddr", "dhcpv6.peeraddr", "frame.protocols") {
 		from, to, option, route, left, source, destination := row[1], row[2], row[3], row[4], row[5], row[6], row[7]
 		messages, hops, links, peers := strings.Split(row[8], ","), row[9], row[10], row[11]

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/control"
+	"roam6/internal/pcap/tshark"
 )
 
 // pools is an estate with a delegating home agent and two mobile routers, both away
@@ -198,9 +199,9 @@ func TestForgedDelegation(t *testing.T) {
 	if after := fmt.Sprint(e.holders()); after != before {
 		t.Errorf("delegated %s, before %s", after, before)
 	}
-	needTShark(t)
+	tshark.Need(t)
 	answered := 0
-	for _, row := range tshark(t, e.captured(), "dhcpv6.msgtype == 2 || dhcpv6.msgtype == 7", "dhcpv6.xid", "frame.protocols") {
+	for _, row := range readings(t, e.captured(), "dhcpv6.msgtype == 2 || dhcpv6.msgtype == 7", "dhcpv6.xid", "frame.protocols") {
 		for x := range strings.SplitSeq(row[0], ",") {
 			if strings.HasPrefix(x, "0xbad") {
 				t.Errorf("the forged message %s is answered", x)

@@ -5,14 +5,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,8 +19,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/control"
-	worlds "roam6/internal/lab"
-	"roam6/internal/lab/netns"
 	"roam6/internal/lab/relay"
 	labworld "roam6/internal/lab/world"
 )
@@ -38,7 +35,7 @@ type estate struct {
 	*testing.T
 	world   *labworld.World
 	state   string // directory of what daemons keep
-	daemons map[string]*resident
+	daemons map[string]*process
 	capture string
 }
 
@@ -64,17 +61,7 @@ const (
 // newEstate builds the world. Its daemons are still to be started.
 func newEstate(t *testing.T) *estate {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("takes seconds of real time")
-	}
-	if !worlds.Privileged() {
-		t.Skip("needs root, or `unshare -Urn`: network namespaces")
-	}
-	if f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0); err != nil {
-		t.Skipf("needs a TUN device: %v", err)
-	} else {
-		f.Close()
-	}
+	needWorlds(t)
 	end := func(node, ifname string, addresses ...string) labworld.End {
 		e := labworld.End{Node: node, Interface: ifname}
 		for _, a := range addresses {
@@ -120,7 +107,7 @@ func newEstate(t *testing.T) *estate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &estate{T: t, world: w, state: t.TempDir(), daemons: map[string]*resident{}, capture: filepath.Join(t.TempDir(), "estate.pcap")}
+	e := &estate{T: t, world: w, state: t.TempDir(), daemons: map[string]*process{}, capture: filepath.Join(t.TempDir(), "estate.pcap")}
 	t.Cleanup(func() { _ = w.Close() })
 	f, err := os.Create(e.capture)
 	e.must(err)
@@ -144,35 +131,7 @@ func (e *estate) until(what string, holds func() bool) {
 
 func (e *estate) within(limit time.Duration, what string, holds func() bool) {
 	e.Helper()
-	for deadline := time.Now().Add(limit); !holds(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			e.Fatalf("never: %s", what)
-		}
-		for name, r := range e.daemons {
-			if r.over() {
-				e.Fatalf("the daemon of %s ended: %v", name, r.result)
-			}
-		}
-	}
-}
-
-// resident is a daemon of an estate.
-type resident struct {
-	name, file string
-	space      *netns.Space
-	cmd        *exec.Cmd
-	client     *control.Client
-	ended      chan struct{}
-	result     error
-}
-
-func (r *resident) over() bool {
-	select {
-	case <-r.ended:
-		return true
-	default:
-		return false
-	}
+	await(e.T, limit, what, maps.Values(e.daemons), holds)
 }
 
 // text is a whole configuration of a node's sections.
@@ -182,68 +141,39 @@ func (e *estate) text(name, sections string) string {
 }
 
 // start starts a node's daemon, or starts it again.
-func (e *estate) start(name, sections string) *resident {
+func (e *estate) start(name, sections string) *process {
 	e.Helper()
-	r := &resident{name: name, file: filepath.Join(e.state, name+".conf"), space: e.world.Space(name), ended: make(chan struct{})}
-	e.must(os.WriteFile(r.file, []byte(e.text(name, sections)), 0o600))
+	paths := daemonPaths{config: filepath.Join(e.state, name+".conf"), socket: filepath.Join(e.state, name+".s"), log: filepath.Join(e.state, name+".log")}
+	e.must(os.WriteFile(paths.config, []byte(e.text(name, sections)), 0o600))
 	binary, err := os.Executable()
 	e.must(err)
-	r.cmd = exec.Command(binary, "run", "--config", r.file)
-	r.cmd.Env = append(os.Environ(), asRoam6+"=1")
-	r.client = control.NewClient(filepath.Join(e.state, name+".s"))
-	log, err := os.OpenFile(filepath.Join(e.state, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	e.must(err)
-	r.cmd.Stdout, r.cmd.Stderr = log, log
-	e.must(r.space.Do(r.cmd.Start))
-	go func() {
-		r.result = r.cmd.Wait()
-		close(r.ended)
-	}()
-	e.Cleanup(func() {
-		_ = r.cmd.Process.Kill()
-		<-r.ended
-		log.Close()
-		if b, err := os.ReadFile(log.Name()); err == nil && e.Failed() {
-			e.Logf("%s:\n%s", name, b)
-		}
-	})
-	e.daemons[name] = r
-	e.until(name+" answers", func() bool { return r.over() || r.client.Ping(context.Background()) == nil })
-	return r
+	p := startProcess(e.T, e.world.Space(name), binary, name, paths)
+	e.daemons[name] = p
+	e.until(name+" answers", p.answers)
+	return p
 }
 
 // reload gives a daemon another configuration.
 func (e *estate) reload(name, sections string) {
 	e.Helper()
-	r := e.daemons[name]
-	e.must(os.WriteFile(r.file, []byte(e.text(name, sections)), 0o600))
+	p := e.daemons[name]
+	e.must(os.WriteFile(p.paths.config, []byte(e.text(name, sections)), 0o600))
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	e.must(r.client.Reload(ctx))
+	e.must(p.client.Reload(ctx))
 }
 
 // end ends a daemon in order.
 func (e *estate) end(name string) {
 	e.Helper()
-	r := e.daemons[name]
+	e.daemons[name].end(e.T)
 	delete(e.daemons, name)
-	e.must(r.cmd.Process.Signal(syscall.SIGTERM))
-	select {
-	case <-r.ended:
-	case <-time.After(10 * time.Second):
-		e.Fatalf("the daemon of %s does not end", name)
-	}
-	if r.result != nil {
-		e.Errorf("the daemon of %s ended with %v", name, r.result)
-	}
 }
 
 // kill ends a daemon without any order.
 func (e *estate) kill(name string) {
-	r := e.daemons[name]
+	e.daemons[name].kill()
 	delete(e.daemons, name)
-	_ = r.cmd.Process.Kill()
-	<-r.ended
 }
 
 // move takes a mobile router to the access router or home.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -43,16 +42,8 @@ func TestHierarchyIPsec(t *testing.T) {
 			local = append(local, k.ESP.Out, k.ESP.In)
 		}
 	}
-	logs, err := filepath.Glob(filepath.Join(files, "*.log"))
-	if err != nil || len(logs) == 0 {
-		t.Fatalf("%d logs, %v", len(logs), err)
-	}
-	for _, name := range logs {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		withoutKeys(t, filepath.Base(name), string(text), all...)
+	for name, text := range logsIn(t, files) {
+		withoutKeys(t, name, text, all...)
 	}
 	t.Run("tshark", func(t *testing.T) { localUpdatesOnTheWire(t, capture, all, local) })
 }
@@ -63,7 +54,7 @@ func localUpdatesOnTheWire(t *testing.T, capture string, policies []esp.Policy, 
 	complaints(t, capture)
 
 	// What anybody can read.
-	for _, row := range tshark(t, capture, fmt.Sprintf("mip6.mhtype in {%s, %s}", mhUpdate, mhAcknowledge), "frame.number", "ipv6.src", "ipv6.dst") {
+	for _, row := range readings(t, capture, fmt.Sprintf("mip6.mhtype in {%s, %s}", mhUpdate, mhAcknowledge), "frame.number", "ipv6.src", "ipv6.dst") {
 		t.Errorf("an update or acknowledgement without ESP: %v", row)
 	}
 
@@ -74,7 +65,7 @@ func localUpdatesOnTheWire(t *testing.T, capture string, policies []esp.Policy, 
 	}
 	complaints(t, capture, keys...)
 	updates, answers := map[string]int{}, map[string]int{}
-	for _, row := range tsharkWith(t, keys, capture, "esp", "frame.number", "frame.protocols", "esp.spi", "mip6.mhtype", "mip6.bu.m_flag", "esp.icv_good") {
+	for _, row := range readingsWith(t, keys, capture, "esp", "frame.number", "frame.protocols", "esp.spi", "mip6.mhtype", "mip6.bu.m_flag", "esp.icv_good") {
 		if row[5] != "1" && row[5] != "True" {
 			t.Errorf("frame %s: the integrity check value is wrong: %v", row[0], row)
 		}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -33,25 +32,17 @@ func TestHostIKE(t *testing.T) {
 	if len(m.IKE) != 1 || m.Association != nil || !m.IKE[0].MOBIKE {
 		t.Fatalf("the mobile node is configured otherwise: %+v", m)
 	}
-	logs, err := filepath.Glob(filepath.Join(files, "*.log"))
-	if err != nil || len(logs) == 0 {
-		t.Fatalf("%d logs, %v", len(logs), err)
-	}
-	for _, name := range logs {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(string(text), string(m.IKE[0].PSK)) {
-			t.Errorf("the preshared key is in %s", filepath.Base(name))
+	for name, text := range logsIn(t, files) {
+		if strings.Contains(text, string(m.IKE[0].PSK)) {
+			t.Errorf("the preshared key is in %s", name)
 		}
 	}
 	t.Run("tshark", func(t *testing.T) {
 		dissect(t, capture)
-		if plain := tshark(t, capture, "mip6.mhtype in {"+mhUpdate+", "+mhAcknowledge+"} && ipv6.addr == "+m.HomeAgents[0].String(), "frame.number", "mip6.mhtype"); len(plain) > 0 {
+		if plain := readings(t, capture, "mip6.mhtype in {"+mhUpdate+", "+mhAcknowledge+"} && ipv6.addr == "+m.HomeAgents[0].String(), "frame.number", "mip6.mhtype"); len(plain) > 0 {
 			t.Errorf("updates or acknowledgements without ESP: %v", plain)
 		}
-		if inside := tshark(t, capture, "esp", "frame.number"); len(inside) == 0 {
+		if inside := readings(t, capture, "esp", "frame.number"); len(inside) == 0 {
 			t.Error("there is no ESP")
 		}
 	})

@@ -63,16 +63,8 @@ func TestHostIPsec(t *testing.T) {
 	if len(m.ESP) != 1 || m.Association != nil || m.ESP[0].TunnelOut == nil {
 		t.Fatalf("the mobile node is configured otherwise: %+v", m)
 	}
-	logs, err := filepath.Glob(filepath.Join(files, "*.log"))
-	if err != nil || len(logs) == 0 {
-		t.Fatalf("%d logs, %v", len(logs), err)
-	}
-	for _, name := range logs {
-		text, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		withoutKeys(t, filepath.Base(name), string(text), m.ESP[0])
+	for name, text := range logsIn(t, files) {
+		withoutKeys(t, name, text, m.ESP[0])
 	}
 	t.Run("tshark", func(t *testing.T) { onTheWire(t, capture, m.ESP[0]) })
 }
@@ -84,7 +76,7 @@ func onTheWire(t *testing.T, capture string, p esp.Policy) {
 	// What anybody can read. Only hosts solicit routers, and here only the mobile
 	// has a router to ask.
 	mobile := ""
-	for _, row := range tshark(t, capture, "icmpv6.type == 133", "eth.src") {
+	for _, row := range readings(t, capture, "icmpv6.type == 133", "eth.src") {
 		if mobile != "" && row[0] != mobile {
 			t.Fatalf("the mobile node is %s or %s", mobile, row[0])
 		}
@@ -93,13 +85,13 @@ func onTheWire(t *testing.T, capture string, p esp.Policy) {
 	if mobile == "" {
 		t.Fatal("nobody solicits a router")
 	}
-	if plain := tshark(t, capture, fmt.Sprintf("mip6.mhtype in {%s, %s} && ipv6.addr == %v", mhUpdate, mhAcknowledge, p.Agent), "frame.number", "mip6.mhtype"); len(plain) > 0 {
+	if plain := readings(t, capture, fmt.Sprintf("mip6.mhtype in {%s, %s} && ipv6.addr == %v", mhUpdate, mhAcknowledge, p.Agent), "frame.number", "mip6.mhtype"); len(plain) > 0 {
 		t.Errorf("updates or acknowledgements without ESP: %v", plain)
 	}
-	if plain := tshark(t, capture, fmt.Sprintf("mip6.mhtype in {%s, %s} && eth.addr == %s", mhHomeTestInit, mhHomeTest, mobile), "frame.number", "mip6.mhtype"); len(plain) > 0 {
+	if plain := readings(t, capture, fmt.Sprintf("mip6.mhtype in {%s, %s} && eth.addr == %s", mhHomeTestInit, mhHomeTest, mobile), "frame.number", "mip6.mhtype"); len(plain) > 0 {
 		t.Errorf("home tests without ESP on the mobile's link: %v", plain)
 	}
-	if readable := tshark(t, capture, fmt.Sprintf("mip6.mhtype in {%s, %s}", mhHomeTestInit, mhHomeTest), "frame.number"); len(readable) == 0 {
+	if readable := readings(t, capture, fmt.Sprintf("mip6.mhtype in {%s, %s}", mhHomeTestInit, mhHomeTest), "frame.number"); len(readable) == 0 {
 		t.Error("no home tests between home agent and correspondent: nothing was to be hidden")
 	}
 
@@ -107,7 +99,7 @@ func onTheWire(t *testing.T, capture string, p esp.Policy) {
 	keys := decryption(p)
 	complaints(t, capture, keys...)
 	found := map[string]int{}
-	for _, row := range tsharkWith(t, keys, capture, "esp", "frame.number", "frame.protocols", "mip6.mhtype", "icmpv6.type", "esp.icv_good", "eth.addr") {
+	for _, row := range readingsWith(t, keys, capture, "esp", "frame.number", "frame.protocols", "mip6.mhtype", "icmpv6.type", "esp.icv_good", "eth.addr") {
 		protocols := strings.TrimPrefix(row[1], "eth:ethertype:")
 		if row[4] != "1" && row[4] != "True" {
 			t.Errorf("frame %s: the integrity check value is wrong: %v", row[0], row)
@@ -137,6 +129,24 @@ func onTheWire(t *testing.T, capture string, p esp.Policy) {
 	if len(found) > 0 {
 		t.Errorf("there is more in ESP than signalling: %v", found)
 	}
+}
+
+// logsIn are the logs that a world has left in a folder, by their names.
+func logsIn(t *testing.T, folder string) map[string]string {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join(folder, "*.log"))
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("%d logs, %v", len(paths), err)
+	}
+	logs := make(map[string]string, len(paths))
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		logs[filepath.Base(path)] = string(text)
+	}
+	return logs
 }
 
 // withoutKeys checks that no key of a policy is in a text.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"roam6/internal/config"
+	"roam6/internal/pcap/tshark"
 )
 
 // TestDelegationIPsec: a mobile router and its home agent have IPsec and no other
@@ -40,8 +41,8 @@ func TestDelegationIPsec(t *testing.T) {
 				t.Fatalf("the mobile router is configured otherwise: %+v", m)
 			}
 			t.Run("tshark", func(t *testing.T) {
-				needTShark(t)
-				for _, row := range tshark(t, capture, "dhcpv6", "frame.number", "frame.protocols", "ipv6.src", "ipv6.dst") {
+				tshark.Need(t)
+				for _, row := range readings(t, capture, "dhcpv6", "frame.number", "frame.protocols", "ipv6.src", "ipv6.dst") {
 					for _, a := range []string{"2001:db8:10::100", "2001:db8:a1:", "2001:db8:a2:"} {
 						if strings.HasPrefix(row[2], a) || strings.HasPrefix(row[3], a) {
 							t.Errorf("frame %s can be read: %q", row[0], row[1:])

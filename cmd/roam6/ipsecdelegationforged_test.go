@@ -12,6 +12,7 @@ import (
 	"roam6/internal/config"
 	"roam6/internal/control"
 	"roam6/internal/esp"
+	"roam6/internal/pcap/tshark"
 	"roam6/mip6"
 )
 
@@ -204,11 +205,11 @@ func TestForgedDelegationUnderIPsec(t *testing.T) {
 			t.Errorf("%s has lost its lease: %+v", router, e.leases(router))
 		}
 	}
-	needTShark(t)
+	tshark.Need(t)
 	capture := e.captured()
 	answers := map[string]int{}
 	for _, keys := range [][]string{nil, append(decryption(policies[0]), decryption(policies[1])[4:]...)} {
-		for _, row := range tsharkWith(t, keys, capture, "dhcpv6.msgtype == 2 || dhcpv6.msgtype == 7", "dhcpv6.xid", "frame.protocols") {
+		for _, row := range readingsWith(t, keys, capture, "dhcpv6.msgtype == 2 || dhcpv6.msgtype == 7", "dhcpv6.xid", "frame.protocols") {
 			for x := range strings.SplitSeq(row[0], ",") {
 				answers[fmt.Sprintf("%s, keys %t", x, keys != nil)]++
 				if strings.HasPrefix(x, "0xbad") {

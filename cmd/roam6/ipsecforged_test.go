@@ -206,7 +206,7 @@ func (v *village) everything(p *process) map[string]string {
 	for _, topic := range control.Topics() {
 		for _, format := range [][]string{nil, {"--json"}} {
 			var out, errs bytes.Buffer
-			args := append([]string{topic.String(), "--control", p.socket()}, format...)
+			args := append([]string{topic.String(), "--control", p.paths.socket}, format...)
 			if code := show(args, stdio{nil, &out, &errs}); code != 0 || out.Len() == 0 {
 				v.Errorf("show %q: exit code %d, %s", args, code, errs.String())
 			}

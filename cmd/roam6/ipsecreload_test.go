@@ -18,8 +18,8 @@ func (v *village) rewrite(p *process, text string) {
 		return s.Daemon.Reloads
 	}
 	before := reloads()
-	v.must(os.WriteFile(p.file()+".new", fmt.Appendf(nil, text, p.socket()), 0o600))
-	v.must(os.Rename(p.file()+".new", p.file()))
+	v.must(os.WriteFile(p.paths.config+".new", fmt.Appendf(nil, text, p.paths.socket), 0o600))
+	v.must(os.Rename(p.paths.config+".new", p.paths.config))
 	v.must(p.cmd.Process.Signal(syscall.SIGHUP))
 	v.until(p.name+" has its new configuration", func() bool { return reloads() > before })
 }

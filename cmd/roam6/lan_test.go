@@ -72,11 +72,7 @@ func (l *lan) reload(sections string) {
 // stop ends the router's daemon in order.
 func (l *lan) stop() {
 	l.Helper()
-	l.must(l.agent.cmd.Process.Signal(syscall.SIGTERM))
-	<-l.agent.ended
-	if l.agent.result != nil {
-		l.Errorf("the router's daemon ended with %v", l.agent.result)
-	}
+	l.agent.end(l.T)
 	l.agent = nil
 }
 

@@ -53,7 +53,7 @@ func TestManaged(t *testing.T) {
 			t.Run("tshark", func(t *testing.T) {
 				dissect(t, capture)
 				var seen []string
-				for _, row := range tshark(t, capture, "dhcpv6", "dhcpv6.msgtype", "udp.dstport") {
+				for _, row := range readings(t, capture, "dhcpv6", "dhcpv6.msgtype", "udp.dstport") {
 					if row[1] == "547" && !slices.Contains(seen, row[0]) {
 						seen = append(seen, row[0])
 					}

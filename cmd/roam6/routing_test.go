@@ -137,8 +137,8 @@ func TestRoutingDaemon(t *testing.T) {
 		t.Errorf("the neighbour has a route to %v", home)
 	}
 
-	changed := strings.Replace(fmt.Sprintf(routingRouterFile, v.host.socket()), "\tlist prefix '2001:db8:101::/64'\n", "", 1)
-	v.must(os.WriteFile(v.host.file(), []byte(changed), 0o600))
+	changed := strings.Replace(fmt.Sprintf(routingRouterFile, v.host.paths.socket), "\tlist prefix '2001:db8:101::/64'\n", "", 1)
+	v.must(os.WriteFile(v.host.paths.config, []byte(changed), 0o600))
 	v.must(v.host.cmd.Process.Signal(syscall.SIGHUP))
 	began = time.Now()
 	v.until("the route of the withdrawn prefix is gone", func() bool { return !knows(withdrawn) })
@@ -158,10 +158,6 @@ func TestRoutingDaemon(t *testing.T) {
 func routingEnd(node, ifname, address string) labworld.End {
 	return labworld.End{Node: node, Interface: ifname, Addresses: []netip.Prefix{netip.MustParsePrefix(address)}}
 }
-
-// socket and file are the daemon's control socket and configuration.
-func (p *process) socket() string { return filepath.Join(filepath.Dir(p.file()), "s") }
-func (p *process) file() string   { return p.cmd.Args[len(p.cmd.Args)-1] }
 
 // bird runs BIRD in a namespace until the test ends.
 func bird(t *testing.T, s *netns.Space, text string) {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"maps"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -18,6 +16,7 @@ import (
 	"time"
 
 	"roam6/internal/pcap"
+	"roam6/internal/pcap/tshark"
 	"roam6/mip6"
 )
 
@@ -82,7 +81,7 @@ func forgive(theirs, ours reading) {
 
 // TestTSharkReadsMessages: every message, with every option that belongs to it.
 func TestTSharkReadsMessages(t *testing.T) {
-	needTShark(t)
+	tshark.Need(t)
 	file := filepath.Join(t.TempDir(), "messages.pcap")
 	f, err := os.Create(file)
 	if err != nil {
@@ -160,18 +159,10 @@ func everyICMPMessage() []mip6.ICMPPacket {
 	}
 }
 
-// needTShark skips a test where there is no tshark.
-func needTShark(t *testing.T) {
-	t.Helper()
-	if _, err := exec.LookPath("tshark"); err != nil {
-		t.Skip("NOT TESTED: there is no tshark (apt-get install tshark), which is to look at what roam6 sends")
-	}
-}
-
 // dissect lets tshark look at a capture file.
 func dissect(t *testing.T, file string) {
 	t.Helper()
-	needTShark(t)
+	tshark.Need(t)
 	complaints(t, file)
 	theirs, ours := theirReading(t, file), ourReading(t, file)
 	if len(ours) == 0 {
@@ -196,7 +187,7 @@ func dissect(t *testing.T, file string) {
 func complaints(t *testing.T, file string, options ...string) {
 	t.Helper()
 	const warning, most = "0x600000", 10
-	rows := tsharkWith(t, options, file, "_ws.malformed || _ws.expert.severity >= "+warning, "frame.number", "frame.protocols", "_ws.expert.message", "_ws.malformed")
+	rows := readingsWith(t, options, file, "_ws.malformed || _ws.expert.severity >= "+warning, "frame.number", "frame.protocols", "_ws.expert.message", "_ws.malformed")
 	n := 0
 	for _, row := range rows {
 		if unfounded(row[1], row[2]) {
@@ -230,7 +221,7 @@ func theirReading(t *testing.T, file string) map[int]reading {
 	t.Helper()
 	fields := readFields()
 	all := map[int]reading{}
-	for _, row := range tshark(t, file, "mip6.mhtype && !icmpv6", append([]string{"frame.number"}, fields...)...) {
+	for _, row := range readings(t, file, "mip6.mhtype && !icmpv6", append([]string{"frame.number"}, fields...)...) {
 		number, err := strconv.Atoi(row[0])
 		if err != nil {
 			t.Fatalf("tshark's frame number: %v", err)
@@ -364,34 +355,17 @@ func read(m mip6.Message) reading {
 	return r
 }
 
-// tshark runs it with a display filter and returns the fields of each frame.
-func tshark(t *testing.T, file, filter string, fields ...string) (rows [][]string) {
+// readings are the fields of the frames of a file that a display filter shows.
+func readings(t *testing.T, file, filter string, fields ...string) [][]string {
 	t.Helper()
-	return tsharkWith(t, nil, file, filter, fields...)
+	return readingsWith(t, nil, file, filter, fields...)
 }
 
-// tsharkWith does so with further options.
-func tsharkWith(t *testing.T, options []string, file, filter string, fields ...string) (rows [][]string) {
+// readingsWith are those with further options of tshark.
+func readingsWith(t *testing.T, options []string, file, filter string, fields ...string) [][]string {
 	t.Helper()
-	args := []string{"-n", "-r", file, "-Y", filter, "-T", "fields", "-E", "separator=|", "-E", "occurrence=a",
+	return tshark.Read(t, file, append([]string{"-Y", filter,
 		// A frame is captured on each of its links and data only in part.
 		"-o", "tcp.analyze_sequence_numbers:FALSE", "-o", "esp.do_esp_sequence_analysis:FALSE", "-o", "ipv6.defragment:FALSE",
-		"-o", "tcp.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"}
-	for _, f := range fields {
-		args = append(args, "-e", f)
-	}
-	args = append(args, options...)
-	var out, errs bytes.Buffer
-	cmd := exec.Command("tshark", args...)
-	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+t.TempDir()) // nobody's own preferences
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("tshark: %v: %s", err, errs.String())
-	}
-	for line := range strings.Lines(out.String()) {
-		if line = strings.TrimRight(line, "\n"); line != "" {
-			rows = append(rows, strings.Split(line, "|"))
-		}
-	}
-	return rows
+		"-o", "tcp.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE"}, options...), fields...)
 }

@@ -7,10 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -138,16 +136,13 @@ func (v *village) must(err error) {
 
 func (v *village) until(what string, holds func() bool) {
 	v.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			v.Fatalf("never: %s", what)
-		}
+	await(v.T, 20*time.Second, what, func(yield func(*process) bool) {
 		for _, p := range []*process{v.agent, v.host} {
-			if p != nil && p.over() {
-				v.Fatalf("the daemon of %s ended: %v", p.name, p.result)
+			if p != nil && !yield(p) {
+				return
 			}
 		}
-	}
+	}, holds)
 }
 
 func (v *village) snapshots() labworld.Snapshots {
@@ -260,61 +255,20 @@ func (v *village) end() {
 		if p.over() {
 			v.Fatalf("the daemon of %s had ended: %v", p.name, p.result)
 		}
-		v.must(p.cmd.Process.Signal(syscall.SIGTERM))
-		select {
-		case <-p.ended:
-		case <-time.After(10 * time.Second):
-			v.Fatalf("the daemon of %s does not end", p.name)
-		}
-		if p.result != nil {
-			v.Errorf("the daemon of %s ended with %v", p.name, p.result)
-		}
+		p.end(v.T)
 	}
 	if left := labworld.Compare(v.before, v.snapshots()); len(left) > 0 {
 		v.Errorf("left:\n%s", strings.Join(left, "\n"))
 	}
 }
 
-// process is a daemon.
-type process struct {
-	name   string
-	cmd    *exec.Cmd
-	client *control.Client
-	ended  chan struct{}
-	result error
-}
-
+// start starts a daemon of a configuration, in which %s is the control socket.
 func (v *village) start(s *netns.Space, binary, name, text string) *process {
 	v.Helper()
 	directory := v.TempDir()
-	file, socket := filepath.Join(directory, "roam6"), filepath.Join(directory, "s")
-	v.must(os.WriteFile(file, fmt.Appendf(nil, text, socket), 0o600))
-	p := &process{name: name, cmd: exec.Command(binary, "run", "--config", file), client: control.NewClient(socket), ended: make(chan struct{})}
-	log, err := os.Create(filepath.Join(directory, "log"))
-	v.must(err)
-	p.cmd.Stdout, p.cmd.Stderr = log, log
-	v.must(s.Do(p.cmd.Start))
-	go func() {
-		p.result = p.cmd.Wait()
-		close(p.ended)
-	}()
-	v.Cleanup(func() {
-		_ = p.cmd.Process.Kill()
-		<-p.ended
-		log.Close()
-		if b, err := os.ReadFile(log.Name()); err == nil && v.Failed() {
-			v.Logf("%s:\n%s", name, b)
-		}
-	})
-	v.until(name+" answers", func() bool { return p.over() || p.client.Ping(context.Background()) == nil })
+	paths := daemonPaths{config: filepath.Join(directory, "roam6"), socket: filepath.Join(directory, "s"), log: filepath.Join(directory, "log")}
+	v.must(os.WriteFile(paths.config, fmt.Appendf(nil, text, paths.socket), 0o600))
+	p := startProcess(v.T, s, binary, name, paths)
+	v.until(name+" answers", p.answers)
 	return p
-}
-
-func (p *process) over() bool {
-	select {
-	case <-p.ended:
-		return true
-	default:
-		return false
-	}
 }

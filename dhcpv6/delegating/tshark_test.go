@@ -1,29 +1,22 @@
 package delegating
 
 import (
-	"bytes"
 	"encoding/binary"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	codec "github.com/insomniacslk/dhcp/dhcpv6"
 
-	"roam6/internal/pcap"
+	"roam6/internal/pcap/tshark"
 	"roam6/internal/role"
 )
 
 // TestTSharkReadsAnswers: what the server sends, of each kind, is dissected by
 // somebody else without a complaint, and with the same values.
 func TestTSharkReadsAnswers(t *testing.T) {
-	if _, err := exec.LookPath("tshark"); err != nil {
-		t.Skip("NOT TESTED: there is no tshark (apt-get install tshark), which is to look at what roam6 sends")
-	}
+	tshark.Need(t)
 	var sent []role.SendDHCP
 	w := newWorld(t, testConfig())
 	keep := func() { sent = append(sent, w.sent...) }
@@ -52,31 +45,25 @@ func TestTSharkReadsAnswers(t *testing.T) {
 	w.upHome(localA, w.client(codec.MessageTypeSolicit, duidA, pd(1)))
 	keep()
 
-	file := filepath.Join(t.TempDir(), "answers.pcap")
-	f, err := os.Create(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := pcap.NewWriter(f)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var frames [][]byte
 	for _, a := range sent {
-		if err := out.Write(time.Unix(1_700_000_000, 0), frame(a)); err != nil {
-			t.Fatal(err)
-		}
+		frames = append(frames, frame(a))
 	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
+	file := tshark.Capture(t, frames)
+	read := func(filter string, fields ...string) (rows []string) {
+		for _, row := range tshark.Read(t, file, []string{"-Y", filter, "-o", "udp.check_checksum:TRUE"}, fields...) {
+			rows = append(rows, strings.Join(row, "|"))
+		}
+		return rows
 	}
 	const warning = "0x600000"
-	for _, got := range tshark(t, file, "_ws.malformed || _ws.expert.severity >= "+warning, "_ws.expert.message", "_ws.malformed") {
+	for _, got := range read("_ws.malformed || _ws.expert.severity >= "+warning, "_ws.expert.message", "_ws.malformed") {
 		// RFC 6276 §3.1.2 wants 1 of a relay agent that is the client, too.
 		if got != "Hopcount of most inner message has to equal 0 instead of 1|" {
 			t.Errorf("tshark complains: %q", got)
 		}
 	}
-	theirs := tshark(t, file, "dhcpv6", "dhcpv6.msgtype", "dhcpv6.iaprefix.pref_len", "dhcpv6.iaid.t1", "dhcpv6.status_code")
+	theirs := read("dhcpv6", "dhcpv6.msgtype", "dhcpv6.iaprefix.pref_len", "dhcpv6.iaid.t1", "dhcpv6.status_code")
 	ours := []string{
 		"13,2|56|900,0|2", "13,7|56|900|", "13,7|56,56|900|", "7|56|900|", "13,7||0,0|0,3,3", "7|||", "7|||5",
 		"12,12,3||0|", "13,7|56|0|", "12,1||0|",
@@ -124,21 +111,4 @@ func checksum(from, to netip.Addr, protocol byte, b []byte) uint16 {
 		return 0xffff
 	}
 	return ^uint16(sum)
-}
-
-// tshark returns the fields of each frame that the filter shows.
-func tshark(t *testing.T, file, filter string, fields ...string) []string {
-	t.Helper()
-	args := []string{"-n", "-r", file, "-Y", filter, "-T", "fields", "-E", "separator=|", "-E", "occurrence=a", "-o", "udp.check_checksum:TRUE"}
-	for _, name := range fields {
-		args = append(args, "-e", name)
-	}
-	var out, errs bytes.Buffer
-	cmd := exec.Command("tshark", args...)
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("tshark: %v: %s", err, errs.String())
-	}
-	rows := strings.Split(out.String(), "\n")
-	return rows[:len(rows)-1]
 }

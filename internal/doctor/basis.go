@@ -16,40 +16,31 @@ import (
 // basis is what every role needs. private says that what is tried harms nobody.
 func basis(private bool) []feature.Feature {
 	f := []feature.Feature{
-		tried("IPv6", ipv6(), feature.Feature{OpenWrt: "kmod-ipv6", Debian: "boot without ipv6.disable=1; sysctl net.ipv6.conf.all.disable_ipv6=0"}),
-		tried("packet sockets (CAP_NET_RAW)", packetSocket(), feature.Feature{OpenWrt: "run as root", Debian: "run as root, or give CAP_NET_RAW"}),
-		tried("policy rules", policyRules(), feature.Feature{OpenWrt: "a kernel with CONFIG_IPV6_MULTIPLE_TABLES, as all releases have", Debian: "a kernel with CONFIG_IPV6_MULTIPLE_TABLES"}),
+		feature.Tried("IPv6", ipv6(), feature.Feature{OpenWrt: "kmod-ipv6", Debian: "boot without ipv6.disable=1; sysctl net.ipv6.conf.all.disable_ipv6=0"}),
+		feature.Tried("packet sockets (CAP_NET_RAW)", packetSocket(), feature.Feature{OpenWrt: "run as root", Debian: "run as root, or give CAP_NET_RAW"}),
+		feature.Tried("policy rules", policyRules(), feature.Feature{OpenWrt: "a kernel with CONFIG_IPV6_MULTIPLE_TABLES, as all releases have", Debian: "a kernel with CONFIG_IPV6_MULTIPLE_TABLES"}),
 	}
 	if !private {
 		return f
 	}
 	return append(f,
-		tried("source-specific routes", sourceRoutes(), feature.Feature{
+		feature.Tried("source-specific routes", sourceRoutes(), feature.Feature{
 			Instead: "one uplink at a time",
 			OpenWrt: "a kernel with CONFIG_IPV6_SUBTREES, as all releases have", Debian: "a kernel with CONFIG_IPV6_SUBTREES",
 		}),
-		tried("nftables with exthdr and rt", mhsock.TrySilence(), feature.Feature{
+		feature.Tried("nftables with exthdr and rt", mhsock.TrySilence(), feature.Feature{
 			Instead: "the kernel answers signalling with ICMPv6 errors, which some peers take for the truth",
 			OpenWrt: "kmod-nft-core", Debian: "modprobe nf_tables",
 		}),
-		tried("IPsec ESP in the kernel", kernelESP(), feature.Feature{
+		feature.Tried("IPsec ESP in the kernel", kernelESP(), feature.Feature{
 			Instead: "ESP in user space, for signalling; no IKEv2",
 			OpenWrt: "kmod-ipsec kmod-ipsec6", Debian: "modprobe esp6 xfrm_user",
 		}),
-		tried("Mobile IPv6 in the kernel", mhsock.TryMobileIPv6(), feature.Feature{
+		feature.Tried("Mobile IPv6 in the kernel", mhsock.TryMobileIPv6(), feature.Feature{
 			Instead: "all of it in roam6, which is as good",
 			OpenWrt: "not in any release", Debian: "modprobe mip6",
 		}),
 	)
-}
-
-// tried is a feature that a trial found, or not.
-func tried(name string, err error, f feature.Feature) feature.Feature {
-	f.Name = name
-	if err != nil {
-		f.Missing = err.Error()
-	}
-	return f
 }
 
 func ipv6() error {

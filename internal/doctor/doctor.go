@@ -5,7 +5,6 @@ package doctor
 import (
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -47,7 +46,7 @@ func Examine() (*Report, error) {
 		return nil, fmt.Errorf("kernel release: %w", err)
 	}
 	r.Kernel = unix.ByteSliceToString(name.Release[:])
-	err := inPrivate(func() { r.Private = true; r.examine() })
+	err := feature.TryPrivately(func() { r.Private = true; r.examine() })
 	if errors.Is(err, unix.EPERM) {
 		r.examine()
 		err = nil
@@ -65,18 +64,4 @@ func (r *Report) examine() {
 		}
 		r.Planes = append(r.Planes, p)
 	}
-}
-
-// inPrivate calls f on a thread in a network namespace of its own, which goes with it.
-func inPrivate(f func()) error {
-	outcome := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		err := os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET))
-		if err == nil {
-			f()
-		}
-		outcome <- err
-	}()
-	return <-outcome
 }

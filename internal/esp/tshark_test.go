@@ -1,17 +1,12 @@
 package esp
 
 import (
-	"bytes"
 	"encoding/hex"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"roam6/internal/pcap"
+	"roam6/internal/pcap/tshark"
 	"roam6/mip6"
 	"roam6/overlay"
 )
@@ -32,28 +27,16 @@ func saOption(a Association) string {
 // A stranger decrypts what we send, and finds in it what was to be protected:
 // tshark, given the keys, dissects each message, in transport and in tunnel mode.
 func TestTSharkDecrypts(t *testing.T) {
-	if _, err := exec.LookPath("tshark"); err != nil {
-		t.Skip("NOT TESTED: there is no tshark (apt-get install tshark), which is to decrypt what roam6 sends")
-	}
-	file := filepath.Join(t.TempDir(), "esp.pcap")
-	f, err := os.Create(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	w, err := pcap.NewWriter(f)
-	if err != nil {
-		t.Fatal(err)
-	}
+	tshark.Need(t)
+	var frames [][]byte
 	var associations []Association
 	var want []string
 	write := func(packet []byte, err error, reading ...string) {
 		t.Helper()
-		if err == nil {
-			err = w.Write(time.Unix(1_700_000_000, 0), append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd}, packet...))
-		}
 		if err != nil {
 			t.Fatal(err)
 		}
+		frames = append(frames, append([]byte{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd}, packet...))
 		want = append(want, strings.Join(reading, "|"))
 	}
 	first := uint32(0x1000)
@@ -82,32 +65,18 @@ func TestTSharkDecrypts(t *testing.T) {
 			write(b, err, tunnel, "1", "3", "", "", "", "0x0102030000000000", "", "", "1", "")
 		}
 	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"-n", "-r", file, "-T", "fields", "-E", "separator=|", "-E", "occurrence=l",
-		"-o", "esp.enable_encryption_decode:TRUE", "-o", "esp.enable_authentication_check:TRUE"}
+	options := []string{"-E", "occurrence=l", "-o", "esp.enable_encryption_decode:TRUE", "-o", "esp.enable_authentication_check:TRUE"}
 	for _, a := range associations {
-		args = append(args, "-o", saOption(a))
+		options = append(options, "-o", saOption(a))
 	}
-	for _, field := range []string{"frame.protocols", "esp.sequence", "mip6.mhtype", "mip6.bu.seqnr", "mip6.ba.seqnr",
-		"mip6.hoti.cookie", "mip6.hot.cookie", "icmpv6.type", "_ws.malformed", "esp.icv_good", "_ws.expert.message"} {
-		args = append(args, "-e", field)
-	}
-	var out, errs bytes.Buffer
-	cmd := exec.Command("tshark", args...)
-	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME="+t.TempDir())
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("tshark: %v: %s", err, errs.String())
-	}
-	got := strings.Split(strings.TrimSpace(out.String()), "\n")
+	got := tshark.Read(t, tshark.Capture(t, frames), options, "frame.protocols", "esp.sequence", "mip6.mhtype", "mip6.bu.seqnr", "mip6.ba.seqnr",
+		"mip6.hoti.cookie", "mip6.hot.cookie", "icmpv6.type", "_ws.malformed", "esp.icv_good", "_ws.expert.message")
 	if len(got) != len(want) {
 		t.Fatalf("tshark reads %d packets, want %d", len(got), len(want))
 	}
 	for i := range want {
-		if got[i] != want[i] {
-			t.Errorf("packet %d: tshark reads\n%s, want\n%s", i+1, got[i], want[i])
+		if read := strings.Join(got[i], "|"); read != want[i] {
+			t.Errorf("packet %d: tshark reads\n%s, want\n%s", i+1, read, want[i])
 		}
 	}
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"roam6/internal/esp"
+	"roam6/internal/logging/logtest"
 	"roam6/internal/rtnl/nstest"
 	"roam6/overlay"
 )
@@ -44,29 +45,12 @@ type station struct {
 	space  *nstest.Space
 	dir    string
 	charon *exec.Cmd
-	log    *lockedBuffer // the Keeper's
+	log    *logtest.Buffer // the Keeper's
 	keeper *Keeper
 	end    func()
 
 	mu   sync.Mutex
 	keys esp.Negotiated
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // needCharon skips where no associations can be made.
@@ -94,7 +78,7 @@ func needCharon(t *testing.T, space *nstest.Space) string {
 
 // newStation begins a charon in a namespace.
 func newStation(t *testing.T, space *nstest.Space, path string) *station {
-	s := &station{t: t, space: space, dir: t.TempDir(), log: &lockedBuffer{}}
+	s := &station{t: t, space: space, dir: t.TempDir(), log: new(logtest.Buffer)}
 	conf := fmt.Sprintf(`charon-systemd {
 	interfaces_ignore = roam6
 	retransmit_timeout = 2

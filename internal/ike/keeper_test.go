@@ -16,6 +16,7 @@ import (
 	"github.com/strongswan/govici/vici"
 
 	"roam6/internal/esp"
+	"roam6/internal/logging/logtest"
 )
 
 // fake is a charon, with the kernel where it installs associations.
@@ -149,10 +150,10 @@ func (f *fake) took() []string {
 }
 
 // kept runs a Keeper for the mobile's peer in a bubble with its own time.
-func kept(t *testing.T, run func(f *fake, k *Keeper, said *lockedBuffer, keys func() esp.Negotiated, end func())) {
+func kept(t *testing.T, run func(f *fake, k *Keeper, said *logtest.Buffer, keys func() esp.Negotiated, end func())) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f, said := &fake{kernel: states{}}, &lockedBuffer{}
+		f, said := &fake{kernel: states{}}, new(logtest.Buffer)
 		var mu sync.Mutex
 		var keys esp.Negotiated
 		k := NewKeeper(Options{
@@ -187,7 +188,7 @@ const connection = "roam6-mobile-2001:db8:10::100-2001:db8:10::1"
 // Everything is loaded before a key exchange begins, and taken back at the end: there are
 // no keys and no secrets in charon when roam6 has stopped.
 func TestKeeper(t *testing.T) {
-	kept(t, func(f *fake, _ *Keeper, _ *lockedBuffer, keys func() esp.Negotiated, end func()) {
+	kept(t, func(f *fake, _ *Keeper, _ *logtest.Buffer, keys func() esp.Negotiated, end func()) {
 		synctest.Wait()
 		if got, want := strings.Join(f.took(), ", "), "load-shared "+connection+", load-conn, initiate signalling, initiate tests"; got != want {
 			t.Errorf("commands: %s\n    want: %s", got, want)
@@ -205,7 +206,7 @@ func TestKeeper(t *testing.T) {
 // Where charon is not there people are told so, once; when it comes, or comes back, all
 // begins again by itself, and what was negotiated is used until then.
 func TestKeeperWithoutCharon(t *testing.T) {
-	kept(t, func(f *fake, _ *Keeper, said *lockedBuffer, keys func() esp.Negotiated, _ func()) {
+	kept(t, func(f *fake, _ *Keeper, said *logtest.Buffer, keys func() esp.Negotiated, _ func()) {
 		synctest.Wait()
 		before := keys()
 		f.took()
@@ -232,7 +233,7 @@ func TestKeeperWithoutCharon(t *testing.T) {
 // Associations that an earlier life has left are ended: their sequence numbers are lost,
 // and the receiver's anti-replay window is not.
 func TestKeeperEndsStrangers(t *testing.T) {
-	kept(t, func(f *fake, k *Keeper, _ *lockedBuffer, keys func() esp.Negotiated, end func()) {
+	kept(t, func(f *fake, k *Keeper, _ *logtest.Buffer, keys func() esp.Negotiated, end func()) {
 		synctest.Wait()
 		before := keys()
 		end()
@@ -263,7 +264,7 @@ func TestKeeperEndsStrangers(t *testing.T) {
 // A key exchange that fails is not begun at the speed of light: the pause doubles, unless
 // somebody waits for keys.
 func TestKeeperPauses(t *testing.T) {
-	kept(t, func(f *fake, k *Keeper, said *lockedBuffer, keys func() esp.Negotiated, _ func()) {
+	kept(t, func(f *fake, k *Keeper, said *logtest.Buffer, keys func() esp.Negotiated, _ func()) {
 		f.mu.Lock()
 		f.refuses = true
 		f.mu.Unlock()
@@ -302,7 +303,7 @@ func TestKeeperPauses(t *testing.T) {
 // A mobile that moves while nobody answers does not wait for what began at the place
 // before.
 func TestKeeperBeginsWhereTheMobileIs(t *testing.T) {
-	kept(t, func(f *fake, k *Keeper, said *lockedBuffer, keys func() esp.Negotiated, _ func()) {
+	kept(t, func(f *fake, k *Keeper, said *logtest.Buffer, keys func() esp.Negotiated, _ func()) {
 		f.mu.Lock()
 		f.hangs = true
 		f.mu.Unlock()
@@ -329,7 +330,7 @@ func TestKeeperBeginsWhereTheMobileIs(t *testing.T) {
 // Keys that cannot be read, as those of a kernel that is locked down, are no reason to
 // ask for others without end.
 func TestKeeperWithoutTheKernel(t *testing.T) {
-	kept(t, func(f *fake, _ *Keeper, _ *lockedBuffer, _ func() esp.Negotiated, _ func()) {
+	kept(t, func(f *fake, _ *Keeper, _ *logtest.Buffer, _ func() esp.Negotiated, _ func()) {
 		f.mu.Lock()
 		f.kernel = nil
 		f.mu.Unlock()
@@ -353,7 +354,7 @@ func TestKeeperRenews(t *testing.T) {
 		{"it follows", true, ""},
 		{"it does not", false, "rekey 1 yes"},
 	} {
-		kept(t, func(f *fake, k *Keeper, _ *lockedBuffer, _ func() esp.Negotiated, _ func()) {
+		kept(t, func(f *fake, k *Keeper, _ *logtest.Buffer, _ func() esp.Negotiated, _ func()) {
 			synctest.Wait()
 			f.took()
 			mobile, _ := peers("")

@@ -1,37 +1,22 @@
 package logging
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"regexp"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"roam6/internal/logging/logtest"
 	"roam6/internal/role"
 )
 
-// buffer is a bytes.Buffer for several goroutines.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-// lines returns what was written, without times.
-func (b *buffer) lines() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	text := regexp.MustCompile(`time=\S+ `).ReplaceAllString(b.b.String(), "")
+// lines is what was written to a log, without times.
+func lines(b *logtest.Buffer) []string {
+	text := regexp.MustCompile(`time=\S+ `).ReplaceAllString(b.String(), "")
 	if text == "" {
 		return nil
 	}
@@ -39,7 +24,7 @@ func (b *buffer) lines() []string {
 }
 
 func TestStderr(t *testing.T) {
-	var b buffer
+	var b logtest.Buffer
 	level := new(slog.LevelVar)
 	l := New(Options{Level: level, Writer: &b})
 	l.Debug("hidden")
@@ -47,7 +32,7 @@ func TestStderr(t *testing.T) {
 	level.Set(slog.LevelDebug)
 	l.With("mobile", "train").WithGroup("g").Debug("shown", "x", 1)
 	Write(context.Background(), l, role.Log{Level: slog.LevelWarn, Message: "binding refused", Attrs: []slog.Attr{slog.Int("status", 132)}})
-	equal(t, b.lines(), []string{
+	equal(t, lines(&b), []string{
 		`level=INFO msg=attached link=wan message="two\nlines"`,
 		`level=DEBUG msg=shown mobile=train g.x=1`,
 		`level=WARN msg="binding refused" status=132`,
@@ -63,14 +48,14 @@ func equal(t *testing.T, got, want []string) {
 
 func TestLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b buffer
+		var b logtest.Buffer
 		l := New(Options{Writer: &b, Limit: Limit{Burst: 2, Window: 10 * time.Second}})
 		for i := range 5 {
 			l.With("from", "x").Info("flood", "i", i)
 		}
 		l.Warn("flood") // another level is another message
 		l.Info("other")
-		equal(t, b.lines(), []string{
+		equal(t, lines(&b), []string{
 			"level=INFO msg=flood from=x i=0", "level=INFO msg=flood from=x i=1", "level=WARN msg=flood", "level=INFO msg=other",
 		})
 		time.Sleep(9 * time.Second)
@@ -79,35 +64,35 @@ func TestLimit(t *testing.T) {
 		synctest.Wait()
 		// The end of the window is told without anything being logged, and
 		// without the attributes of whoever logged first.
-		equal(t, b.lines()[4:], []string{`level=INFO msg="suppressed repeated messages" suppressed=4 message=flood within=10s`})
+		equal(t, lines(&b)[4:], []string{`level=INFO msg="suppressed repeated messages" suppressed=4 message=flood within=10s`})
 		l.Info("flood")
-		equal(t, b.lines()[5:], []string{"level=INFO msg=flood"})
+		equal(t, lines(&b)[5:], []string{"level=INFO msg=flood"})
 	})
 }
 
 // A window in which nothing was suppressed ends by itself, without a word.
 func TestLimitWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b buffer
+		var b logtest.Buffer
 		l := New(Options{Writer: &b, Limit: Limit{Burst: 2, Window: time.Second}})
 		for range 4 {
 			l.Info("twice")
 			l.Info("twice")
 			time.Sleep(time.Second)
 		}
-		if n := len(b.lines()); n != 8 {
-			t.Errorf("%d lines, want 8: %q", n, b.lines())
+		if n := len(lines(&b)); n != 8 {
+			t.Errorf("%d lines, want 8: %q", n, lines(&b))
 		}
 	})
 }
 
 func TestLimitDebug(t *testing.T) {
-	var b buffer
+	var b logtest.Buffer
 	l := New(Options{Level: slog.LevelDebug, Writer: &b, Limit: Limit{Burst: 2}})
 	for range 100 {
 		l.Debug("all of them")
 	}
-	if n := len(b.lines()); n != 100 {
+	if n := len(lines(&b)); n != 100 {
 		t.Errorf("%d lines, want 100", n)
 	}
 }
@@ -115,13 +100,13 @@ func TestLimitDebug(t *testing.T) {
 // However many different messages there are, memory and volume are bounded.
 func TestLimitMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b buffer
+		var b logtest.Buffer
 		h := newLimiter(slog.NewTextHandler(&b, nil), Limit{Burst: 1, Window: time.Second})
 		l := slog.New(h)
 		for i := range 3 * maxMessages {
 			l.Info(fmt.Sprint("message ", i))
 		}
-		if n := len(b.lines()); n != maxMessages+1 {
+		if n := len(lines(&b)); n != maxMessages+1 {
 			t.Errorf("%d lines, want %d and one of the others", n, maxMessages)
 		}
 		windows := func() int {
@@ -135,7 +120,7 @@ func TestLimitMemory(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		l.Info("new")
-		if got := b.lines(); got[len(got)-1] != "level=INFO msg=new" || windows() != 1 {
+		if got := lines(&b); got[len(got)-1] != "level=INFO msg=new" || windows() != 1 {
 			t.Errorf("after the window: %d windows, last line %q", windows(), got[len(got)-1])
 		}
 	})

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"roam6/internal/logging/logtest"
 )
 
 // logDaemon is a socket as a log daemon has it.
@@ -57,7 +59,7 @@ func (d logDaemon) read(t *testing.T) string {
 func TestSyslogFormat(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	d := newLogDaemon(t, path)
-	var fallback buffer
+	var fallback logtest.Buffer
 	l := New(Options{Level: slog.LevelDebug, Target: Syslog, Writer: &fallback, socket: path})
 	tests := []struct {
 		level slog.Level
@@ -74,7 +76,7 @@ func TestSyslogFormat(t *testing.T) {
 			t.Errorf("got  %q\nwant %q", got, want(before))
 		}
 	}
-	if got := fallback.lines(); got != nil {
+	if got := lines(&fallback); got != nil {
 		t.Errorf("fallback: %q", got)
 	}
 	moment := time.Date(2026, 3, 7, 8, 9, 10, 0, time.UTC)
@@ -88,11 +90,11 @@ func TestSyslogFormat(t *testing.T) {
 // A log daemon that is not there, comes, goes and comes again.
 func TestSyslogReconnects(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
-	var fallback buffer
+	var fallback logtest.Buffer
 	l := New(Options{Target: Syslog, Writer: &fallback, socket: path})
 	l.Info("one", "x", 1)
 	l.Info("two")
-	equal(t, fallback.lines(), []string{
+	equal(t, lines(&fallback), []string{
 		fmt.Sprintf(`level=WARN msg="the system log cannot be reached: logging to standard error" socket=%s reason="no such file or directory"`, path),
 		"level=INFO msg=one x=1", "level=INFO msg=two",
 	})
@@ -113,9 +115,9 @@ func TestSyslogReconnects(t *testing.T) {
 		if err := os.Remove(path); err != nil {
 			t.Fatal(err)
 		}
-		before := len(fallback.lines())
+		before := len(lines(&fallback))
 		l.Info("five")
-		if got := fallback.lines()[before:]; len(got) != 2 || got[1] != "level=INFO msg=five" {
+		if got := lines(&fallback)[before:]; len(got) != 2 || got[1] != "level=INFO msg=five" {
 			t.Errorf("without the log daemon: %q", got)
 		}
 	}
@@ -125,7 +127,7 @@ func TestSyslogReconnects(t *testing.T) {
 func TestSyslogFull(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	d := newLogDaemon(t, path)
-	var fallback buffer
+	var fallback logtest.Buffer
 	l := New(Options{Target: Syslog, Writer: &fallback, socket: path, Limit: Limit{Burst: 1 << 30}})
 	const sent = 10000
 	for range sent {
@@ -149,7 +151,7 @@ func TestSyslogFull(t *testing.T) {
 	if got := d.read(t); !strings.HasSuffix(got, "msg=again") {
 		t.Errorf("told twice: %q", got)
 	}
-	if got := fallback.lines(); got != nil {
+	if got := lines(&fallback); got != nil {
 		t.Errorf("fallback: %q", got)
 	}
 }

@@ -183,7 +183,7 @@ func tableExists(t testing.TB, s *nstest.Space, name string) bool {
 			return err
 		}
 		defer n.Close()
-		return deleteTable(n, name)
+		return n.Commit(func(t *nft.Batch) { t.DeleteTable(name) })
 	})
 	if err != nil && !errors.Is(err, unix.ENOENT) {
 		t.Fatal(err)

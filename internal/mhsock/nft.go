@@ -23,7 +23,3 @@ func replaceTable(s *nft.Socket, name string, rules []nft.Rule) error {
 		}
 	})
 }
-
-func deleteTable(s *nft.Socket, name string) error {
-	return s.Commit(func(t *nft.Batch) { t.DeleteTable(name) })
-}

@@ -203,10 +203,6 @@ func (s *silencer) close() error {
 	if s.events != nil {
 		s.events.Close()
 	}
-	err := deleteTable(s.nft, s.table)
-	if errors.Is(err, unix.ENOENT) {
-		err = nil
-	}
-	s.nft.Close()
-	return err
+	defer s.nft.Close()
+	return s.nft.RemoveTable(s.table)
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"roam6/internal/nlsock"
 )
 
 const sizeofNfgenmsg = 4
@@ -18,12 +20,8 @@ type Batch struct {
 
 func (t *Batch) message(kind, flags uint16, family uint8, resource uint16, a Attributes) {
 	t.seq++
-	const header = unix.SizeofNlMsghdr + sizeofNfgenmsg
-	t.b = binary.NativeEndian.AppendUint32(t.b, uint32(header+len(a)))
-	t.b = binary.NativeEndian.AppendUint16(t.b, kind)
-	t.b = binary.NativeEndian.AppendUint16(t.b, unix.NLM_F_REQUEST|flags)
-	t.b = binary.NativeEndian.AppendUint32(t.b, t.seq)
-	t.b = binary.NativeEndian.AppendUint32(t.b, 0)
+	header := unix.NlMsghdr{Type: kind, Flags: unix.NLM_F_REQUEST | flags, Seq: t.seq}
+	t.b = nlsock.AppendHeader(t.b, header, sizeofNfgenmsg+len(a))
 	t.b = append(t.b, family, unix.NFNETLINK_V0)
 	t.b = binary.BigEndian.AppendUint16(t.b, resource)
 	t.b = append(t.b, a...)

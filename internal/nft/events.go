@@ -2,9 +2,10 @@ package nft
 
 import (
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"roam6/internal/nlsock"
 )
 
 // Events is what others do to the ruleset.
@@ -16,13 +17,9 @@ type Events struct {
 // OpenEvents opens a socket in the network namespace of the calling thread that hears
 // of changes there.
 func OpenEvents() (*Events, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_NETFILTER)
+	fd, err := nlsock.Subscribe(unix.NETLINK_NETFILTER, 1<<(unix.NFNLGRP_NFTABLES-1))
 	if err != nil {
 		return nil, err
-	}
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1 << (unix.NFNLGRP_NFTABLES - 1)}); err != nil {
-		unix.Close(fd)
-		return nil, os.NewSyscallError("bind", err)
 	}
 	return &Events{file: os.NewFile(uintptr(fd), "nftables events"), buffer: make([]byte, 1<<15)}, nil
 }
@@ -54,10 +51,7 @@ func (e *Events) Deleted(table string, port uint32) (deleted bool, err error) {
 	if failure != nil {
 		return failure != unix.EINTR, nil // ENOBUFS above all
 	}
-	if k, ok := from.(*unix.SockaddrNetlink); !ok || k.Pid != 0 {
-		return false, nil // not from the kernel
-	}
-	messages, err := syscall.ParseNetlinkMessage(e.buffer[:n])
+	messages, err := nlsock.FromKernel(e.buffer[:n], from)
 	if err != nil {
 		return false, nil
 	}

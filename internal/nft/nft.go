@@ -8,6 +8,8 @@ import (
 	"encoding/binary"
 
 	"golang.org/x/sys/unix"
+
+	"roam6/internal/nlsock"
 )
 
 // Attributes is a sequence of netlink attributes under construction.
@@ -15,13 +17,7 @@ type Attributes []byte
 
 // Bytes appends an attribute.
 func (a Attributes) Bytes(kind uint16, value []byte) Attributes {
-	a = binary.NativeEndian.AppendUint16(a, uint16(4+len(value)))
-	a = binary.NativeEndian.AppendUint16(a, kind)
-	a = append(a, value...)
-	for len(a)%4 != 0 {
-		a = append(a, 0)
-	}
-	return a
+	return nlsock.AppendAttribute(a, kind, value)
 }
 
 // Text appends a string with its final zero.
@@ -45,28 +41,9 @@ func (a Attributes) Nested(kind uint16, inner Attributes) Attributes {
 }
 
 // Attribute finds an attribute, nil if there is none.
-func Attribute(b []byte, kind uint16) (value []byte) {
-	each(b, func(k uint16, v []byte) bool {
-		if k == kind {
-			value = v
-		}
-		return k != kind
-	})
-	return value
-}
+func Attribute(b []byte, kind uint16) (value []byte) { return nlsock.Attribute(b, kind) }
 
 // StringAttribute finds a zero-terminated string among attributes.
 func StringAttribute(b []byte, kind uint16) string {
 	return unix.ByteSliceToString(Attribute(b, kind))
-}
-
-// each calls f for the attributes in order, until it returns false.
-func each(b []byte, f func(kind uint16, value []byte) bool) {
-	for len(b) >= 4 {
-		n := int(binary.NativeEndian.Uint16(b))
-		if n < 4 || n > len(b) || !f(binary.NativeEndian.Uint16(b[2:])&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER), b[4:n:n]) {
-			return
-		}
-		b = b[min((n+3)&^3, len(b)):]
-	}
 }

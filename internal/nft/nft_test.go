@@ -370,6 +370,24 @@ func TestEvents(t *testing.T) {
 	}
 }
 
+// A table is removed with what is in it, and one that is not there need not be.
+func TestRemoveTable(t *testing.T) {
+	w := newWorld(t)
+	w.commit(func(b *Batch) { b.NewSet(pairs) })
+	for _, when := range []string{"there", "not there"} {
+		if err := w.nft.RemoveTable(table); err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+		if err := w.nft.Commit(func(b *Batch) { b.DeleteTable(table) }); !errors.Is(err, unix.ENOENT) {
+			t.Errorf("%s, and then a deletion: %v", when, err)
+		}
+	}
+	w.nft.Close()
+	if err := w.nft.RemoveTable(table); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("closed: %v", err)
+	}
+}
+
 func TestClosed(t *testing.T) {
 	w := newWorld(t)
 	w.nft.Close()

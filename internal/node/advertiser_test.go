@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"roam6/internal/logging/logtest"
 	"roam6/internal/metrics"
 	"roam6/internal/role"
 	"roam6/internal/rtnl"
@@ -73,9 +74,9 @@ func fastConfig() nd.AdvertiserConfig {
 }
 
 // onAir starts an advertiser on a link that keeps what is sent.
-func onAir(t *testing.T, link *air, c nd.AdvertiserConfig) (*advertiser, *metrics.Metrics, *buffer) {
+func onAir(t *testing.T, link *air, c nd.AdvertiserConfig) (*advertiser, *metrics.Metrics, *logtest.Buffer) {
 	t.Helper()
-	out, m := new(buffer), metrics.New("test")
+	out, m := new(logtest.Buffer), metrics.New("test")
 	a, err := newAdvertiser(link, c, nil, m.AdvertisementSent, m.Advertising("lan0"), slog.New(slog.NewTextHandler(out, nil)))
 	if err != nil {
 		t.Fatal(err)

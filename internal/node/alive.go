@@ -20,7 +20,8 @@ const (
 	beatInterval  = time.Second
 )
 
-// bootTime is the time since the host was started.
+// bootTime is the time since the host was started, by the clock that runs on while the
+// host sleeps.
 func bootTime() time.Duration {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t) // never fails on Linux

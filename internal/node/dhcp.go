@@ -18,27 +18,10 @@ type uplinkClient struct {
 	machine *dhcpv6.Client // nil: none runs
 	ending  bool           // Stop was delivered
 
-	// wants is what each mobile has asked for last, and heard in which round; a
-	// round is one link event, of which each mobile tells.
-	wants map[role.Machine]role.ConfigureLink
-	heard map[role.Machine]int
-	round int
-	told  role.ConfigureLink // what the client was told last
-	again bool               // a link event it was not told of
+	wants dhcpv6.Wants[role.Machine]
 
 	lease  role.Lease
 	leased time.Time // when lease was told; zero: never
-}
-
-// want is what a client is to do for all mobiles together. The newest identity
-// counts: it was formed last.
-func (u *uplinkClient) want() role.ConfigureLink {
-	c := role.ConfigureLink{Link: u.link.Index, Identity: u.told.Identity}
-	for _, w := range u.wants {
-		c.Managed = c.Managed || w.Managed
-		c.Other = c.Other || w.Other
-	}
-	return c
 }
 
 // holds reports whether there is something to give back.
@@ -75,21 +58,12 @@ func (s *Shell) configureLink(now time.Time, by role.Machine, c role.ConfigureLi
 		u = newUplinkClient(link)
 		s.clients[c.Link] = u
 	}
-	before := u.want()
-	u.wants[by] = c
-	if after := u.want(); c.Managed || c.Other || !after.Managed && !after.Other {
-		u.told.Identity = c.Identity
-	}
-	if repeated := u.heard[by] == u.round; repeated || u.want() != before {
-		u.round++
-		u.again = true
-	}
-	u.heard[by] = u.round
+	u.wants.Ask(by, c)
 	s.serveUplink(now, u)
 }
 
 func newUplinkClient(l role.Link) *uplinkClient {
-	return &uplinkClient{link: l, round: 1, wants: make(map[role.Machine]role.ConfigureLink), heard: make(map[role.Machine]int)}
+	return &uplinkClient{link: l, wants: dhcpv6.Wants[role.Machine]{Link: l.Index}}
 }
 
 // wanted reports whether an uplink is to have a client. A mobile that has once
@@ -106,7 +80,7 @@ func (s *Shell) wanted(u *uplinkClient) bool {
 		return requested
 	case config.AddressingAuto, config.AddressingDHCP:
 	}
-	return requested || len(u.wants) > 0
+	return requested || u.wants.Any()
 }
 
 // serveUplink begins, tells or ends the client of an uplink, as it is wanted now.
@@ -125,12 +99,9 @@ func (s *Shell) serveUplink(now time.Time, u *uplinkClient) {
 		c := s.clientConfig(u.link)
 		u.machine = dhcpv6.NewClient(c, s.kept.load(c.Store))
 		s.carryOut(u.machine, u.machine.Handle(now, role.LinkChanged{Link: u.link}))
-		u.again = true
-		fallthrough
-	case u.again:
-		u.again = false
-		u.told = u.want()
-		s.carryOut(u.machine, u.machine.Handle(now, u.told))
+		s.carryOut(u.machine, u.machine.Handle(now, u.wants.Tell()))
+	case u.wants.Due():
+		s.carryOut(u.machine, u.machine.Handle(now, u.wants.Tell()))
 	}
 }
 
@@ -188,8 +159,7 @@ func (s *Shell) clientLinkChanged(now time.Time, before, l role.Link) {
 		s.carryOut(u.machine, u.machine.Handle(now, role.LinkChanged{Link: l}))
 	}
 	if cameUp := l.Up && (!before.Up || before.Carriers != l.Carriers); requested && cameUp {
-		u.again = true
-		u.round++
+		u.wants.LinkEvent()
 	}
 	s.serveUplink(now, u)
 }
@@ -218,11 +188,7 @@ func (s *Shell) forgetWant(now time.Time, index int, by role.Machine) {
 	if u == nil {
 		return
 	}
-	if _, wanted := u.wants[by]; wanted {
-		before := u.want()
-		delete(u.wants, by)
-		delete(u.heard, by)
-		u.again = u.again || u.want() != before
+	if u.wants.Forget(by) {
 		s.serveUplink(now, u)
 	}
 }

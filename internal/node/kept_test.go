@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"roam6/internal/logging/logtest"
 )
 
 // What is saved is there for who asks at once, and for the next life; without a
@@ -123,7 +125,7 @@ func TestKeeperReadOnly(t *testing.T) {
 // operator hears of the beginning and the end of that, once.
 func TestKeeperTriesAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
-	out := new(buffer)
+	out := new(logtest.Buffer)
 	k := newKeeper(dir, slog.New(slog.NewTextHandler(out, nil)))
 	until := func(what string, holds func() bool) {
 		t.Helper()

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"roam6/internal/binding"
 	"roam6/internal/role"
 	"roam6/internal/store"
@@ -62,13 +60,7 @@ func bootID() string {
 }
 
 // hostStarted is when the host was started, by the clock of now.
-func hostStarted(now time.Time) time.Time {
-	var t unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &t); err != nil {
-		return now // never on Linux
-	}
-	return now.Add(-time.Duration(t.Nano()))
-}
+func hostStarted(now time.Time) time.Time { return now.Add(-bootTime()) }
 
 // restoreBindings gives the home agents and anchors what earlier processes have kept for
 // them.

@@ -1,14 +1,12 @@
 package node
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +14,7 @@ import (
 
 	"roam6/internal/config"
 	"roam6/internal/control"
+	"roam6/internal/logging/logtest"
 	"roam6/internal/rtnl/nstest"
 )
 
@@ -52,31 +51,13 @@ config mobile 'train'
 	list prefix '2001:db8:100::/64'
 `
 
-// buffer is a log that can be read while it is written.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
 // running is a node in a namespace of its own.
 type running struct {
 	*testing.T
 	space  *nstest.Space
 	peer   *nstest.Space // at the other end of home0
 	file   string        // configuration
-	log    *buffer
+	log    *logtest.Buffer
 	client *control.Client
 	stop   context.CancelFunc
 	ended  chan error
@@ -107,7 +88,7 @@ func startIn(t *testing.T, here, there *nstest.Space, text string) *running {
 // a configuration that is adapted.
 func startAt(t *testing.T, dir string, here, there *nstest.Space, text string, adapt ...func(*config.Config)) *running {
 	t.Helper()
-	r := &running{T: t, space: here, peer: there, file: filepath.Join(dir, "roam6"), log: new(buffer), ended: make(chan error, 1)}
+	r := &running{T: t, space: here, peer: there, file: filepath.Join(dir, "roam6"), log: new(logtest.Buffer), ended: make(chan error, 1)}
 	socket := filepath.Join(dir, "s")
 	r.write(fmt.Sprintf(text, socket))
 	r.client = control.NewClient(socket)

@@ -13,6 +13,7 @@ import (
 
 	"roam6/internal/config"
 	"roam6/internal/esp"
+	"roam6/internal/logging/logtest"
 	"roam6/internal/rtnl/nstest"
 	"roam6/internal/xfrm"
 	"roam6/overlay"
@@ -143,7 +144,7 @@ func TestPayloadNeedsTheKernel(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Globals.StateDirectory = t.TempDir()
-	var log buffer
+	var log logtest.Buffer
 	here.Do(func() error {
 		s, err := open(Options{KeepPrivileges: true}, slog.New(slog.NewTextHandler(&log, nil)), new(slog.LevelVar), c)
 		if err == nil {

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/nlsock"
 	"roam6/internal/role"
 )
 
@@ -241,7 +242,7 @@ func (s *State) perform(o operation) error {
 		return s.addRoute(o.route)
 	case removeRoute:
 		err := s.requests.deleteRoute(o.route)
-		if err != nil && !errorIs(err, unix.ESRCH, unix.ENODEV, unix.ENOENT) {
+		if err != nil && !nlsock.Gone(err) {
 			return err
 		}
 		delete(s.routes, o.route)

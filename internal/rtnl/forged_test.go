@@ -4,32 +4,14 @@ import (
 	"encoding/binary"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/logging/logtest"
 	"roam6/internal/role"
 )
-
-// lines is a log that can be read while it is written.
-type lines struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) count(s string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.b.String(), s)
-}
 
 // forge sends a netlink message from this process to a socket of the namespace.
 func (f *fixture) forge(port uint32, message []byte) {
@@ -60,7 +42,7 @@ func netlinkMessage(kind uint16, sequence, port uint32, body []byte) []byte {
 // Covers: Attack: forged netlink.
 func TestForgedLossOfRoute(t *testing.T) {
 	f := newFixture(t)
-	log := new(lines)
+	log := new(logtest.Buffer)
 	f.state.log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	f.startWatch(WatchOptions{})
 	f.must(f.state.Reconcile())
@@ -82,7 +64,7 @@ func TestForgedLossOfRoute(t *testing.T) {
 	f.must(stranger.deleteRoute(other))
 	eventually(t, "a real loss is mended", func() bool { return strings.Contains(f.present(), "fe80::2") })
 	f.must(f.watch.Close()) // and so it has been logged
-	if n := log.count(loss); n != 1 {
+	if n := strings.Count(log.String(), loss); n != 1 {
 		t.Errorf("%d losses noticed: believed a forged message", n)
 	}
 }

@@ -2,63 +2,24 @@ package rtnl
 
 import (
 	"encoding/binary"
-	"iter"
 	"net/netip"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/nlsock"
 	"roam6/internal/role"
 	"roam6/mip6"
 )
 
 // Attribute numbers and flags that golang.org/x/sys/unix does not have.
 const (
-	ifaProto          = 11 // IFA_PROTO, kernel 5.18
-	operstateUp       = 6  // IF_OPER_UP
-	operstateUnknown  = 0  // IF_OPER_UNKNOWN: the driver does not say
-	attributeTypeMask = 0x3fff
-	addressFlags      = unix.IFA_F_NODAD | unix.IFA_F_NOPREFIXROUTE
+	ifaProto         = 11 // IFA_PROTO, kernel 5.18
+	operstateUp      = 6  // IF_OPER_UP
+	operstateUnknown = 0  // IF_OPER_UNKNOWN: the driver does not say
+	addressFlags     = unix.IFA_F_NODAD | unix.IFA_F_NOPREFIXROUTE
 )
-
-// attributes walks netlink attributes; it stops at one that does not fit.
-func attributes(b []byte) iter.Seq2[uint16, []byte] {
-	return func(yield func(uint16, []byte) bool) {
-		for len(b) >= unix.SizeofRtAttr {
-			n := int(binary.NativeEndian.Uint16(b))
-			if n < unix.SizeofRtAttr || n > len(b) {
-				return
-			}
-			kind := binary.NativeEndian.Uint16(b[2:]) & attributeTypeMask
-			if !yield(kind, b[unix.SizeofRtAttr:n]) {
-				return
-			}
-			b = b[min((n+3)&^3, len(b)):]
-		}
-	}
-}
-
-func appendAttribute(b []byte, kind uint16, value []byte) []byte {
-	b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofRtAttr+len(value)))
-	b = binary.NativeEndian.AppendUint16(b, kind)
-	b = append(b, value...)
-	for len(b)%4 != 0 {
-		b = append(b, 0)
-	}
-	return b
-}
-
-func appendUint32(b []byte, kind uint16, v uint32) []byte {
-	return appendAttribute(b, kind, binary.NativeEndian.AppendUint32(nil, v))
-}
-
-func uint32Of(b []byte) (uint32, bool) {
-	if len(b) != 4 {
-		return 0, false
-	}
-	return binary.NativeEndian.Uint32(b), true
-}
 
 func addrOf(b []byte) (netip.Addr, bool) {
 	if len(b) != 16 {
@@ -92,12 +53,12 @@ func parseLink(data []byte) (l linkAttributes, ok bool) {
 	l.adminUp = flags&unix.IFF_UP != 0
 	l.carrier = flags&carrier == carrier
 	l.loopback = flags&unix.IFF_LOOPBACK != 0
-	for kindOf, v := range attributes(data[unix.SizeofIfInfomsg:]) {
+	for kindOf, v := range nlsock.Attributes(data[unix.SizeofIfInfomsg:]) {
 		switch kindOf {
 		case unix.IFLA_IFNAME:
 			l.name = unix.ByteSliceToString(v)
 		case unix.IFLA_MTU:
-			if m, ok := uint32Of(v); ok {
+			if m, ok := nlsock.Uint32(v); ok {
 				l.mtu = int(m)
 			}
 		case unix.IFLA_ADDRESS:
@@ -105,7 +66,7 @@ func parseLink(data []byte) (l linkAttributes, ok bool) {
 				l.ethernet = [6]byte(v)
 			}
 		case unix.IFLA_CARRIER_UP_COUNT:
-			l.carriers, _ = uint32Of(v)
+			l.carriers, _ = nlsock.Uint32(v)
 		case unix.IFLA_OPERSTATE:
 			if len(v) == 1 && v[0] != operstateUp && v[0] != operstateUnknown {
 				l.carrier = false
@@ -133,14 +94,14 @@ func parseAddress(data []byte) (a kernelAddress, ok bool) {
 	a.Link = int(int32(binary.NativeEndian.Uint32(data[4:])))
 	a.Valid, a.Preferred = mip6.InfiniteLifetime, mip6.InfiniteLifetime
 	var addr, local netip.Addr
-	for kind, v := range attributes(data[unix.SizeofIfAddrmsg:]) {
+	for kind, v := range nlsock.Attributes(data[unix.SizeofIfAddrmsg:]) {
 		switch kind {
 		case unix.IFA_ADDRESS:
 			addr, _ = addrOf(v)
 		case unix.IFA_LOCAL: // of a point-to-point address, whose IFA_ADDRESS is the peer's
 			local, _ = addrOf(v)
 		case unix.IFA_FLAGS:
-			if f, ok := uint32Of(v); ok {
+			if f, ok := nlsock.Uint32(v); ok {
 				flags = f
 			}
 		case unix.IFA_CACHEINFO:
@@ -192,12 +153,12 @@ func addressBody(a Address) []byte {
 		flags |= unix.IFA_F_HOMEADDRESS
 	}
 	b := addressKeyBody(a)
-	b = appendUint32(b, unix.IFA_FLAGS, flags)
+	b = nlsock.AppendUint32(b, unix.IFA_FLAGS, flags)
 	lifetimes := make([]byte, unix.SizeofIfaCacheinfo)
 	binary.NativeEndian.PutUint32(lifetimes, wholeSeconds(min(a.Preferred, a.Valid)))
 	binary.NativeEndian.PutUint32(lifetimes[4:], wholeSeconds(a.Valid))
-	b = appendAttribute(b, unix.IFA_CACHEINFO, lifetimes)
-	return appendAttribute(b, ifaProto, []byte{Protocol})
+	b = nlsock.AppendAttribute(b, unix.IFA_CACHEINFO, lifetimes)
+	return nlsock.AppendAttribute(b, ifaProto, []byte{Protocol})
 }
 
 // addressKeyBody is the body of a message that names an address.
@@ -205,8 +166,8 @@ func addressKeyBody(a Address) []byte {
 	b := []byte{unix.AF_INET6, byte(a.Prefix.Bits()), 0, unix.RT_SCOPE_UNIVERSE}
 	b = binary.NativeEndian.AppendUint32(b, uint32(a.Link))
 	v := a.Prefix.Addr().As16()
-	b = appendAttribute(b, unix.IFA_LOCAL, v[:])
-	return appendAttribute(b, unix.IFA_ADDRESS, v[:])
+	b = nlsock.AppendAttribute(b, unix.IFA_LOCAL, v[:])
+	return nlsock.AppendAttribute(b, unix.IFA_ADDRESS, v[:])
 }
 
 // routeBody is the body of a message that adds a route, or names one for
@@ -219,21 +180,21 @@ func routeBody(r role.Route) []byte {
 	}
 	b := []byte{unix.AF_INET6, byte(r.Destination.Bits()), byte(max(r.From.Bits(), 0)), 0, unix.RT_TABLE_MAIN, Protocol, scope, kind, 0, 0, 0, 0}
 	v := r.Destination.Addr().As16()
-	b = appendAttribute(b, unix.RTA_DST, v[:])
+	b = nlsock.AppendAttribute(b, unix.RTA_DST, v[:])
 	if r.From.IsValid() {
 		v = r.From.Addr().As16()
-		b = appendAttribute(b, unix.RTA_SRC, v[:])
+		b = nlsock.AppendAttribute(b, unix.RTA_SRC, v[:])
 	}
-	b = appendUint32(b, unix.RTA_OIF, uint32(r.Link))
+	b = nlsock.AppendUint32(b, unix.RTA_OIF, uint32(r.Link))
 	if r.Via.IsValid() {
 		v = r.Via.As16()
-		b = appendAttribute(b, unix.RTA_GATEWAY, v[:])
+		b = nlsock.AppendAttribute(b, unix.RTA_GATEWAY, v[:])
 	}
 	if r.Source.IsValid() {
 		v = r.Source.As16()
-		b = appendAttribute(b, unix.RTA_PREFSRC, v[:])
+		b = nlsock.AppendAttribute(b, unix.RTA_PREFSRC, v[:])
 	}
-	return appendUint32(b, unix.RTA_PRIORITY, uint32(r.Metric))
+	return nlsock.AppendUint32(b, unix.RTA_PRIORITY, uint32(r.Metric))
 }
 
 // parseRoutes decodes RTM_NEWROUTE or RTM_DELROUTE of the main table that carry
@@ -262,10 +223,10 @@ func parseTaggedRoutes(data []byte) (table uint32, routes []role.Route) {
 	destination, from := netip.IPv6Unspecified(), netip.IPv6Unspecified()
 	r := role.Route{Unreachable: unreachable}
 	var multipath []byte
-	for kind, v := range attributes(data[unix.SizeofRtMsg:]) {
+	for kind, v := range nlsock.Attributes(data[unix.SizeofRtMsg:]) {
 		switch kind {
 		case unix.RTA_TABLE:
-			if t, ok := uint32Of(v); ok {
+			if t, ok := nlsock.Uint32(v); ok {
 				table = t
 			}
 		case unix.RTA_DST:
@@ -277,7 +238,7 @@ func parseTaggedRoutes(data []byte) (table uint32, routes []role.Route) {
 				from = a
 			}
 		case unix.RTA_OIF:
-			if i, ok := uint32Of(v); ok {
+			if i, ok := nlsock.Uint32(v); ok {
 				r.Link = int(i)
 			}
 		case unix.RTA_GATEWAY:
@@ -285,7 +246,7 @@ func parseTaggedRoutes(data []byte) (table uint32, routes []role.Route) {
 		case unix.RTA_PREFSRC:
 			r.Source, _ = addrOf(v)
 		case unix.RTA_PRIORITY:
-			if m, ok := uint32Of(v); ok {
+			if m, ok := nlsock.Uint32(v); ok {
 				r.Metric = int(m)
 			}
 		case unix.RTA_MULTIPATH:
@@ -307,7 +268,7 @@ func parseTaggedRoutes(data []byte) (table uint32, routes []role.Route) {
 		hop := r
 		hop.Link = int(int32(binary.NativeEndian.Uint32(multipath[4:])))
 		hop.Via = netip.Addr{}
-		for kind, v := range attributes(multipath[unix.SizeofRtNexthop:n]) {
+		for kind, v := range nlsock.Attributes(multipath[unix.SizeofRtNexthop:n]) {
 			if kind == unix.RTA_GATEWAY {
 				hop.Via, _ = addrOf(v)
 			}
@@ -325,9 +286,9 @@ func neighborBody(link int, addr netip.Addr, ethernet *[6]byte, state uint16) []
 	b = binary.NativeEndian.AppendUint16(b, state)
 	b = append(b, 0, 0)
 	v := addr.As16()
-	b = appendAttribute(b, unix.NDA_DST, v[:])
+	b = nlsock.AppendAttribute(b, unix.NDA_DST, v[:])
 	if ethernet != nil {
-		b = appendAttribute(b, unix.NDA_LLADDR, ethernet[:])
+		b = nlsock.AppendAttribute(b, unix.NDA_LLADDR, ethernet[:])
 	}
 	return b
 }
@@ -341,7 +302,7 @@ func parseNeighbor(data []byte) (ethernet [6]byte, usable bool) {
 	}
 	state := binary.NativeEndian.Uint16(data[8:])
 	usable = state&(unix.NUD_REACHABLE|unix.NUD_STALE|unix.NUD_DELAY|unix.NUD_PROBE|unix.NUD_PERMANENT|unix.NUD_NOARP) != 0
-	for kind, v := range attributes(data[sizeofNdmsg:]) {
+	for kind, v := range nlsock.Attributes(data[sizeofNdmsg:]) {
 		if kind == unix.NDA_LLADDR && len(v) == len(ethernet) {
 			ethernet = [6]byte(v)
 		}

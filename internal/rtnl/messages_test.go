@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/nlsock"
 	"roam6/internal/role"
 )
 
@@ -42,7 +43,7 @@ func TestAddressFlags(t *testing.T) {
 		{unix.IFA_F_DADFAILED, true, forever},
 		{unix.IFA_F_DEPRECATED, false, 0},
 	} {
-		b := appendUint32(addressKeyBody(addr(2, "fe80::1/64", 0, 0)), unix.IFA_FLAGS, tt.flags)
+		b := nlsock.AppendUint32(addressKeyBody(addr(2, "fe80::1/64", 0, 0)), unix.IFA_FLAGS, tt.flags)
 		got, ok := parseAddress(b)
 		if !ok || got.tentative != tt.tentative || got.Preferred != tt.preferred {
 			t.Errorf("flags %#x: %+v, %v", tt.flags, got, ok)
@@ -67,7 +68,7 @@ func TestRouteMessage(t *testing.T) {
 	if got := parseRoutes(other); got != nil {
 		t.Errorf("somebody else's route: %+v", got)
 	}
-	table := appendUint32(routeBody(route("::/0", "fe80::1", 7, "", 512)), unix.RTA_TABLE, 100)
+	table := nlsock.AppendUint32(routeBody(route("::/0", "fe80::1", 7, "", 512)), unix.RTA_TABLE, 100)
 	if got := parseRoutes(table); got != nil {
 		t.Errorf("a route of another table: %+v", got)
 	}
@@ -78,13 +79,13 @@ func TestMultipathRouteMessage(t *testing.T) {
 		b := []byte{0, 0, 0, 0}
 		b = binary.NativeEndian.AppendUint32(b, uint32(link))
 		v := netip.MustParseAddr(via).As16()
-		b = appendAttribute(b, unix.RTA_GATEWAY, v[:])
+		b = nlsock.AppendAttribute(b, unix.RTA_GATEWAY, v[:])
 		binary.NativeEndian.PutUint16(b, uint16(len(b)))
 		return b
 	}
 	body := []byte{unix.AF_INET6, 0, 0, 0, unix.RT_TABLE_MAIN, Protocol, 0, unix.RTN_UNICAST, 0, 0, 0, 0}
-	body = appendUint32(body, unix.RTA_PRIORITY, 512)
-	body = appendAttribute(body, unix.RTA_MULTIPATH, append(hop(2, "fe80::2"), hop(3, "fe80::3")...))
+	body = nlsock.AppendUint32(body, unix.RTA_PRIORITY, 512)
+	body = nlsock.AppendAttribute(body, unix.RTA_MULTIPATH, append(hop(2, "fe80::2"), hop(3, "fe80::3")...))
 	got := parseRoutes(body)
 	want := []role.Route{route("::/0", "fe80::2", 2, "", 512), route("::/0", "fe80::3", 3, "", 512)}
 	if len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
@@ -99,11 +100,11 @@ func TestLinkMessage(t *testing.T) {
 		b = binary.NativeEndian.AppendUint32(b, 7)
 		b = binary.NativeEndian.AppendUint32(b, flags)
 		b = binary.NativeEndian.AppendUint32(b, 0)
-		b = appendAttribute(b, unix.IFLA_IFNAME, []byte("wlan0\x00"))
-		b = appendUint32(b, unix.IFLA_MTU, 1500)
-		b = appendUint32(b, unix.IFLA_CARRIER_UP_COUNT, 3)
-		b = appendAttribute(b, unix.IFLA_ADDRESS, []byte{2, 0, 0, 0, 0, 7})
-		return appendAttribute(b, unix.IFLA_OPERSTATE, []byte{operstate})
+		b = nlsock.AppendAttribute(b, unix.IFLA_IFNAME, []byte("wlan0\x00"))
+		b = nlsock.AppendUint32(b, unix.IFLA_MTU, 1500)
+		b = nlsock.AppendUint32(b, unix.IFLA_CARRIER_UP_COUNT, 3)
+		b = nlsock.AppendAttribute(b, unix.IFLA_ADDRESS, []byte{2, 0, 0, 0, 0, 7})
+		return nlsock.AppendAttribute(b, unix.IFLA_OPERSTATE, []byte{operstate})
 	}
 	const all = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
 	want := linkAttributes{index: 7, name: "wlan0", adminUp: true, carrier: true, mtu: 1500, ethernet: [6]byte{2, 0, 0, 0, 0, 7}, carriers: 3}
@@ -136,7 +137,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(addressBody(addr(7, "2001:db8::1/64", forever, forever)))
 	f.Add(routeBody(route("::/0", "fe80::1", 7, "2001:db8::1", 512)))
 	f.Add(neighborBody(7, netip.MustParseAddr("fe80::1"), &[6]byte{2}, unix.NUD_STALE))
-	f.Add(appendAttribute([]byte{unix.AF_INET6, 0, 0, 0, unix.RT_TABLE_MAIN, Protocol, 0, unix.RTN_UNICAST, 0, 0, 0, 0},
+	f.Add(nlsock.AppendAttribute([]byte{unix.AF_INET6, 0, 0, 0, unix.RT_TABLE_MAIN, Protocol, 0, unix.RTN_UNICAST, 0, 0, 0, 0},
 		unix.RTA_MULTIPATH, []byte{8, 0, 0, 0, 2, 0, 0, 0}))
 	f.Add([]byte{0, 0, 1, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 1, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/nlsock"
 	"roam6/nd"
 )
 
@@ -26,9 +27,9 @@ const receptionMetric = 1024
 func receptionBody(k linkAddress) []byte {
 	b := []byte{unix.AF_INET6, 128, 0, 0, unix.RT_TABLE_LOCAL, Protocol, unix.RT_SCOPE_UNIVERSE, unix.RTN_LOCAL, 0, 0, 0, 0}
 	v := k.addr.As16()
-	b = appendAttribute(b, unix.RTA_DST, v[:])
-	b = appendUint32(b, unix.RTA_OIF, uint32(k.link))
-	return appendUint32(b, unix.RTA_PRIORITY, receptionMetric)
+	b = nlsock.AppendAttribute(b, unix.RTA_DST, v[:])
+	b = nlsock.AppendUint32(b, unix.RTA_OIF, uint32(k.link))
+	return nlsock.AppendUint32(b, unix.RTA_PRIORITY, receptionMetric)
 }
 
 // parseReception reads a local route of ours.
@@ -37,12 +38,12 @@ func parseReception(data []byte) (k linkAddress, ok bool) {
 		data[4] != unix.RT_TABLE_LOCAL || data[5] != Protocol || data[7] != unix.RTN_LOCAL {
 		return k, false
 	}
-	for kind, v := range attributes(data[unix.SizeofRtMsg:]) {
+	for kind, v := range nlsock.Attributes(data[unix.SizeofRtMsg:]) {
 		switch kind {
 		case unix.RTA_DST:
 			k.addr, _ = addrOf(v)
 		case unix.RTA_OIF:
-			if i, ok := uint32Of(v); ok {
+			if i, ok := nlsock.Uint32(v); ok {
 				k.link = int(i)
 			}
 		}
@@ -95,7 +96,7 @@ func (q *requests) membership(option int, k linkAddress) error {
 func (s *State) ignore(k linkAddress) error {
 	_ = s.requests.membership(unix.IPV6_LEAVE_GROUP, k) // it ends with the socket at last
 	err := s.requests.command(unix.RTM_DELROUTE, 0, receptionBody(k))
-	if err != nil && !errorIs(err, unix.ESRCH, unix.ENODEV, unix.ENOENT) {
+	if err != nil && !nlsock.Gone(err) {
 		return fmt.Errorf("local route of %v: %w", k.addr, err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/nlsock"
 	"roam6/internal/role"
 )
 
@@ -84,7 +85,7 @@ func (q *requests) dump(kind int, body []byte, answer uint16, reset func(), f fu
 
 func (q *requests) links() (all []linkAttributes, err error) {
 	const skipStatistics = 1 << 3 // RTEXT_FILTER_SKIP_STATS: they are most of a message
-	body := appendUint32(make([]byte, unix.SizeofIfInfomsg), unix.IFLA_EXT_MASK, skipStatistics)
+	body := nlsock.AppendUint32(make([]byte, unix.SizeofIfInfomsg), unix.IFLA_EXT_MASK, skipStatistics)
 	err = q.dump(unix.RTM_GETLINK, body, unix.RTM_NEWLINK, func() { all = nil }, func(m []byte) {
 		if l, ok := parseLink(m); ok {
 			all = append(all, l)

@@ -11,6 +11,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/nlsock"
 	"roam6/internal/role"
 	"roam6/overlay/tun"
 )
@@ -185,15 +186,15 @@ func (f *fixture) device(from netip.Addr, to string, port int) string {
 		defer q.close()
 		b := []byte{unix.AF_INET6, 128, 128, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 		v := ip(to).As16()
-		b = appendAttribute(b, unix.RTA_DST, v[:])
+		b = nlsock.AppendAttribute(b, unix.RTA_DST, v[:])
 		v = from.As16()
-		b = appendAttribute(b, unix.RTA_SRC, v[:])
-		b = appendAttribute(b, unix.RTA_IP_PROTO, []byte{tcp})
-		b = appendAttribute(b, unix.RTA_DPORT, []byte{byte(port >> 8), byte(port)})
+		b = nlsock.AppendAttribute(b, unix.RTA_SRC, v[:])
+		b = nlsock.AppendAttribute(b, unix.RTA_IP_PROTO, []byte{tcp})
+		b = nlsock.AppendAttribute(b, unix.RTA_DPORT, []byte{byte(port >> 8), byte(port)})
 		return q.do(unix.RTM_GETROUTE, 0, b, unix.RTM_NEWROUTE, func(m []byte) {
-			for kind, v := range attributes(m[unix.SizeofRtMsg:]) {
+			for kind, v := range nlsock.Attributes(m[unix.SizeofRtMsg:]) {
 				if kind == unix.RTA_OIF {
-					i, _ := uint32Of(v)
+					i, _ := nlsock.Uint32(v)
 					index = int(i)
 				}
 			}

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"roam6/internal/nlsock"
 )
 
 // steeringRule is a policy rule of ours in the kernel.
@@ -64,20 +66,20 @@ const sizeofRule = 12 // struct fib_rule_hdr
 // steeringRuleBody is the body of a message that adds or removes a rule.
 func steeringRuleBody(r steeringRule) []byte {
 	b := []byte{unix.AF_INET6, 0, 0, 0, unix.RT_TABLE_UNSPEC, 0, 0, unix.FR_ACT_TO_TBL, 0, 0, 0, 0}
-	b = appendUint32(b, unix.FRA_PRIORITY, SteeringPriority)
-	b = appendUint32(b, unix.FRA_TABLE, r.table)
-	b = appendAttribute(b, unix.FRA_PROTOCOL, []byte{Protocol})
-	b = appendAttribute(b, unix.FRA_IIFNAME, []byte("lo\x00")) // what this host sends
+	b = nlsock.AppendUint32(b, unix.FRA_PRIORITY, SteeringPriority)
+	b = nlsock.AppendUint32(b, unix.FRA_TABLE, r.table)
+	b = nlsock.AppendAttribute(b, unix.FRA_PROTOCOL, []byte{Protocol})
+	b = nlsock.AppendAttribute(b, unix.FRA_IIFNAME, []byte("lo\x00")) // what this host sends
 	if r.protocol != 0 {
-		b = appendAttribute(b, unix.FRA_IP_PROTO, []byte{r.protocol})
+		b = nlsock.AppendAttribute(b, unix.FRA_IP_PROTO, []byte{r.protocol})
 	}
 	if r.first != 0 {
 		ports := binary.NativeEndian.AppendUint16(nil, r.first)
-		b = appendAttribute(b, unix.FRA_DPORT_RANGE, binary.NativeEndian.AppendUint16(ports, r.last))
+		b = nlsock.AppendAttribute(b, unix.FRA_DPORT_RANGE, binary.NativeEndian.AppendUint16(ports, r.last))
 	}
 	if r.mask != 0 {
-		b = appendUint32(b, unix.FRA_FWMARK, r.mark)
-		b = appendUint32(b, unix.FRA_FWMASK, r.mask)
+		b = nlsock.AppendUint32(b, unix.FRA_FWMARK, r.mark)
+		b = nlsock.AppendUint32(b, unix.FRA_FWMASK, r.mask)
 	}
 	return b
 }
@@ -91,12 +93,12 @@ func parseSteeringRule(data []byte) (r steeringRule, ok bool) {
 	var tag uint8
 	var priority uint32
 	r.table = uint32(data[4])
-	for kind, v := range attributes(data[sizeofRule:]) {
+	for kind, v := range nlsock.Attributes(data[sizeofRule:]) {
 		switch kind {
 		case unix.FRA_PRIORITY:
-			priority, _ = uint32Of(v)
+			priority, _ = nlsock.Uint32(v)
 		case unix.FRA_TABLE:
-			r.table, _ = uint32Of(v)
+			r.table, _ = nlsock.Uint32(v)
 		case unix.FRA_PROTOCOL:
 			if len(v) == 1 {
 				tag = v[0]
@@ -110,9 +112,9 @@ func parseSteeringRule(data []byte) (r steeringRule, ok bool) {
 				r.first, r.last = binary.NativeEndian.Uint16(v), binary.NativeEndian.Uint16(v[2:])
 			}
 		case unix.FRA_FWMARK:
-			r.mark, _ = uint32Of(v)
+			r.mark, _ = nlsock.Uint32(v)
 		case unix.FRA_FWMASK:
-			r.mask, _ = uint32Of(v)
+			r.mask, _ = nlsock.Uint32(v)
 		}
 	}
 	return r, tag == Protocol && priority == SteeringPriority && r.table >= SteeringTable
@@ -122,18 +124,18 @@ func parseSteeringRule(data []byte) (r steeringRule, ok bool) {
 func steeringRouteBody(r steeringRoute) []byte {
 	b := []byte{unix.AF_INET6, 0, 128, 0, unix.RT_TABLE_UNSPEC, Protocol, unix.RT_SCOPE_UNIVERSE, unix.RTN_UNICAST, 0, 0, 0, 0}
 	v := r.from.As16()
-	b = appendAttribute(b, unix.RTA_SRC, v[:])
-	b = appendUint32(b, unix.RTA_TABLE, r.table)
-	b = appendUint32(b, unix.RTA_OIF, uint32(r.link))
+	b = nlsock.AppendAttribute(b, unix.RTA_SRC, v[:])
+	b = nlsock.AppendUint32(b, unix.RTA_TABLE, r.table)
+	b = nlsock.AppendUint32(b, unix.RTA_OIF, uint32(r.link))
 	if r.via.IsValid() {
 		v = r.via.As16()
-		b = appendAttribute(b, unix.RTA_GATEWAY, v[:])
+		b = nlsock.AppendAttribute(b, unix.RTA_GATEWAY, v[:])
 	}
 	if r.source.IsValid() {
 		v = r.source.As16()
-		b = appendAttribute(b, unix.RTA_PREFSRC, v[:])
+		b = nlsock.AppendAttribute(b, unix.RTA_PREFSRC, v[:])
 	}
-	return appendUint32(b, unix.RTA_PRIORITY, DefaultMetric)
+	return nlsock.AppendUint32(b, unix.RTA_PRIORITY, DefaultMetric)
 }
 
 // parseSteeringRoutes decodes routes that carry our tag in one of our tables.

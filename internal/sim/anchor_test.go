@@ -28,46 +28,25 @@ const renewalLimit = 4 * time.Minute
 
 // playAnchors is play for worlds with anchors.
 func playAnchors(seed uint64, plan Plan, ride Ride, trace func(string, ...any)) (*World, time.Duration) {
-	r := rand.New(rand.NewPCG(seed, 0))
-	ride.Random = r
-	w := NewWorld(seed, plan, randomFaults(r), trace)
-	ride.Go(w)
-	w.Calm(r, false)
-	answer, optimised := answerLimit, optimisedLimit
-	if w.now.Sub(w.forgotten) < forgottenLimit {
-		answer = forgottenLimit
-	}
-	if plan.Attacker {
-		optimised = refusedLimit
-	}
-	w.Settle(registrationLimit, w.unregistered)
-	w.Settle(delegationLimit, w.undelegated)
-	w.Settle(answer, w.silentPairs)
-	took := w.Settle(anchorLimit, func() []string { return append(w.unanchored(), w.unregistered()...) })
-	w.Settle(optimised, w.indirectPairs)
+	p := begin(seed, plan, ride, trace)
+	took := p.Settle(anchorLimit, func() []string { return append(p.unanchored(), p.unregistered()...) })
+	p.Settle(p.optimised, p.indirectPairs)
 	// Behind one another mobile routers find another home agent one by one, each ever more
 	// slowly, which is not the anchors' affair.
 	switch {
-	case len(w.failures) > 0, plan.Nested && seed%8 == 3:
+	case len(p.failures) > 0, plan.Nested && seed%8 == 3:
 	case seed%8 == 7: // as aftermath, but bindings at correspondents are as short as the anchors'
-		w.Restart(func(h *host) bool { return h.isAgent })
-		w.Settle(restartLimit*maxDepth, w.silentPairs)
-		w.Settle(renewalLimit, w.indirectPairs)
+		p.Restart(func(h *host) bool { return h.isAgent })
+		p.Settle(restartLimit*maxDepth, p.silentPairs)
+		p.Settle(renewalLimit, p.indirectPairs)
 	default:
-		aftermath(w, seed)
+		aftermath(p.World, seed)
 	}
-	if len(w.failures) == 0 && seed%4 == 2 && !plan.Nested { // who is behind somebody falls silent
-
-		w.counts.Inside += w.wander(r)
+	if len(p.failures) == 0 && seed%4 == 2 && !plan.Nested { // who is behind somebody falls silent
+		p.counts.Inside += p.wander(p.random)
 	}
-	if seed%2 == 0 && len(w.failures) == 0 {
-		w.Calm(r, true)
-		w.Settle(registrationLimit, w.unregistered)
-		w.Settle(delegationLimit, w.undelegated)
-		w.Settle(answer, w.silentPairs)
-	}
-	w.Stop()
-	return w, took
+	p.end()
+	return p.World, took
 }
 
 // wander takes mobiles that use an anchor from one access network of its domain to

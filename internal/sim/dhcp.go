@@ -21,12 +21,7 @@ type uplinkClient struct {
 	port    *port
 	ending  bool
 
-	// wants is what each mobile has asked for last, and heard in which round.
-	wants map[*runner]role.ConfigureLink
-	heard map[*runner]int
-	round int
-	told  role.ConfigureLink
-	again bool
+	wants dhcpv6.Wants[*runner]
 
 	lease  role.Lease
 	leased time.Time // zero: never
@@ -35,16 +30,6 @@ type uplinkClient struct {
 	// ends are the ends of the leases of addresses, as the client has said last, also
 	// of those that it does not name any more.
 	ends map[netip.Addr]time.Time
-}
-
-// want is what a client is to do for all mobiles together.
-func (u *uplinkClient) want() role.ConfigureLink {
-	c := role.ConfigureLink{Link: u.port.index, Identity: u.told.Identity}
-	for _, w := range u.wants {
-		c.Managed = c.Managed || w.Managed
-		c.Other = c.Other || w.Other
-	}
-	return c
 }
 
 // later has something done when all that the present batch of actions asks for is
@@ -117,26 +102,16 @@ func (w *World) configureLink(h *host, by *runner, c role.ConfigureLink) {
 		if !c.Managed && !c.Other {
 			return
 		}
-		u = &uplinkClient{port: h.port(c.Link), round: 1, wants: make(map[*runner]role.ConfigureLink),
-			heard: make(map[*runner]int), ends: make(map[netip.Addr]time.Time)}
+		u = &uplinkClient{port: h.port(c.Link), wants: dhcpv6.Wants[*runner]{Link: c.Link}, ends: make(map[netip.Addr]time.Time)}
 		h.clients[c.Link] = u
 	}
-	before := u.want()
-	u.wants[by] = c
-	if after := u.want(); c.Managed || c.Other || !after.Managed && !after.Other {
-		u.told.Identity = c.Identity
-	}
-	if repeated := u.heard[by] == u.round; repeated || u.want() != before {
-		u.round++
-		u.again = true
-	}
-	u.heard[by] = u.round
+	u.wants.Ask(by, c)
 	w.serveUplink(h, u)
 }
 
 // serveUplink begins, tells or ends the client of an uplink, as it is wanted now.
 func (w *World) serveUplink(h *host, u *uplinkClient) {
-	wanted := !h.stopping && len(u.wants) > 0
+	wanted := !h.stopping && u.wants.Any()
 	switch {
 	case u.runner == nil && !wanted, u.ending:
 	case !wanted:
@@ -153,12 +128,9 @@ func (w *World) serveUplink(h *host, u *uplinkClient) {
 		}, h.kept[store])
 		u.runner = &runner{machine: u.role}
 		w.handle(h, u.runner, linkEvent(u.port))
-		u.again = true
-		fallthrough
-	case u.again:
-		u.again = false
-		u.told = u.want()
-		w.handle(h, u.runner, u.told)
+		w.handle(h, u.runner, u.wants.Tell())
+	case u.wants.Due():
+		w.handle(h, u.runner, u.wants.Tell())
 	}
 }
 
@@ -167,11 +139,7 @@ func (w *World) forgetWant(h *host, u *uplinkClient, by *runner) {
 	if u == nil {
 		return
 	}
-	if _, wanted := u.wants[by]; wanted {
-		before := u.want()
-		delete(u.wants, by)
-		delete(u.heard, by)
-		u.again = u.again || u.want() != before
+	if u.wants.Forget(by) {
 		w.serveUplink(h, u)
 	}
 }

@@ -51,36 +51,60 @@ const (
 // recovery is how long it took after the last fault.
 type recovery struct{ registered, delegated, optimised time.Duration }
 
-// play plays one random world; then the faults end and all must converge.
-func play(seed uint64, plan Plan, ride Ride, trace func(string, ...any)) (*World, recovery) {
+// played is a random world from its first move to its last.
+type played struct {
+	*World
+	seed              uint64
+	random            *rand.Rand
+	took              recovery
+	answer, optimised time.Duration // limits
+}
+
+// begin plays a world until the faults have ended, and mobiles are registered and can be
+// talked to.
+func begin(seed uint64, plan Plan, ride Ride, trace func(string, ...any)) *played {
 	r := rand.New(rand.NewPCG(seed, 0))
 	ride.Random = r
 	w := NewWorld(seed, plan, randomFaults(r), trace)
 	ride.Go(w)
 	w.Calm(r, false)
-	answer, optimised := answerLimit, optimisedLimit
+	p := &played{World: w, seed: seed, random: r, answer: answerLimit, optimised: optimisedLimit}
 	if w.now.Sub(w.forgotten) < forgottenLimit {
-		answer = forgottenLimit
+		p.answer = forgottenLimit
 	}
 	if plan.Attacker {
-		optimised = refusedLimit
+		p.optimised = refusedLimit
 	}
-	var took recovery
-	took.registered = w.Settle(registrationLimit, w.unregistered)
-	took.delegated = w.Settle(delegationLimit, w.undelegated)
-	w.Settle(answer, w.silentPairs)
-	took.optimised = w.Settle(optimised, w.indirectPairs)
-	if len(w.failures) == 0 {
-		aftermath(w, seed)
+	p.took.registered, p.took.delegated = p.reachable()
+	return p
+}
+
+// reachable waits until mobiles are registered, have their prefixes, and can be talked to.
+func (p *played) reachable() (registered, delegated time.Duration) {
+	registered = p.Settle(registrationLimit, p.unregistered)
+	delegated = p.Settle(delegationLimit, p.undelegated)
+	p.Settle(p.answer, p.silentPairs)
+	return registered, delegated
+}
+
+// end stops a world, where all is well some of them after everybody has come home.
+func (p *played) end() {
+	if p.seed%2 == 0 && len(p.failures) == 0 {
+		p.Calm(p.random, true)
+		p.reachable()
 	}
-	if seed%2 == 0 && len(w.failures) == 0 {
-		w.Calm(r, true)
-		w.Settle(registrationLimit, w.unregistered)
-		w.Settle(delegationLimit, w.undelegated)
-		w.Settle(answer, w.silentPairs)
+	p.Stop()
+}
+
+// play plays one random world; then the faults end and all must converge.
+func play(seed uint64, plan Plan, ride Ride, trace func(string, ...any)) (*World, recovery) {
+	p := begin(seed, plan, ride, trace)
+	p.took.optimised = p.Settle(p.optimised, p.indirectPairs)
+	if len(p.failures) == 0 {
+		aftermath(p.World, seed)
 	}
-	w.Stop()
-	return w, took
+	p.end()
+	return p.World, p.took
 }
 
 // aftermath is what is asked of a world in which all is well.

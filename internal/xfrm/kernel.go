@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/esp"
+	"roam6/internal/nlsock"
 	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 )
@@ -75,7 +76,7 @@ func (m *Manager) remove(items []item) error {
 	}
 	var failures []error
 	m.conn.Commit(requests, func(n int, err error) {
-		if !gone(err) {
+		if !nlsock.Gone(err) {
 			failures = append(failures, fmt.Errorf("remove %s: %w", of[n].what, err))
 		}
 	})
@@ -86,9 +87,6 @@ func (m *Manager) remove(items []item) error {
 	return err
 }
 
-// gone reports whether a removal failed because there is nothing to remove.
-func gone(err error) bool { return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) }
-
 // sweepLeft removes what a predecessor left and nobody wants.
 func (m *Manager) sweepLeft() error {
 	m.sweep = time.Time{}
@@ -97,7 +95,7 @@ func (m *Manager) sweepLeft() error {
 	clear(m.left)
 	var failures []error
 	m.conn.Commit(requests, func(_ int, err error) {
-		if !gone(err) {
+		if !nlsock.Gone(err) {
 			failures = append(failures, fmt.Errorf("remove what an earlier run left of IPsec: %w", err))
 		}
 	})

@@ -8,6 +8,8 @@ import (
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
+
+	"roam6/internal/nlsock"
 )
 
 // watch is the goroutine that hears what becomes of associations and policies, and does
@@ -24,14 +26,10 @@ type watch struct {
 const restoreInterval = 100 * time.Millisecond
 
 func (w *watch) open() error {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_XFRM)
-	if err != nil {
-		return os.NewSyscallError("socket", err)
-	}
 	const groups = 1<<(nl.XFRMNLGRP_SA-1) | 1<<(nl.XFRMNLGRP_POLICY-1)
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
-		unix.Close(fd)
-		return os.NewSyscallError("bind", err)
+	fd, err := nlsock.Subscribe(unix.NETLINK_XFRM, groups)
+	if err != nil {
+		return err
 	}
 	if w.bell, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
 		unix.Close(fd)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/esp"
+	"roam6/internal/nlsock"
 	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 )
@@ -219,18 +220,13 @@ func policyOf(b []byte) (r rtbatch.Request, ok bool) {
 		return r, false
 	}
 	var mark []byte
-	for rest := b[policyLength:]; len(rest) >= unix.SizeofRtAttr; {
-		n := int(binary.NativeEndian.Uint16(rest))
-		if n < unix.SizeofRtAttr || n > len(rest) {
-			break
-		}
-		switch value := rest[unix.SizeofRtAttr:n]; {
-		case binary.NativeEndian.Uint16(rest[2:]) == nl.XFRMA_TMPL && len(value) >= templateLength:
+	for kind, value := range nlsock.Attributes(b[policyLength:]) {
+		switch {
+		case kind == nl.XFRMA_TMPL && len(value) >= templateLength:
 			ok = tagged(binary.NativeEndian.Uint32(value[templateRequest:]))
-		case binary.NativeEndian.Uint16(rest[2:]) == nl.XFRMA_MARK:
+		case kind == nl.XFRMA_MARK:
 			mark = value
 		}
-		rest = rest[min((n+3)&^3, len(rest)):]
 	}
 	return removePolicy(b[:selectorLength], b[policyDirection], mark), ok
 }

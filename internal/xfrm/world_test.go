@@ -11,13 +11,13 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/esp"
+	"roam6/internal/logging/logtest"
 	"roam6/internal/rtnl/nstest"
 	"roam6/overlay"
 	"roam6/overlay/tun"
@@ -62,24 +62,7 @@ type node struct {
 	manager *Manager
 	engine  *tun.Engine
 	socket  *net.UDPConn // of home or peer
-	log     *lockedBuffer
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log     *logtest.Buffer
 }
 
 // newWorld joins the two and opens their data planes; without IPsec for this kernel the
@@ -98,7 +81,7 @@ func newWorld(t *testing.T) (mobile, homeAgent *node, wire *capture) {
 }
 
 func openNode(t *testing.T, space *nstest.Space, side overlay.Side) *node {
-	n := &node{t: t, space: space, side: side, log: &lockedBuffer{}}
+	n := &node{t: t, space: space, side: side, log: new(logtest.Buffer)}
 	log := slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var missing error
 	space.Do(func() (err error) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"roam6/internal/role"
+	"roam6/internal/role/roletest"
 	"roam6/mip6"
 	"roam6/nd"
 )
@@ -62,24 +63,10 @@ func (b *bench) receive(p mip6.ICMPPacket) { b.handle(role.ICMPReceived{Link: 1,
 // pass lets time pass and wakes the home link whenever it asks for it.
 func (b *bench) pass(d time.Duration) {
 	b.Helper()
-	end := b.now.Add(d)
-	var did []role.Action
-	for range 10000 {
-		next := b.link.Next()
-		if next.IsZero() || next.After(end) {
-			b.now, b.did = end, did
-			return
-		}
-		if next.After(b.now) {
-			b.now = next
-		}
+	b.did = roletest.Pass(b, &b.now, d, b.link.Next, func() []role.Action {
 		b.handle(role.Timeout{})
-		did = append(did, b.did...)
-		if again := b.link.Next(); !again.IsZero() && !again.After(b.now) {
-			b.Fatalf("asks for a time that is over: %v at %v", again, b.now)
-		}
-	}
-	b.Fatalf("no rest: Next stays at %v", b.link.Next())
+		return b.did
+	})
 }
 
 // icmp are the messages among the last actions.

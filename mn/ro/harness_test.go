@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"roam6/internal/role"
+	"roam6/internal/role/roletest"
 	"roam6/mip6"
 	"roam6/overlay"
 )
@@ -97,21 +98,8 @@ func traffic(peer netip.Addr) role.TrafficSeen {
 
 // pass lets time pass, waking the optimiser whenever it asks to be.
 func (b *bench) pass(d time.Duration) []role.Action {
-	end := b.now.Add(d)
-	var did []role.Action
-	for range 100000 {
-		next := b.o.Next()
-		if next.IsZero() || next.After(end) {
-			b.now = end
-			return did
-		}
-		if next.After(b.now) {
-			b.now = next
-		}
-		did = append(did, b.handle(role.Timeout{})...)
-	}
-	b.Fatalf("the optimiser does not rest: Next stays at %v", b.o.Next())
-	return nil
+	b.Helper()
+	return roletest.Pass(b, &b.now, d, b.o.Next, func() []role.Action { return b.handle(role.Timeout{}) })
 }
 
 // node is a correspondent that answers in exchange.

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/nft"
+	"roam6/internal/nlsock"
 	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 )
@@ -164,7 +165,7 @@ func (p *path) Sweep() error {
 		requests = append(requests, d.remove())
 	}
 	p.route.Commit(requests, func(_ int, err error) {
-		if !gone(err) {
+		if !nlsock.Gone(err) {
 			failures = append(failures, fmt.Errorf("remove routes and devices of a predecessor: %w", err))
 		}
 	})

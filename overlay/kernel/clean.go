@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/nft"
+	"roam6/internal/nlsock"
 	"roam6/internal/rtnl/rtbatch"
 )
 
@@ -18,7 +19,7 @@ import (
 func Clean(log *slog.Logger) error {
 	var failures []error
 	note := func(what string, err error) {
-		if err != nil && !gone(err) {
+		if err != nil && !nlsock.Gone(err) {
 			failures = append(failures, fmt.Errorf("remove what another data plane left: %s: %w", what, err))
 		}
 	}
@@ -45,10 +46,7 @@ func Clean(log *slog.Logger) error {
 	// even if no device is there any more.
 	if s, err := nft.Open(); err == nil {
 		defer s.Close()
-		err := s.Commit(func(b *nft.Batch) { b.DeleteTable(tableName) })
-		if !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EPROTONOSUPPORT) && !errors.Is(err, unix.EINVAL) {
-			note("nftables table "+tableName, err)
-		}
+		note("nftables", s.RemoveTable(tableName))
 	}
 	if len(requests) > 0 {
 		log.Info("kernel state of the kernel data plane removed", "items", len(requests))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"roam6/internal/nlsock"
 	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 )
@@ -97,7 +98,7 @@ func (p *path) dropDevices(steps []step) {
 		}
 	}
 	p.route.Commit(requests, func(_ int, err error) {
-		if !gone(err) {
+		if !nlsock.Gone(err) {
 			p.log().Warn("a tunnel device remains", "engine", Name, "reason", err)
 		}
 	})

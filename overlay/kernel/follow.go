@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/nlsock"
 	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 )
@@ -87,7 +88,7 @@ func (p *path) reroute() {
 		t.astray = astray
 	}
 	p.route.Commit(requests, func(_ int, err error) {
-		if !gone(err) {
+		if !nlsock.Gone(err) {
 			p.log().Warn("routes of a tunnel are not changed", "engine", Name, "reason", err)
 		}
 	})

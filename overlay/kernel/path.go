@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/nft"
+	"roam6/internal/nlsock"
 	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 	"roam6/overlay/tun"
@@ -262,7 +263,7 @@ func (p *path) Close() error {
 func (p *path) remove() error {
 	var failures []error
 	note := func(what string, err error) {
-		if err != nil && !gone(err) {
+		if err != nil && !nlsock.Gone(err) {
 			failures = append(failures, fmt.Errorf("%s: %w", what, err))
 		}
 	}
@@ -284,7 +285,7 @@ func (p *path) remove() error {
 		p.route.Commit(requests, func(_ int, err error) { note("remove devices and routes", err) })
 	}
 	if p.nft != nil {
-		note("nftables table "+tableName, p.nft.Commit(func(b *nft.Batch) { b.DeleteTable(tableName) }))
+		failures = append(failures, p.nft.RemoveTable(tableName))
 	}
 	return errors.Join(failures...)
 }
@@ -302,9 +303,4 @@ func (p *path) release() {
 	if p.route != nil {
 		p.route.Close()
 	}
-}
-
-// gone reports whether a removal failed because there is nothing to remove.
-func gone(err error) bool {
-	return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV)
 }

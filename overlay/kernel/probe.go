@@ -1,36 +1,30 @@
 package kernel
 
 import (
+	"cmp"
 	"fmt"
-	"runtime"
 
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/nft"
 	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay/feature"
+	"roam6/overlay/tun"
 )
 
-// Probe tells what the engine needs and what of that there is. It tries in a network
-// namespace of its own, so that nothing changes in the caller's; that takes CAP_SYS_ADMIN.
+// Probe tells what the engine needs, and the one in user space that it is part of, and
+// what of that there is. It tries in a network namespace of its own, so that nothing
+// changes in the caller's; that takes CAP_SYS_ADMIN.
 func Probe() []feature.Feature {
 	var features []feature.Feature
 	var err error
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		if err = unix.Unshare(unix.CLONE_NEWNET); err == nil {
-			features, err = probe()
-		}
-	}()
-	<-done
-	if err != nil {
-		return []feature.Feature{{
+	private := feature.TryPrivately(func() { features, err = probe() })
+	if err = cmp.Or(private, err); err != nil {
+		features = []feature.Feature{{
 			Name: "network namespace to try the kernel in", Missing: err.Error(), OpenWrt: "run as root", Debian: "run as root",
 		}}
 	}
-	return features
+	return append(tun.Probe(), features...)
 }
 
 func probe() ([]feature.Feature, error) {
@@ -54,24 +48,15 @@ func probe() ([]feature.Feature, error) {
 	}
 	const image = "linux-image-amd64 or another of Debian's kernels"
 	return []feature.Feature{
-		tried("ip6_tunnel in external mode", explain("ip6tnl", external, ErrNoTunnels), feature.Feature{OpenWrt: "kmod-ip6-tunnel", Debian: image}),
-		tried("routes with encapsulation", encapsulation, feature.Feature{
+		feature.Tried("ip6_tunnel in external mode", explain("ip6tnl", external, ErrNoTunnels), feature.Feature{OpenWrt: "kmod-ip6-tunnel", Debian: image}),
+		feature.Tried("routes with encapsulation", encapsulation, feature.Feature{
 			Instead: "agents' tunnels in user space", OpenWrt: "an image with CONFIG_LWTUNNEL", Debian: image,
 		}),
-		tried("routes by source prefix", subtrees, feature.Feature{
+		feature.Tried("routes by source prefix", subtrees, feature.Feature{
 			Instead: "mobiles' tunnels in user space", OpenWrt: "an image with CONFIG_IPV6_SUBTREES", Debian: image,
 		}),
-		tried("nftables sets that count", probeSets(), feature.Feature{OpenWrt: "kmod-nft-core", Debian: image}),
+		feature.Tried("nftables sets that count", probeSets(), feature.Feature{OpenWrt: "kmod-nft-core", Debian: image}),
 	}, nil
-}
-
-// tried is a feature that a trial found, or not.
-func tried(name string, err error, f feature.Feature) feature.Feature {
-	f.Name = name
-	if err != nil {
-		f.Missing = err.Error()
-	}
-	return f
 }
 
 // probeRoutes tries a route with encapsulation and one by source.

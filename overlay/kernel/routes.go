@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/nlsock"
 	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 )
@@ -62,7 +63,7 @@ func (p *path) routes(steps []step, moved map[owned]*tunnel, fail func(int, erro
 		}
 	}
 	p.route.Commit(requests, func(i int, err error) {
-		if of[i] < 0 && gone(err) {
+		if of[i] < 0 && nlsock.Gone(err) {
 			return
 		}
 		if of[i] < 0 {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -12,18 +11,17 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roam6/overlay/feature"
+	"roam6/overlay/tun"
 )
 
-// Probe finds out what the engine needs and whether it is there, by trying it. It leaves
-// nothing behind but, perhaps, a mounted BPF file system.
+// Probe finds out what the engine needs, and the one in user space that it is part of,
+// and whether it is there, by trying it. It leaves nothing behind but, perhaps, a mounted
+// BPF file system.
 func Probe() []feature.Feature {
 	all := []struct {
 		feature.Feature
 		try func() error
 	}{
-		{feature.Feature{
-			Name: "TUN device", OpenWrt: "kmod-tun", Debian: "linux-image-amd64 and the like (CONFIG_TUN)",
-		}, probeTUN},
 		{feature.Feature{
 			Name: "eBPF maps", OpenWrt: "kernel option KERNEL_BPF_SYSCALL", Debian: "linux-image-amd64 and the like (CONFIG_BPF_SYSCALL)",
 		}, probeMap},
@@ -38,22 +36,15 @@ func Probe() []feature.Feature {
 			OpenWrt: "kernel option KERNEL_BPF_SYSCALL", Debian: "mount -t bpf bpf /sys/fs/bpf",
 		}, func() error { return mountBPF(bpffs) }},
 	}
-	features := make([]feature.Feature, len(all))
-	for i, f := range all {
-		features[i] = f.Feature
-		if err := f.try(); err != nil {
-			if errors.Is(err, unix.EPERM) {
-				err = fmt.Errorf("run as root, or with CAP_BPF and CAP_NET_ADMIN: %w", err)
-			}
-			features[i].Missing = err.Error()
+	features := tun.Probe()
+	for _, f := range all {
+		err := f.try()
+		if errors.Is(err, unix.EPERM) {
+			err = fmt.Errorf("run as root, or with CAP_BPF and CAP_NET_ADMIN: %w", err)
 		}
+		features = append(features, feature.Tried(f.Name, err, f.Feature))
 	}
 	return features
-}
-
-func probeTUN() error {
-	_, err := os.Stat("/dev/net/tun")
-	return err
 }
 
 func probeMap() error {

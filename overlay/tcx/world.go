@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/nlsock"
 	"roam6/internal/rtnl/rtbatch"
 )
 
@@ -56,7 +57,7 @@ func openWorld(f *fastPath) (err error) {
 	if w.requests, err = rtbatch.Open(); err != nil {
 		return err
 	}
-	if w.events, err = subscribe(); err != nil {
+	if w.events, err = nlsock.Subscribe(unix.NETLINK_ROUTE, unix.RTMGRP_LINK|unix.RTMGRP_IPV6_IFADDR); err != nil {
 		return fmt.Errorf("follow links and addresses: %w", err)
 	}
 	f.mu.Lock()
@@ -81,18 +82,6 @@ func (w *world) enter() error {
 		return nil
 	}
 	return unix.Setns(w.namespace, unix.CLONE_NEWNET)
-}
-
-func subscribe() (int, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
-	if err != nil {
-		return -1, err
-	}
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: unix.RTMGRP_LINK | unix.RTMGRP_IPV6_IFADDR}); err != nil {
-		unix.Close(fd)
-		return -1, err
-	}
-	return fd, nil
 }
 
 // want has the program put at an interface.

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/nlsock"
 	"roam6/internal/rtnl/rtbatch"
 )
 
@@ -112,7 +113,7 @@ func (e *Engine) sweep() error {
 	}
 	e.left.items = nil
 	e.netlink.Commit(stale, func(_ int, err error) {
-		if !gone(err) {
+		if !nlsock.Gone(err) {
 			failures = append(failures, err)
 		}
 	})

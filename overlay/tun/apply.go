@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/nlsock"
 	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 )
@@ -231,7 +232,7 @@ func (p *plan) carryOut(n *rtbatch.Conn, left *leftovers) (failures []error) {
 	}
 	n.Commit(requests, func(i int, err error) {
 		s := steps[i]
-		if !s.adds && gone(err) {
+		if !s.adds && nlsock.Gone(err) {
 			return
 		}
 		if s.adds && errors.Is(err, unix.EEXIST) {

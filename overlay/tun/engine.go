@@ -33,6 +33,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/nft"
+	"roam6/internal/nlsock"
 	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 )
@@ -208,11 +209,6 @@ func (e *Engine) commit(what string, requests []rtbatch.Request) error {
 	return errors.Join(failures...)
 }
 
-// gone reports whether a removal failed because there is nothing to remove.
-func gone(err error) bool {
-	return errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV)
-}
-
 // Name is "tun", or that of the fast path.
 func (e *Engine) Name() string {
 	if e.fast.path != nil {
@@ -331,7 +327,7 @@ func (e *Engine) Close() error {
 		routes = append(routes, e.kernel.removeRoute(r))
 	}
 	e.netlink.Commit(routes, func(_ int, err error) {
-		if !gone(err) {
+		if !nlsock.Gone(err) {
 			failures = append(failures, fmt.Errorf("tun data plane: remove the tunnel's table: %w", err))
 		}
 	})

@@ -1,13 +1,6 @@
 package tun
 
-import (
-	"errors"
-	"fmt"
-
-	"golang.org/x/sys/unix"
-
-	"roam6/internal/nft"
-)
+import "roam6/internal/nft"
 
 // Where ip6_tunnel is loaded, as it is wherever another plane could be used, the kernel
 // answers tunnel packets that none of its own devices takes with Port Unreachable, although
@@ -26,7 +19,7 @@ func (e *Engine) hush() error {
 		return err
 	}
 	if _, sorts := e.fast.path.(Sorter); sorts {
-		return dropTable(e.nft, hushTable)
+		return e.nft.RemoveTable(hushTable)
 	}
 	const chain = "output"
 	return e.nft.Commit(func(b *nft.Batch) {
@@ -48,13 +41,5 @@ func (e *Engine) unhush() error {
 		return nil
 	}
 	defer e.nft.Close()
-	return dropTable(e.nft, hushTable)
-}
-
-func dropTable(s *nft.Socket, name string) error {
-	err := s.Commit(func(b *nft.Batch) { b.DeleteTable(name) })
-	if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.EPROTONOSUPPORT) && !errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("nftables table %s: %w", name, err)
-	}
-	return nil
+	return e.nft.RemoveTable(hushTable)
 }

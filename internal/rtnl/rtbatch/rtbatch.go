@@ -3,14 +3,15 @@
 package rtbatch
 
 import (
-	"encoding/binary"
 	"fmt"
-	"os"
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"roam6/internal/nlsock"
 )
 
 // Request is one message to the kernel's routing: its type (RTM_…), its flags beyond
@@ -24,12 +25,10 @@ type Request struct {
 // routes take that many messages, but a thousandth of the system calls. Any number
 // of goroutines may use it.
 type Conn struct {
-	mu   sync.Mutex
-	fd   int // -1 when closed
-	port uint32
-	seq  uint32
-	out  []byte
-	in   []byte
+	mu      sync.Mutex
+	netlink *nlsock.Socket
+	seq     uint32
+	out     []byte
 }
 
 const (
@@ -37,7 +36,7 @@ const (
 	// must fit into the socket's buffer.
 	netlinkRun = 100
 	// netlinkTimeout bounds the wait for an answer.
-	netlinkTimeout = 10 // seconds
+	netlinkTimeout = 10 * time.Second
 )
 
 // Open opens a connection in the network namespace of the calling thread.
@@ -48,54 +47,31 @@ func Open() (*Conn, error) { return open("rtnetlink", unix.NETLINK_ROUTE) }
 func OpenXFRM() (*Conn, error) { return open("xfrm netlink", unix.NETLINK_XFRM) }
 
 func open(name string, protocol int) (*Conn, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, protocol)
+	s, err := nlsock.Open(protocol, netlinkTimeout)
 	if err != nil {
-		return nil, fmt.Errorf("%s socket: %w", name, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	n := &Conn{fd: fd, in: make([]byte, 1<<16)}
-	fail := func(err error) (*Conn, error) {
-		unix.Close(fd)
-		return nil, fmt.Errorf("%s socket: %w", name, err)
-	}
-	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return fail(os.NewSyscallError("bind", err))
-	}
-	own, err := unix.Getsockname(fd)
-	if err != nil {
-		return fail(os.NewSyscallError("getsockname", err))
-	}
-	if a, ok := own.(*unix.SockaddrNetlink); ok {
-		n.port = a.Pid
-	}
-	timeout := unix.Timeval{Sec: netlinkTimeout}
-	_ = unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout)
 	// An error need not repeat the request (4.3); dumps are filtered (4.20).
-	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
-	_ = unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
-	return n, nil
+	s.SetOption(unix.SOL_NETLINK, unix.NETLINK_CAP_ACK, 1)
+	s.SetOption(unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
+	return &Conn{netlink: s}, nil
 }
 
 // Port is the connection's netlink port, which notifications of what it has done have.
-func (n *Conn) Port() uint32 { return n.port }
+func (n *Conn) Port() uint32 { return n.netlink.Port() }
 
 // Close closes the connection. It may be called again.
 func (n *Conn) Close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.fd >= 0 {
-		unix.Close(n.fd)
-		n.fd = -1
-	}
+	n.netlink.Close()
 }
 
 func (n *Conn) append(r Request, flags uint16) {
 	n.seq++
-	length := unix.SizeofNlMsghdr + len(r.Body)
-	n.out = binary.NativeEndian.AppendUint32(n.out, uint32(length))
-	n.out = binary.NativeEndian.AppendUint16(n.out, r.Kind)
-	n.out = binary.NativeEndian.AppendUint16(n.out, unix.NLM_F_REQUEST|r.Flags|flags)
-	n.out = binary.NativeEndian.AppendUint32(n.out, n.seq)
-	n.out = binary.NativeEndian.AppendUint32(n.out, n.port)
+	n.out = nlsock.AppendHeader(n.out, unix.NlMsghdr{
+		Type: r.Kind, Flags: unix.NLM_F_REQUEST | r.Flags | flags, Seq: n.seq, Pid: n.Port(),
+	}, len(r.Body))
 	n.out = append(n.out, r.Body...)
 	for len(n.out)%4 != 0 {
 		n.out = append(n.out, 0)
@@ -120,9 +96,6 @@ func (n *Conn) Commit(requests []Request, failed func(i int, err error)) {
 }
 
 func (n *Conn) run(run []Request, failed func(int, error)) error {
-	if n.fd < 0 {
-		return os.ErrClosed
-	}
 	n.out = n.out[:0]
 	first := n.seq + 1
 	for i, r := range run {
@@ -133,17 +106,15 @@ func (n *Conn) run(run []Request, failed func(int, error)) error {
 		n.append(r, flags)
 	}
 	last := n.seq
-	if err := unix.Sendto(n.fd, n.out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return os.NewSyscallError("sendto", err)
+	if err := n.netlink.Send(n.out); err != nil {
+		return err
 	}
-	return n.receive(first, last, func(m syscall.NetlinkMessage) bool {
-		if m.Header.Type != unix.NLMSG_ERROR || len(m.Data) < 4 {
-			return false
+	return n.netlink.Receive(first, last, func(m syscall.NetlinkMessage) (bool, error) {
+		ended, err := nlsock.Outcome(m)
+		if err != nil {
+			failed(int(m.Header.Seq-first), err)
 		}
-		if code := int32(binary.NativeEndian.Uint32(m.Data)); code != 0 {
-			failed(int(m.Header.Seq-first), syscall.Errno(-code))
-		}
-		return m.Header.Seq == last
+		return ended && m.Header.Seq == last, nil
 	})
 }
 
@@ -160,63 +131,21 @@ func (n *Conn) Get(kind uint16, body []byte, f func([]byte)) error {
 func (n *Conn) query(kind, flags uint16, body []byte, f func([]byte)) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.fd < 0 {
-		return os.ErrClosed
-	}
 	n.out = n.out[:0]
 	n.append(Request{Kind: kind, Body: body}, flags)
-	if err := unix.Sendto(n.fd, n.out, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return os.NewSyscallError("sendto", err)
+	if err := n.netlink.Send(n.out); err != nil {
+		return err
 	}
-	var failure error
-	err := n.receive(n.seq, n.seq, func(m syscall.NetlinkMessage) bool {
-		switch m.Header.Type {
-		case unix.NLMSG_DONE:
-			return true
-		case unix.NLMSG_ERROR:
-			if len(m.Data) >= 4 {
-				if code := int32(binary.NativeEndian.Uint32(m.Data)); code != 0 {
-					failure = syscall.Errno(-code)
-				}
-			}
-			return true
-		default:
-			f(m.Data)
-			return false
+	return n.netlink.Receive(n.seq, n.seq, func(m syscall.NetlinkMessage) (bool, error) {
+		if ended, err := nlsock.Outcome(m); ended {
+			return true, err
 		}
+		if m.Header.Type == unix.NLMSG_DONE {
+			return true, nil
+		}
+		f(m.Data)
+		return false, nil
 	})
-	if err == nil {
-		err = failure
-	}
-	return err
-}
-
-// receive reads messages from the kernel until f says that it was the last.
-func (n *Conn) receive(first, last uint32, f func(syscall.NetlinkMessage) (done bool)) error {
-	for {
-		length, from, err := unix.Recvfrom(n.fd, n.in, 0)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return os.NewSyscallError("recvfrom", err)
-		}
-		if k, ok := from.(*unix.SockaddrNetlink); !ok || k.Pid != 0 {
-			continue // not from the kernel
-		}
-		messages, err := syscall.ParseNetlinkMessage(n.in[:length])
-		if err != nil {
-			return fmt.Errorf("rtnetlink: %w", err)
-		}
-		for _, m := range messages {
-			if m.Header.Seq-first > last-first {
-				continue // an answer that came too late
-			}
-			if f(m) {
-				return nil
-			}
-		}
-	}
 }
 
 // Attributes is a sequence of netlink attributes under construction.
@@ -224,40 +153,18 @@ type Attributes []byte
 
 // Bytes appends an attribute.
 func (a Attributes) Bytes(kind uint16, v []byte) Attributes {
-	a = binary.NativeEndian.AppendUint16(a, uint16(unix.SizeofRtAttr+len(v)))
-	a = binary.NativeEndian.AppendUint16(a, kind)
-	a = append(a, v...)
-	for len(a)%4 != 0 {
-		a = append(a, 0)
-	}
-	return a
+	return nlsock.AppendAttribute(a, kind, v)
 }
 
 // Uint32 appends an attribute with a number.
 func (a Attributes) Uint32(kind uint16, v uint32) Attributes {
-	return a.Bytes(kind, binary.NativeEndian.AppendUint32(nil, v))
+	return nlsock.AppendUint32(a, kind, v)
 }
 
 // Attribute finds an attribute, nil if there is none.
-func Attribute(b []byte, kind uint16) []byte {
-	for len(b) >= unix.SizeofRtAttr {
-		n := int(binary.NativeEndian.Uint16(b))
-		if n < unix.SizeofRtAttr || n > len(b) {
-			return nil
-		}
-		if binary.NativeEndian.Uint16(b[2:])&^(unix.NLA_F_NESTED|unix.NLA_F_NET_BYTEORDER) == kind {
-			return b[unix.SizeofRtAttr:n]
-		}
-		b = b[min((n+3)&^3, len(b)):]
-	}
-	return nil
-}
+func Attribute(b []byte, kind uint16) []byte { return nlsock.Attribute(b, kind) }
 
 // Uint32Attribute finds an attribute with a number.
 func Uint32Attribute(b []byte, kind uint16) (uint32, bool) {
-	v := Attribute(b, kind)
-	if len(v) != 4 {
-		return 0, false
-	}
-	return binary.NativeEndian.Uint32(v), true
+	return nlsock.Uint32(nlsock.Attribute(b, kind))
 }
