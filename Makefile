@@ -18,9 +18,16 @@ TARGETS  := mipsle/softfloat mips/softfloat arm/7 arm64/ amd64/
 # What a router's binary may leave out: nolab, the worlds of `roam6 lab`; noebpf, the data
 # plane for kernels without ip6_tunnel; nometrics, the endpoint for Prometheus.
 SMALL    := nolab,noebpf,nometrics
+# The packages for routers come with ip6_tunnel.
+ROUTER_TAGS ?= nolab,noebpf
+# Packages for `make openwrt`: opkg's architecture, GOARCH, and its variant.
+OPENWRT := mipsel_24kc:mipsle:GOMIPS=softfloat mips_24kc:mips:GOMIPS=softfloat \
+           arm_cortex-a7_neon-vfpv4:arm:GOARM=7 aarch64_cortex-a53:arm64:GOARM64=v8.0 x86_64:amd64:GOAMD64=v1
+# The time of all files in packages: that of the last commit.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 FUZZTIME ?= 10s
 
-.PHONY: help build test test-long deps unit rides worlds vm-test lint demo bench size fuzz clean
+.PHONY: help build test test-long deps unit rides worlds vm-test lint demo bench size openwrt fuzz clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -35,14 +42,14 @@ test: deps lint build unit rides worlds vm-test
 # What the tests use beside Go: a C compiler for the race detector, tshark to
 # dissect what the lab sends, BIRD to redistribute routes of mobile networks, and
 # Kea and dnsmasq to lease addresses, radvd to compare with, hosts' software that hears
-# advertisements, and for vm-test QEMU, what its machine is made of, and strongSwan. As root on Debian
-# they are installed; elsewhere the tests that need them say that they skip. BIRD, Kea,
-# radvd and strongSwan come as services: those are neither started (policy-rc.d) nor will they be
-# with the next boot.
+# advertisements, shellcheck for OpenWrt's scripts, and for vm-test QEMU, what its machine
+# is made of, and strongSwan. As root on Debian they are installed; elsewhere the tests
+# that need them say that they skip. BIRD, Kea, radvd and strongSwan come as services:
+# those are neither started (policy-rc.d) nor will they be with the next boot.
 PACKAGES := gcc libc6-dev tshark bird2 kea-dhcp6-server dnsmasq-base radvd radvdump ndisc6 dhcpcd-base \
-            qemu-system-x86 busybox-static kmod xz-utils charon-systemd strongswan-swanctl libstrongswan-standard-plugins
+            qemu-system-x86 busybox-static kmod xz-utils shellcheck charon-systemd strongswan-swanctl libstrongswan-standard-plugins
 COMMANDS := gcc tshark bird kea-dhcp6 dnsmasq radvd radvdump rdisc6 dhcpcd \
-            qemu-system-x86_64 busybox depmod xz charon-systemd
+            qemu-system-x86_64 busybox depmod xz shellcheck charon-systemd
 deps:
 	@[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0; \
 	PATH="$$PATH:/usr/sbin:/sbin"; missing=; \
@@ -113,6 +120,15 @@ size:
 	  env GOOS=linux GOARCH=$$a $$e $(GO) build -tags "$$tags" -ldflags '$(LDFLAGS)' -o $$out ./cmd/roam6 || exit 1; \
 	  printf '%-18s %-24s %10d %10d %10s\n' $$t "$$(echo "$$tags" | sed 's/\<no//g')" $$(stat -c %s $$out) $$(gzip -9c $$out | wc -c) $$(command -v xz >/dev/null && xz -9ec $$out | wc -c || echo -); \
 	done; done
+
+## openwrt packages for OpenWrt routers (.ipk), without its SDK, in bin/openwrt: docs/openwrt.md
+openwrt:
+	@mkdir -p bin/openwrt
+	@for t in $(OPENWRT); do \
+	  a=$${t%%:*}; v=$${t#*:}; out=bin/openwrt/roam6-$$a; \
+	  env GOOS=linux GOARCH=$${v%%:*} $${v#*:} CGO_ENABLED=0 $(GO) build -buildvcs=false -tags '$(ROUTER_TAGS)' -ldflags '$(LDFLAGS)' -o $$out ./cmd/roam6 && \
+	  $(GO) run ./openwrt/mkipk -arch $$a -version '$(VERSION)' -epoch '$(SOURCE_DATE_EPOCH)' -binary $$out -out bin/openwrt || exit 1; \
+	done
 
 ## fuzz    every fuzz target for FUZZTIME each (default 10s)
 fuzz:

@@ -283,6 +283,21 @@ func TestDelegationAway(t *testing.T) {
 	}
 }
 
+// Where somebody else numbers the network the prefix is in the tunnel and shown, and no
+// interface is numbered.
+func TestDelegationWithoutDownstream(t *testing.T) {
+	d := newDelegating(t, func(c *Config) { c.Delegation.Downstreams = nil })
+	d.away()
+	d.acknowledge()
+	if want := []netip.Prefix{netip.PrefixFrom(home, 128), delegated}; !slices.Equal(d.inner, want) {
+		t.Errorf("inner %v", d.inner)
+	}
+	d.wantNumbered("away")
+	if n := d.router.Networks(d.now).Prefixes; len(n) != 1 || n[0].Prefix != delegated || !n[0].Usable || len(n[0].Subnets) != 0 {
+		t.Errorf("shown %+v", n)
+	}
+}
+
 // A handover does not begin anew: the route follows the care-of address, the lease
 // stays, and is renewed when its time comes (RFC 6276 §3.1).
 //

@@ -106,7 +106,7 @@ func TestCheck(t *testing.T) {
 			"FILE: warning: section 'laptop' optimises routes, and its ipsec section does not protect home tests: who reads them on the mobile's link can redirect its traffic; spi_tunnel_to_agent and the three options like it do (RFC 6275 §10.4.6)\n" + gcm},
 		{"two errors", checkRouter + "\toption lifetime '1'\n\toption colour 'red'\n", nil, 1, "",
 			"FILE:8:18: option 'lifetime' in section 'train': \"1\": expected an integer from 8 to 262140 (seconds)\n" +
-				"FILE:9:9: option 'colour' in section 'train': \"colour\": expected an option of the section type mobile_router: enabled, home_address, home_agent, discover, uplink, hysteresis_ms, default_source, route_optimization, correspondent, spi, key, insecure, replay, lifetime, initial_timeout_ms, dad, hierarchy, anchor_selection, insecure_anchors, mode, prefix, downstream, prefix_delegation, delegation_length\n"},
+				"FILE:9:9: option 'colour' in section 'train': \"colour\": expected an option of the section type mobile_router: enabled, home_address, home_agent, discover, uplink, hysteresis_ms, default_source, route_optimization, correspondent, spi, key, insecure, replay, lifetime, initial_timeout_ms, dad, hierarchy, anchor_selection, insecure_anchors, mode, prefix, downstream, prefix_delegation, delegation_length, netifd\n"},
 		{"delegation", delegating + "\toption router '1'\nconfig prefix_request 'guests'\n\toption uplink 'wan'\n\tlist downstream 'lan'\nconfig uplink\n\toption interface 'wan'\n", nil, 0,
 			"FILE: ok: 1 uplink, 1 prefix request, 1 home agent, 1 mobile\n", ""},
 		{"delegation to nobody", delegating, nil, 0, "FILE: ok: 1 home agent, 1 mobile\n",

@@ -32,6 +32,7 @@ func commands() []command {
 	return append([]command{
 		{"run", "the daemon", run},
 		{"show", "ask a running daemon", show},
+		{"follow", "tell a program what a mobile has, and when that changes", follow},
 		{"check", "validate a configuration file", check},
 		{"doctor", "what this machine offers, what is used, what to install", diagnose},
 		{"decode", "explain a packet or a capture file", decode},

@@ -11,6 +11,9 @@ func (s section) checkDelegation(m MobileNode) {
 	if !m.Router {
 		return
 	}
+	if m.Netifd && s.has(optionDownstream) {
+		s.wrong(optionNetifd, 0, "0, because there is a downstream, which roam6 numbers; or no downstream")
+	}
 	if !m.Delegation {
 		if !s.has(optionPrefix) {
 			s.missing(optionPrefix, network().name+", or "+optionDelegation+" '1'")
@@ -20,8 +23,8 @@ func (s section) checkDelegation(m MobileNode) {
 		}
 		return
 	}
-	if !s.has(optionDownstream) {
-		s.missing(optionDownstream, "an interface to number with what is delegated, because of "+optionDelegation)
+	if !m.Netifd && !s.has(optionDownstream) {
+		s.missing(optionDownstream, "an interface to number with what is delegated, because of "+optionDelegation+"; or "+optionNetifd+" '1', which leaves that to netifd")
 	}
 	s.enoughLinks(optionLength, m.DelegationLength, m.Downstreams)
 }

@@ -200,6 +200,9 @@ type MobileNode struct {
 	// empty.
 	Delegation       bool
 	DelegationLength int
+	// Netifd: somebody else numbers the mobile network and advertises in it; there are
+	// no Downstreams.
+	Netifd bool
 }
 
 // RouteOptimisation says with which correspondents routes are optimised.

@@ -152,6 +152,24 @@ config interface
 	same(t, "disabled", c.Disabled, []string{"spare", "old"})
 }
 
+// Where netifd numbers the mobile network there is no downstream, delegated prefixes or not.
+func TestNetifd(t *testing.T) {
+	for _, tt := range []struct{ name, in string }{
+		{"configured", router + " option netifd '1'\n"},
+		{"delegated", strings.Replace(delegated, " list downstream 'lan'\n", " option netifd '1'\n option delegation_length '64'\n", 1)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, err := Parse("roam6", []byte(tt.in))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m := c.MobileNodes[0]; !m.Netifd || len(m.Downstreams) > 0 {
+				t.Errorf("netifd %v, downstreams %v", m.Netifd, m.Downstreams)
+			}
+		})
+	}
+}
+
 // Sections that are right, to be spoilt below; delegated has no prefix.
 var (
 	delegated = strings.Replace(router, " list prefix '2001:db8:100::/56'\n", " option prefix_delegation '1'\n list downstream 'lan'\n", 1)
@@ -190,7 +208,8 @@ func TestDelegationErrors(t *testing.T) {
 
 		// mobile routers
 		{"length without delegation", router + " option delegation_length '56'\n", `option 'delegation_length' in section 'r' (roam6:7:27): "56": expected prefix_delegation '1' in the section: this is the length to ask for`},
-		{"delegation to no link", strings.Replace(delegated, " list downstream 'lan'\n", "", 1), `option 'downstream' in section 'r' (roam6:1:1): expected an interface to number with what is delegated, because of prefix_delegation; it is missing`},
+		{"delegation to no link", strings.Replace(delegated, " list downstream 'lan'\n", "", 1), `option 'downstream' in section 'r' (roam6:1:1): expected an interface to number with what is delegated, because of prefix_delegation; or netifd '1', which leaves that to netifd; it is missing`},
+		{"netifd beside a downstream", router + " list downstream 'lan'\n option netifd '1'\n", `option 'netifd' in section 'r' (roam6:8:16): "1": expected 0, because there is a downstream, which roam6 numbers; or no downstream`},
 		{"length too short", delegated + " option delegation_length '47'\n", `option 'delegation_length' in section 'r' (roam6:8:27): "47": expected an integer from 48 to 64`},
 		{"length too long", delegated + " option delegation_length '65'\n", `option 'delegation_length' in section 'r' (roam6:8:27): "65": expected an integer from 48 to 64`},
 		{"one /64 for two links", delegated + " list downstream 'lan2'\n option delegation_length '64'\n", `option 'delegation_length' in section 'r' (roam6:9:27): "64": expected at most 63, so that each of the 2 downstream interfaces gets a /64`},

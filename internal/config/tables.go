@@ -19,6 +19,7 @@ const (
 	optionUplink     = "uplink"
 	optionDownstream = "downstream"
 	optionDelegation = "prefix_delegation"
+	optionNetifd     = "netifd"
 	optionPool       = "delegation_pool"
 	optionServer     = "delegation_server"
 	optionLength     = "delegation_length"

@@ -121,13 +121,15 @@ func mobileRouterTable() schema[mobileNodeDraft] {
 				dependent("none; required without prefix_delegation").
 				help("The mobile network prefixes. In implicit mode too: only packets from these prefixes enter the tunnel."),
 			many(optionDownstream, interfaceName(), func(m *mobileNodeDraft) *[]string { return &m.Downstreams }).
-				dependent("none; required with prefix_delegation").
+				dependent("none; required with prefix_delegation, unless netifd").
 				help("The interfaces of the mobile network, on which the prefixes are advertised: of those configured the first on the first, and what is left over on the last; of each delegated one a /64 on every interface."),
 			one(optionDelegation, boolean(), func(m *mobileNodeDraft) *bool { return &m.Delegation }).fallback("0").
 				help("Whether to get prefixes from the home agent, by DHCPv6 prefix delegation through the tunnel or on the home link (RFC 6276). They stay the same while the network moves, and need not be configured: each downstream gets a /64 and this router's address ::1 in it."),
 			one(optionLength, delegationLength(), func(m *mobileNodeDraft) *int { return &m.DelegationLength }).
 				dependent("the home agent's choice").
 				help("The length of prefix to ask for. The home agent may give another one."),
+			one(optionNetifd, boolean(), func(m *mobileNodeDraft) *bool { return &m.Netifd }).fallback("0").
+				help("Whether OpenWrt's netifd has the mobile network: an interface of `proto roam6` (package roam6-proto) hands it the prefixes, its `ip6assign` numbers the interfaces, and odhcpd advertises there. roam6 then does neither, so there is no downstream."),
 		),
 		enabled: func(m *mobileNodeDraft) bool { return m.enabled },
 	}
