@@ -45,6 +45,9 @@ func (m Machine) arguments(initrd, log string) []string {
 		"-serial", "file:" + log,
 		"-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
 	}
+	if m.Icount != "" {
+		args = append(args, "-icount", m.Icount, "-rtc", "clock=vm")
+	}
 	for n := range ports {
 		args = append(args,
 			"-chardev", fmt.Sprintf("socket,id=port%d,fd=%d", n+1, n+firstFD),

@@ -30,7 +30,11 @@ type Machine struct {
 	Memory  int    // MiB, of which the files take their size
 	CPUs    int    // one is the default of the tools: two have panicked under TCG
 	Accel   string // QEMU's accelerator, such as "tcg,thread=multi"
-	Append  string // added to the kernel's command line
+	// Icount is QEMU's -icount, such as "shift=2,sleep=off": the machine's time is then the
+	// number of its instructions, and a ratio of rates what one costs more than the other,
+	// whatever else the host does. It needs an Accel of one thread. Empty: the host's time.
+	Icount string
+	Append string // added to the kernel's command line
 	// Timeout is for boot and command together.
 	Timeout time.Duration
 }

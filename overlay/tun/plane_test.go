@@ -28,3 +28,6 @@ func BenchmarkInstall(b *testing.B) { planetest.Install(b, openPlane) }
 func BenchmarkRebind(b *testing.B) { planetest.Rebind(b, openPlane) }
 
 func BenchmarkPacketRate(b *testing.B) { planetest.PacketRate(b, openPlane) }
+
+// It needs a kernel with CONFIG_IPV6_MIP6.
+func BenchmarkAgainstXFRM(b *testing.B) { planetest.AgainstXFRM(b, openPlane) }

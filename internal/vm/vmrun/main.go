@@ -79,6 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.IntVar(&m.Memory, "memory", 1024, "memory in `MiB`; the files take theirs of it")
 	flags.IntVar(&m.CPUs, "cpus", 1, "`number` of processors; more than one has made kernels panic")
 	flags.StringVar(&m.Accel, "accel", "tcg,thread=multi", "`accelerator` of QEMU; kvm where it is not nested")
+	flags.StringVar(&m.Icount, "icount", "", "QEMU's `-icount`, such as shift=2,sleep=off: time inside is the number of instructions, so that ratios do not depend on what else the host does; with -accel tcg,thread=single")
 	flags.StringVar(&m.Append, "append", "", "`options` to add to the kernel's command line")
 	flags.DurationVar(&m.Timeout, "timeout", 10*time.Minute, "`time` for boot and command together, when the machine is ended")
 	version := flags.String("kernel", "", "`version` of the kernel, such as 6.1; the newest when empty")
