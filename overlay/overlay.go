@@ -139,6 +139,22 @@ type Counters struct {
 	DecapPackets, DecapBytes uint64
 }
 
+// Plus returns the sum of two.
+func (c Counters) Plus(d Counters) Counters {
+	return Counters{
+		EncapPackets: c.EncapPackets + d.EncapPackets, EncapBytes: c.EncapBytes + d.EncapBytes,
+		DecapPackets: c.DecapPackets + d.DecapPackets, DecapBytes: c.DecapBytes + d.DecapBytes,
+	}
+}
+
+// Minus returns what has come since an earlier count.
+func (c Counters) Minus(earlier Counters) Counters {
+	return Counters{
+		EncapPackets: c.EncapPackets - earlier.EncapPackets, EncapBytes: c.EncapBytes - earlier.EncapBytes,
+		DecapPackets: c.DecapPackets - earlier.DecapPackets, DecapBytes: c.DecapBytes - earlier.DecapBytes,
+	}
+}
+
 // Status is a tunnel as the engine carries it out.
 type Status struct {
 	Tunnel

@@ -53,10 +53,7 @@ type path struct {
 	closed    bool
 }
 
-var (
-	_ tun.Sorter = (*path)(nil)
-	_ tun.Nester = (*path)(nil)
-)
+var _ tun.FastPath = (*path)(nil)
 
 // tunnel is one that is carried here, or has counted what was.
 type tunnel struct {
@@ -77,17 +74,12 @@ type owned struct {
 // Name is "kernel".
 func (p *path) Name() string { return Name }
 
-// CarriesTunnels: agents' tunnels carry other tunnels' packets.
-func (p *path) CarriesTunnels() {}
-
-// NextHeader is that of packets for the engine.
-func (p *path) NextHeader() int { return handedOver }
+// Traits are that packets for the engine get another next header, and that agents'
+// tunnels carry other tunnels' packets.
+func (p *path) Traits() tun.Traits { return tun.Traits{NextHeader: handedOver, Nests: true} }
 
 // Received needs nothing: what the engine has to take here is what the sets say.
 func (p *path) Received(int) {}
-
-// RelaysErrors is false: what the kernel would relay is dropped (depart).
-func (p *path) RelaysErrors() bool { return false }
 
 // Start makes what does not depend on tunnels, and finds what a predecessor left.
 func (p *path) Start(u tun.Underlay) (err error) {

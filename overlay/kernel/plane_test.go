@@ -4,19 +4,9 @@ import (
 	"testing"
 
 	"roam6/overlay/planetest"
-	"roam6/overlay/tun"
 )
 
-func openPlane(o planetest.Options) (planetest.Engine, error) {
-	e, err := Open(tun.Config{
-		Log: o.Log, Adopt: o.Adopt, Local: o.Local, TrafficSeen: o.TrafficSeen, Silent: o.Silent, UnknownHomeAddress: o.UnknownHomeAddress,
-		RouteUnreachable: o.RouteUnreachable,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return e, nil
-}
+var openPlane = planetest.Of(Open)
 
 func TestMain(m *testing.M) { planetest.Main(m, openPlane) }
 
@@ -43,4 +33,9 @@ func BenchmarkRebind(b *testing.B) {
 func BenchmarkPacketRate(b *testing.B) {
 	needed(b)
 	planetest.PacketRate(b, openPlane)
+}
+
+func BenchmarkProcessor(b *testing.B) {
+	needed(b)
+	planetest.Processor(b, openPlane)
 }

@@ -17,8 +17,9 @@ import (
 	"roam6/internal/rtnl/nstest"
 )
 
-// Snapshot is what a namespace has of links, IPv6 addresses, routes of all
-// tables and policy rules, one a line, sorted.
+// Snapshot is what a namespace has of links with queue disciplines and filters for what
+// they receive and send, IPv6 addresses, routes of all tables and policy rules, one a line,
+// sorted.
 func Snapshot(s *nstest.Space) string {
 	var lines []string
 	var err error
@@ -37,6 +38,22 @@ func snapshot(h *netlink.Handle) (lines []string, err error) {
 	}
 	for _, l := range links {
 		lines = append(lines, fmt.Sprintf("link %d %s mtu %d", l.Attrs().Index, l.Attrs().Name, l.Attrs().MTU))
+		disciplines, err := h.QdiscList(l)
+		if err != nil {
+			return nil, err
+		}
+		for _, q := range disciplines {
+			lines = append(lines, fmt.Sprintf("qdisc %s link %d", q.Type(), l.Attrs().Index))
+		}
+		for _, parent := range []uint32{netlink.HANDLE_MIN_INGRESS, netlink.HANDLE_MIN_EGRESS} {
+			filters, err := h.FilterList(l, parent)
+			if err != nil {
+				return nil, err
+			}
+			for _, f := range filters {
+				lines = append(lines, fmt.Sprintf("filter %s parent %x priority %d link %d", f.Type(), parent, f.Attrs().Priority, l.Attrs().Index))
+			}
+		}
 	}
 	addresses, err := h.AddrList(nil, netlink.FAMILY_V6)
 	if err != nil {

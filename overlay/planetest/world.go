@@ -22,6 +22,7 @@ import (
 
 	"roam6/internal/rtnl/nstest"
 	"roam6/overlay"
+	"roam6/overlay/tun"
 )
 
 // Engine is what the tests need of an engine.
@@ -47,6 +48,20 @@ type Options struct {
 
 // Open opens an engine in the calling thread's network namespace.
 type Open func(Options) (Engine, error)
+
+// Of is the Open of an engine that is opened like tun's.
+func Of(open func(tun.Config) (*tun.Engine, error)) Open {
+	return func(o Options) (Engine, error) {
+		e, err := open(tun.Config{
+			Log: o.Log, Adopt: o.Adopt, Local: o.Local, TrafficSeen: o.TrafficSeen, Silent: o.Silent,
+			UnknownHomeAddress: o.UnknownHomeAddress, RouteUnreachable: o.RouteUnreachable,
+		})
+		if err != nil {
+			return nil, err // not a nil *tun.Engine, which would be an Engine
+		}
+		return e, nil
+	}
+}
 
 // Addresses of the world.
 var (

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
-	"github.com/cilium/ebpf/link"
+	"github.com/cilium/ebpf"
 
 	"roam6/overlay"
 )
@@ -28,7 +29,7 @@ func (f *fastPath) preparePins(device string) {
 		fail(err)
 		return
 	}
-	pins, err := pinDirectory(f.root, device, version(f.setting, f.capacity))
+	pins, err := pinDirectory(f.root, device, version(f.hook.name(), f.setting, f.capacity))
 	if err != nil {
 		fail(err)
 		return
@@ -55,18 +56,18 @@ func (f *fastPath) preparePins(device string) {
 
 // usable reports whether a predecessor's programs are at the present device.
 func (f *fastPath) usable(pins string) bool {
-	l, err := link.LoadPinnedLink(filepath.Join(pins, pinEgress), nil)
+	a, err := f.hook.adopt(int(f.setting.device), ebpf.AttachTCXEgress, filepath.Join(pins, pinEgress))
 	if err != nil {
 		return false
 	}
-	defer l.Close()
-	return linkIndex(l) == int(f.setting.device)
+	a.abandon()
+	return true
 }
 
 // adopt takes over tunnels, pairs and attachments that are in the kernel.
 func (f *fastPath) adopt() error {
 	if f.pins == "" {
-		return nil
+		return f.hook.sweep(nil)
 	}
 	if err := f.adoptTunnels(); err != nil {
 		return err
@@ -74,33 +75,36 @@ func (f *fastPath) adopt() error {
 	if err := f.adoptPairs(); err != nil {
 		return err
 	}
-	pinned, _ := filepath.Glob(filepath.Join(f.pins, pinEgress))
-	for _, pin := range pinned {
-		l, err := link.LoadPinnedLink(pin, nil)
-		if err != nil {
-			return err
-		}
-		f.egress = l
-	}
-	pinned, _ = filepath.Glob(filepath.Join(f.pins, pinIngress+"*"))
-	for _, pin := range pinned {
-		l, err := link.LoadPinnedLink(pin, nil)
-		if err != nil {
-			return err
-		}
-		if index := linkIndex(l); index != 0 && strings.HasSuffix(pin, fmt.Sprint(pinIngress, index)) {
-			f.ingress[index] = l
-			continue
-		}
-		if err := detach(l); err != nil {
-			return err
-		}
+	if err := f.adoptAttached(); err != nil {
+		return err
 	}
 	f.publishAttached()
 	if len(f.tunnels) > 0 {
 		f.log.Info("tunnels of a predecessor go on", "engine", Name, "tunnels", len(f.tunnels), "interfaces", len(f.ingress))
 	}
 	return nil
+}
+
+// adoptAttached takes over programs at interfaces, and takes away those that are of no use.
+func (f *fastPath) adoptAttached() error {
+	var kept []attachment
+	if a, err := f.hook.adopt(int(f.setting.device), ebpf.AttachTCXEgress, filepath.Join(f.pins, pinEgress)); err == nil {
+		f.egress, kept = a, append(kept, a)
+	}
+	pinned, _ := filepath.Glob(filepath.Join(f.pins, pinIngress+"*"))
+	for _, pin := range pinned {
+		index, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(pin), pinIngress))
+		if err != nil {
+			continue // nothing of ours
+		}
+		a, err := f.hook.adopt(index, ebpf.AttachTCXIngress, pin)
+		if err != nil {
+			f.log.Debug("a predecessor's program at an interface", "engine", Name, "index", index, "reason", err)
+			continue
+		}
+		f.ingress[index], kept = a, append(kept, a)
+	}
+	return f.hook.sweep(kept)
 }
 
 // adoptTunnels reads what tunnels there are.
@@ -165,7 +169,7 @@ func (f *fastPath) clean(values map[uint32]pathValue, byNumber map[uint32]*tunne
 		}
 	}
 	var stale []uint32
-	if err := f.counting.each(f.loaded.maps[mapCounters], func(number uint32, c overlay.Counters) {
+	if err := f.counting.each(f.loaded.maps[mapStates], func(number uint32, c overlay.Counters) {
 		f.last.tunnel = max(f.last.tunnel, number)
 		if t := byNumber[number]; t != nil {
 			t.before = c
@@ -176,7 +180,7 @@ func (f *fastPath) clean(values map[uint32]pathValue, byNumber map[uint32]*tunne
 		return err
 	}
 	for _, number := range stale {
-		for _, name := range []string{mapCounters, mapTunnels} {
+		for _, name := range []string{mapStates, mapTunnels} {
 			if err := f.delete(name, number); err != nil {
 				return err
 			}
@@ -196,5 +200,5 @@ func (f *fastPath) adoptPairs() error {
 	if err := each.Err(); err != nil {
 		return fmt.Errorf("map %s: %w", mapPairs, err)
 	}
-	return nil
+	return f.switchPairs()
 }

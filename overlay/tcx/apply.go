@@ -41,18 +41,12 @@ type retired struct {
 // retirement is far longer than a program runs.
 const retirement = time.Second
 
-// Apply carries out the changes in order.
+// Apply carries out the changes in order. Programs come to the interfaces of new paths a
+// moment later; until then the engine takes what comes in by them.
 func (f *fastPath) Apply(changes []tun.FastChange, failed func(i int, err error)) {
-	links := f.apply(changes, failed)
-	f.world.wantNow(links) // without the lock, which its thread takes
-}
-
-// apply is Apply but for the interfaces that packets will come in by, which it returns.
-func (f *fastPath) apply(changes []tun.FastChange, failed func(i int, err error)) (links map[int]bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.reap()
-	links = make(map[int]bool)
 	asked, missing := make(map[netip.Addr]bool), make(map[netip.Addr]bool)
 	for i, c := range changes {
 		var err error
@@ -67,7 +61,7 @@ func (f *fastPath) apply(changes []tun.FastChange, failed func(i int, err error)
 				asked[p.Local] = true
 				p.Link = f.world.way(p.Local, p.Remote)
 			}
-			links[p.Link] = true
+			f.Received(p.Link)
 		case c.Yield != nil:
 			err = f.yield(directionOf(c.Yield))
 		case c.Reclaim != nil:
@@ -79,7 +73,6 @@ func (f *fastPath) apply(changes []tun.FastChange, failed func(i int, err error)
 			failed(i, err)
 		}
 	}
-	return links
 }
 
 // set installs a tunnel or changes it. The path comes before the number that leads to it,
@@ -202,6 +195,9 @@ func (f *fastPath) yield(k pairKey) error {
 		}
 		p = new(pair)
 		f.pairs[k] = p
+		if err := f.switchPairs(); err != nil {
+			return err
+		}
 	}
 	if !p.wanted {
 		p.users, p.wanted = 0, true
@@ -219,8 +215,22 @@ func (f *fastPath) reclaim(k pairKey) error {
 	if p.users--; p.users > 0 {
 		return nil
 	}
+	return f.removePair(k)
+}
+
+// removePair takes a pair away.
+func (f *fastPath) removePair(k pairKey) error {
 	delete(f.pairs, k)
-	return f.delete(mapPairs, k)
+	return errors.Join(f.switchPairs(), f.delete(mapPairs, k))
+}
+
+// switchPairs has the programs look for pairs only where there are any.
+func (f *fastPath) switchPairs() error {
+	value := uint32(0)
+	if len(f.pairs) > 0 {
+		value = 1
+	}
+	return f.put(mapSwitches, uint32(switchPairs), value)
 }
 
 // directionOf is how packets of ours along an optimised route look.
@@ -243,8 +253,7 @@ func (f *fastPath) Sweep() error {
 	}
 	for k, p := range f.pairs {
 		if !p.wanted {
-			delete(f.pairs, k)
-			failures = append(failures, f.delete(mapPairs, k))
+			failures = append(failures, f.removePair(k))
 		}
 	}
 	return errors.Join(failures...)

@@ -28,7 +28,10 @@ const (
 	atSegments = atNumber - 8   // packets in an aggregate
 	atHeaders  = atSegments - 8 // octets of headers that each of them has
 	atLabel    = atHeaders - 8  // flow label
-	atScratch  = atLabel - 8    // of one block
+	atState    = atLabel - 8    // pointer to the stateValue
+	atTick     = atState - 8    // of the kernel's clock
+	atPath     = atTick - 8     // number of the path
+	atScratch  = atPath - 8     // of one block
 )
 
 // Offsets in struct __sk_buff.
@@ -38,6 +41,8 @@ const (
 	skbMark        = 8
 	skbProtocol    = 16
 	skbVLANPresent = 20
+	skbData        = 76
+	skbDataEnd     = 80
 	skbGSOSize     = 176
 )
 

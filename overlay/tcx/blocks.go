@@ -88,9 +88,9 @@ func (p *program) follow(otherwise string) {
 	p.add(
 		asm.JEq.Imm(asm.R0, 0, otherwise),
 		asm.LoadMem(asm.R1, asm.R0, 0, asm.Word),
-		asm.StoreMem(asm.RFP, atScratch, asm.R1, asm.Word),
+		asm.StoreMem(asm.RFP, atPath, asm.R1, asm.Word),
 	)
-	p.stack(asm.R2, atScratch)
+	p.stack(asm.R2, atPath)
 	p.lookup(mapPaths)
 	p.add(
 		asm.JEq.Imm(asm.R0, 0, otherwise),
@@ -183,12 +183,30 @@ func (p *program) watch(header, address int16) {
 	p.label(fresh)
 }
 
-// count adds the packets to a counter of their tunnel. Counters come into being with the
-// first packet on each processor. The place of the tunnel header on the stack is free.
-func (p *program) count(counter int16) {
+// state finds what this processor has of the tunnel, and makes it with the first packet.
+// What is on the stack for the tries and for routing is lost.
+func (p *program) state() {
 	p.stack(asm.R2, atNumber)
-	p.lookup(mapCounters)
+	p.lookup(mapStates)
+	p.add(asm.JNE.Imm(asm.R0, 0, "state"), asm.Mov.Imm(asm.R1, 0))
+	for i := int16(0); i < stateSize; i += 8 {
+		p.add(asm.StoreMem(asm.RFP, atFIB+i, asm.R1, asm.DWord))
+	}
+	p.add(asm.LoadMapPtr(asm.R1, p.maps[mapStates]))
+	p.stack(asm.R2, atNumber)
+	p.stack(asm.R3, atFIB)
+	p.add(asm.Mov.Imm(asm.R4, 0), asm.FnMapUpdateElem.Call())
+	p.stack(asm.R2, atNumber)
+	p.lookup(mapStates)
+	p.add(asm.JEq.Imm(asm.R0, 0, leave))
+	p.label("state")
+	p.add(asm.StoreMem(asm.RFP, atState, asm.R0, asm.DWord))
+}
+
+// count adds the packets to a counter of the state.
+func (p *program) count(counter int16) {
 	p.add(
+		asm.LoadMem(asm.R0, asm.RFP, atState, asm.DWord),
 		// packets in R4; octets in R5: (packets - 1) × headers more than there are
 		asm.LoadMem(asm.R4, asm.RFP, atSegments, asm.DWord),
 		asm.LoadMem(asm.R3, asm.RFP, atHeaders, asm.DWord),
@@ -196,22 +214,6 @@ func (p *program) count(counter int16) {
 		asm.Sub.Imm(asm.R5, 1),
 		asm.Mul.Reg(asm.R5, asm.R3),
 		asm.Add.Reg(asm.R5, size),
-		asm.JNE.Imm(asm.R0, 0, "add"),
-		asm.Mov.Imm(asm.R1, 0),
-	)
-	for i := int16(0); i < counterSize; i += 8 {
-		p.add(asm.StoreMem(asm.RFP, atOuter+i, asm.R1, asm.DWord))
-	}
-	p.add(
-		asm.StoreMem(asm.RFP, atOuter+counter, asm.R4, asm.DWord),
-		asm.StoreMem(asm.RFP, atOuter+counter+8, asm.R5, asm.DWord),
-		asm.LoadMapPtr(asm.R1, p.maps[mapCounters]),
-	)
-	p.stack(asm.R2, atNumber)
-	p.stack(asm.R3, atOuter)
-	p.add(asm.Mov.Imm(asm.R4, 0), asm.FnMapUpdateElem.Call(), asm.Ja.Label("counted"))
-	p.label("add")
-	p.add(
 		asm.LoadMem(asm.R1, asm.R0, counter, asm.DWord),
 		asm.Add.Reg(asm.R1, asm.R4),
 		asm.StoreMem(asm.R0, counter, asm.R1, asm.DWord),
@@ -219,5 +221,16 @@ func (p *program) count(counter int16) {
 		asm.Add.Reg(asm.R1, asm.R5),
 		asm.StoreMem(asm.R0, counter+8, asm.R1, asm.DWord),
 	)
-	p.label("counted")
+}
+
+// switched goes on at a label unless a switch is on.
+func (p *program) switched(place int32, otherwise string) {
+	p.add(asm.StoreImm(asm.RFP, atScratch, int64(place), asm.Word))
+	p.stack(asm.R2, atScratch)
+	p.lookup(mapSwitches)
+	p.add(
+		asm.JEq.Imm(asm.R0, 0, otherwise),
+		asm.LoadMem(asm.R1, asm.R0, 0, asm.Word),
+		asm.JEq.Imm(asm.R1, 0, otherwise),
+	)
 }

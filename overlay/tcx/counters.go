@@ -14,7 +14,7 @@ import (
 type counting struct {
 	processors int
 	keys       []uint32
-	values     []counterValue // for each key one of each processor
+	values     []stateValue // for each key one of each processor
 }
 
 // leastBatch and mostBatch are how many tunnels' counters are read in one call.
@@ -61,15 +61,12 @@ func (c *counting) each(m *ebpf.Map, f func(number uint32, sum overlay.Counters)
 }
 
 func (c *counting) grow(n int) {
-	c.keys, c.values = make([]uint32, n), make([]counterValue, n*c.processors)
+	c.keys, c.values = make([]uint32, n), make([]stateValue, n*c.processors)
 }
 
-func sum(each []counterValue) (all overlay.Counters) {
+func sum(each []stateValue) (all overlay.Counters) {
 	for _, v := range each {
-		all.EncapPackets += v.EncapPackets
-		all.EncapBytes += v.EncapBytes
-		all.DecapPackets += v.DecapPackets
-		all.DecapBytes += v.DecapBytes
+		all = all.Plus(v.Counters)
 	}
 	return all
 }
@@ -83,16 +80,12 @@ func (f *fastPath) Counters() map[overlay.Key]overlay.Counters {
 		return all
 	}
 	byNumber := make(map[uint32]overlay.Counters, len(f.tunnels))
-	if err := f.counting.each(f.loaded.maps[mapCounters], func(number uint32, c overlay.Counters) { byNumber[number] = c }); err != nil {
+	if err := f.counting.each(f.loaded.maps[mapStates], func(number uint32, c overlay.Counters) { byNumber[number] = c }); err != nil {
 		f.log.Warn("counters", "engine", Name, "reason", err)
 		return all
 	}
 	for k, t := range f.tunnels {
-		c := byNumber[t.number]
-		all[k] = overlay.Counters{
-			EncapPackets: c.EncapPackets - t.before.EncapPackets, EncapBytes: c.EncapBytes - t.before.EncapBytes,
-			DecapPackets: c.DecapPackets - t.before.DecapPackets, DecapBytes: c.DecapBytes - t.before.DecapBytes,
-		}
+		all[k] = byNumber[t.number].Minus(t.before)
 	}
 	return all
 }

@@ -58,9 +58,11 @@ func (s setting) egress(l2 int32, maps map[string]int) asm.Instructions {
 	p.common(atInner)
 
 	// Optimised routes are the engine's.
+	p.switched(switchPairs, "no pair")
 	p.stack(asm.R2, atInner+atSource)
 	p.lookup(mapPairs)
 	p.add(asm.JNE.Imm(asm.R0, 0, leave))
+	p.label("no pair")
 
 	// The tunnel: an agent's by the inner destination, a mobile's by the inner source.
 	p.match(mapAgent, atInner+atTarget)
@@ -70,11 +72,6 @@ func (s setting) egress(l2 int32, maps map[string]int) asm.Instructions {
 	p.label("tunnel")
 	p.follow(leave)
 
-	// Its path begins at an address of this node, still.
-	p.add(asm.Mov.Reg(asm.R2, path), asm.Add.Imm(asm.R2, int32(pathLocal)))
-	p.lookup(mapLocals)
-	p.add(asm.JEq.Imm(asm.R0, 0, leave))
-
 	// It fits: otherwise the engine fragments or answers.
 	p.segments(atInner, 0)
 	p.add(
@@ -83,7 +80,8 @@ func (s setting) egress(l2 int32, maps map[string]int) asm.Instructions {
 		asm.JGT.Reg(part, asm.R3, leave),
 	)
 	p.watch(atInner, atInner+atSource)
-	p.route(s)
+	p.state()
+	p.way(s)
 
 	// A hash of what makes the inner flow is the flow label (RFC 6438 §3).
 	p.add(
@@ -149,17 +147,58 @@ func (s setting) egress(l2 int32, maps map[string]int) asm.Instructions {
 			asm.JNE.Imm(asm.R0, 0, drop),
 		)
 	}
-	p.count(counterEncap)
+	p.count(stateEncap)
 
 	// Out by the link, to the next hop.
-	p.add(asm.StoreImm(asm.RFP, atNeighbor, unix.AF_INET6, asm.Word))
-	p.copy(asm.RFP, atNeighbor+4, asm.RFP, atFIB+fibTarget, 16)
-	p.add(asm.LoadMem(asm.R1, asm.RFP, atFIB+fibLink, asm.Word))
+	p.add(
+		asm.StoreImm(asm.RFP, atNeighbor, unix.AF_INET6, asm.Word),
+		asm.LoadMem(asm.R3, asm.RFP, atState, asm.DWord),
+	)
+	p.copy(asm.RFP, atNeighbor+4, asm.R3, stateNextHop, 16)
+	p.add(asm.LoadMem(asm.R1, asm.R3, stateLink, asm.Word))
 	p.stack(asm.R2, atNeighbor)
 	p.add(asm.Mov.Imm(asm.R3, neighborSize), asm.Mov.Imm(asm.R4, 0), asm.FnRedirectNeigh.Call(), asm.Return())
 	p.noRoom()
 	p.end()
 	return p.Instructions
+}
+
+// way sees to it that the state has the way of the packet. What was found in this tick
+// serves again. part is the length of the largest tunnel packet.
+func (p *program) way(s setting) {
+	p.add(
+		asm.FnJiffies64.Call(),
+		asm.StoreMem(asm.RFP, atTick, asm.R0, asm.DWord),
+		asm.LoadMem(asm.R1, asm.RFP, atState, asm.DWord),
+		asm.LoadMem(asm.R2, asm.R1, stateTick, asm.DWord),
+		asm.JNE.Reg(asm.R0, asm.R2, "look"),
+		asm.LoadMem(asm.R2, asm.R1, statePath, asm.Word),
+		asm.LoadMem(asm.R3, asm.RFP, atPath, asm.Word),
+		asm.JNE.Reg(asm.R2, asm.R3, "look"),
+		asm.LoadMem(asm.R2, asm.R1, stateMTU, asm.Word),
+		asm.JLE.Reg(part, asm.R2, "way"),
+	)
+
+	// The path begins at an address of this node, still.
+	p.label("look")
+	p.add(asm.Mov.Reg(asm.R2, path), asm.Add.Imm(asm.R2, int32(pathLocal)))
+	p.lookup(mapLocals)
+	p.add(asm.JEq.Imm(asm.R0, 0, leave))
+	p.route(s)
+	p.add(
+		asm.LoadMem(asm.R3, asm.RFP, atState, asm.DWord),
+		asm.LoadMem(asm.R1, asm.RFP, atTick, asm.DWord),
+		asm.StoreMem(asm.R3, stateTick, asm.R1, asm.DWord),
+		asm.LoadMem(asm.R1, asm.RFP, atPath, asm.Word),
+		asm.StoreMem(asm.R3, statePath, asm.R1, asm.Word),
+		asm.LoadMem(asm.R1, asm.RFP, atFIB+fibLink, asm.Word),
+		asm.StoreMem(asm.R3, stateLink, asm.R1, asm.Word),
+		// The length has become the MTU of the route, or it is as it was.
+		asm.LoadMem(asm.R1, asm.RFP, atFIB+fibLength, asm.Half),
+		asm.StoreMem(asm.R3, stateMTU, asm.R1, asm.Word),
+	)
+	p.copy(asm.R3, stateNextHop, asm.RFP, atFIB+fibTarget, 16)
+	p.label("way")
 }
 
 // route finds the link that the packet leaves by and the next hop there. part is the

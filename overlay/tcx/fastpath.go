@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 
 	"roam6/overlay"
 	"roam6/overlay/tun"
@@ -38,9 +37,12 @@ type fastPath struct {
 	locals   map[netip.Addr]bool // addresses of this node
 	retired  []retired           // in the order of time
 	last     numbers
-	egress   link.Link
-	ingress  map[int]link.Link // by interface index
-	refused  map[int]bool      // interfaces that no program can be at
+	openHook func(root, device string) (hook, error)
+	hook     hook
+	egress   attachment            // nil: none
+	ingress  map[int]attachment    // by interface index
+	refused  map[int]bool          // interfaces that no program can be at
+	lost     map[int]time.Duration // interfaces that somebody has taken the program off, and when
 	attached atomic.Pointer[map[int]bool]
 	counting counting
 	card     string // the network card because of which aggregates are left; empty: none
@@ -53,8 +55,8 @@ var _ tun.FastPath = (*fastPath)(nil)
 // Name is "tcx".
 func (f *fastPath) Name() string { return Name }
 
-// RelaysErrors is false: errors about tunnel packets are for the engine to translate.
-func (f *fastPath) RelaysErrors() bool { return false }
+// Traits are none.
+func (f *fastPath) Traits() tun.Traits { return tun.Traits{} }
 
 // Start loads the programs, or takes over what a predecessor that crashed left.
 func (f *fastPath) Start(u tun.Underlay) (err error) {
@@ -65,6 +67,9 @@ func (f *fastPath) Start(u tun.Underlay) (err error) {
 			err = errors.Join(err, f.Close())
 		}
 	}()
+	if f.hook, err = f.openHook(f.root, u.Device); err != nil {
+		return fmt.Errorf("programs at interfaces: %w", err)
+	}
 	f.preparePins(u.Device)
 	// Without it the look-up for a path without a link refuses. The device has no routers
 	// to listen to, so that nothing else depends on it.
@@ -78,11 +83,17 @@ func (f *fastPath) Start(u tun.Underlay) (err error) {
 		return fmt.Errorf("what a predecessor left: %w", err)
 	}
 	if f.egress == nil {
-		if f.egress, err = f.attach(u.Index, ebpf.AttachTCXEgress, f.loaded.egress, pinEgress); err != nil {
+		if f.egress, err = f.attachEgress(); err != nil {
 			return fmt.Errorf("device %s: %w", u.Device, err)
 		}
 	}
-	return openWorld(f)
+	if err := openWorld(f); err != nil {
+		return err
+	}
+	f.takeAhead()
+	f.log.Debug("programs are at interfaces", "engine", Name, "by", f.hook.name(), "interfaces", len(f.ingress))
+	go f.world.runLoop()
+	return nil
 }
 
 // Drops returns packets for whose headers there was no memory.
@@ -115,12 +126,16 @@ func (f *fastPath) Close() error {
 	defer f.mu.Unlock()
 	var failures []error
 	if f.egress != nil {
-		failures = append(failures, detach(f.egress))
+		failures = append(failures, f.egress.detach())
 		f.egress = nil
 	}
-	for i, l := range f.ingress {
-		failures = append(failures, detach(l))
+	for i, a := range f.ingress {
+		failures = append(failures, a.detach())
 		delete(f.ingress, i)
+	}
+	if f.hook != nil {
+		f.hook.close()
+		f.hook = nil
 	}
 	if f.pins != "" {
 		if err := unpinAll(f.pins); err != nil {
@@ -149,7 +164,7 @@ func (f *fastPath) reap() {
 		n++
 		failures := []error{f.delete(mapPaths, r.path)}
 		if r.tunnel != 0 {
-			failures = append(failures, f.delete(mapCounters, r.tunnel))
+			failures = append(failures, f.delete(mapStates, r.tunnel))
 		}
 		if err := errors.Join(failures...); err != nil {
 			f.log.Warn("entry of a map not removed", "engine", Name, "reason", err)

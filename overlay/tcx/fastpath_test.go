@@ -2,6 +2,7 @@ package tcx
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -9,26 +10,31 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"roam6/internal/rtnl/nstest"
 	"roam6/overlay"
+	"roam6/overlay/planetest"
 	"roam6/overlay/tun"
 )
 
 // openEngine opens an engine in a namespace and returns its fast path, too.
-func openEngine(t *testing.T, s *nstest.Space) (*tun.Engine, *fastPath) {
+func openEngine(t *testing.T, s *nstest.Space, by ...func(root, device string) (hook, error)) (*tun.Engine, *fastPath) {
 	t.Helper()
 	var e *tun.Engine
 	f, err := newFastPath(bpffs)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, open := range by {
+		f.openHook = open
 	}
 	s.Do(func() (err error) {
 		e, err = tun.Open(tun.Config{Fast: f, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
@@ -42,14 +48,42 @@ func openEngine(t *testing.T, s *nstest.Space) (*tun.Engine, *fastPath) {
 	return e, f
 }
 
-// programs are how many there are at an interface.
+// hooks are the ways to attach programs, as far as the kernel has them.
+func hooks(t *testing.T, test func(t *testing.T, open func(root, device string) (hook, error))) {
+	t.Run("tcx", func(t *testing.T) {
+		if err := tryTCX(); err != nil {
+			t.Skipf("needs tcx (Linux 6.6): %v", err)
+		}
+		test(t, func(string, string) (hook, error) { return tcxLinks{}, nil })
+	})
+	t.Run("filters", func(t *testing.T) {
+		if err := tryFilters(); err != nil {
+			t.Skipf("needs clsact and cls_bpf: %v", err)
+		}
+		test(t, openOnlyFilters)
+	})
+}
+
+func openOnlyFilters(root, device string) (hook, error) { return openFilters(root, device) }
+
+// programs are how many there are at an interface, by whatever hook.
 func programs(t *testing.T, s *nstest.Space, index int, direction ebpf.AttachType) (n int) {
 	t.Helper()
 	s.Do(func() error {
-		all, err := link.QueryPrograms(link.QueryOptions{Target: index, Attach: direction})
-		if err == nil {
+		if all, err := link.QueryPrograms(link.QueryOptions{Target: index, Attach: direction}); err == nil { // Linux 6.6
 			n = len(all.Programs)
 		}
+		h, err := openFilters(bpffs, "")
+		if err != nil {
+			return err
+		}
+		defer h.close()
+		kinds, err := h.disciplines()
+		if err != nil || kinds[index] == kindIngress && direction == ebpf.AttachTCXEgress {
+			return err
+		}
+		filters, err := h.list(index, parentOf(direction))
+		n += len(filters)
 		return err
 	})
 	return n
@@ -115,6 +149,9 @@ func TestAggregates(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	eventually(t, "programs at the links", func() bool {
+		return agentPath.knows(agentSpace.Index("net")) && mobilePath.knows(mobileSpace.Index("wan"))
+	})
 	const size = 16 << 20
 	var listener net.Listener
 	mobileSpace.Do(func() (err error) {
@@ -171,22 +208,25 @@ type zeros struct{}
 
 func (zeros) Read(b []byte) (int, error) { return len(b), nil }
 
-// Programs come to the interfaces that packets come in by and go with them; at the end
-// nothing is left.
-func TestAttachment(t *testing.T) {
+// Programs are at the interfaces that have addresses from the start, come to others that
+// packets come in by, and go with them; at the end nothing is left but what is others'.
+func TestAttachment(t *testing.T) { hooks(t, attachmentBy) }
+
+func attachmentBy(t *testing.T, open func(root, device string) (hook, error)) {
 	agentSpace, mobileSpace := pairOfNodes(t)
-	e, f := openEngine(t, mobileSpace)
 	wan := mobileSpace.Index("wan")
-	foreign := foreignProgram(t, mobileSpace, wan)
+	foreignAt := foreignProgram(t, mobileSpace, wan)
+	before := planetest.Snapshot(mobileSpace)
+	e, f := openEngine(t, mobileSpace, open)
 	if n := programs(t, mobileSpace, e.Link(), ebpf.AttachTCXEgress); n != 1 {
 		t.Errorf("%d programs at the device", n)
 	}
 	for range 2 {
-		if err := e.Apply([]overlay.Change{tunnelBetween(overlay.MobileSide, wan)}); err != nil {
-			t.Fatal(err)
-		}
 		if n := programs(t, mobileSpace, wan, ebpf.AttachTCXIngress); n != 2 {
 			t.Errorf("%d programs at the link, want ours and another one", n)
+		}
+		if err := e.Apply([]overlay.Change{tunnelBetween(overlay.MobileSide, wan)}); err != nil {
+			t.Fatal(err)
 		}
 	}
 	// One that comes later, and one without a link layer that is known.
@@ -210,34 +250,123 @@ func TestAttachment(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the link to be forgotten", func() bool { return !f.knows(further) })
-	if slices.ContainsFunc(pinned(t, mobileSpace), func(name string) bool { return name == pinIngress+"1002" }) {
+	if slices.Contains(pinned(t, mobileSpace), fmt.Sprint(pinIngress, further)) {
 		t.Error("the program of a link that has gone is pinned")
 	}
 	if err := e.Close(); err != nil {
 		t.Error(err)
 	}
-	if n := programs(t, mobileSpace, wan, ebpf.AttachTCXIngress); n != 1 || linkIndex(foreign) != wan {
+	if n := programs(t, mobileSpace, wan, ebpf.AttachTCXIngress); n != 1 || !foreignAt() {
 		t.Errorf("%d programs at the link at the end, want the other one alone", n)
+	}
+	if after := planetest.Snapshot(mobileSpace); after != before {
+		t.Errorf("at the end:\n%s\nbefore:\n%s", after, before)
 	}
 	if left := pinned(t, mobileSpace); len(left) != 0 {
 		t.Errorf("pinned at the end: %v", left)
 	}
 }
 
-// foreignProgram is somebody else's at a link.
-func foreignProgram(t *testing.T, s *nstest.Space, index int) (l link.Link) {
+// foreignProgram is somebody else's at a link, by tcx where there is that and in a queue
+// discipline of their own. there reports whether it still is.
+func foreignProgram(t *testing.T, s *nstest.Space, index int) (there func() bool) {
 	t.Helper()
-	s.Do(func() error {
-		p, err := loadProgram("foreign", ebpf.AttachTCXIngress, asm.Instructions{asm.Mov.Imm(asm.R0, actionLeave), asm.Return()})
-		if err != nil {
-			return err
-		}
-		defer p.Close()
-		l, err = link.AttachTCX(link.TCXOptions{Interface: index, Program: p, Attach: ebpf.AttachTCXIngress})
+	var p *ebpf.Program
+	s.Do(func() (err error) {
+		p, err = loadProgram("foreign", idle())
 		return err
 	})
-	t.Cleanup(func() { l.Close() })
-	return l
+	t.Cleanup(func() { p.Close() })
+	if tryTCX() == nil && strings.HasSuffix(t.Name(), "/tcx") {
+		var a attachment
+		s.Do(func() (err error) {
+			a, err = tcxLinks{}.attach(index, ebpf.AttachTCXIngress, p, "")
+			return err
+		})
+		t.Cleanup(func() { a.abandon() })
+		return func() bool { return a.index() == index }
+	}
+	if err := s.Handle.QdiscAdd(&netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
+		LinkIndex: index, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT,
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Handle.FilterAdd(&netlink.BpfFilter{
+		FilterAttrs: netlink.FilterAttrs{LinkIndex: index, Parent: netlink.HANDLE_MIN_INGRESS, Priority: 1, Protocol: unix.ETH_P_ALL},
+		Fd:          p.FD(), Name: "somebody's", DirectAction: true,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return func() bool {
+		all, err := s.Handle.FilterList(s.Link("wan"), netlink.HANDLE_MIN_INGRESS)
+		return err == nil && len(all) == 1 && all[0].(*netlink.BpfFilter).Name == "somebody's"
+	}
+}
+
+// What somebody else removes at a link, with the queue discipline, is not put back before
+// they had the time to put something in its place, which is left alone; at the device it
+// is put back at once.
+func TestFiltersRemoved(t *testing.T) {
+	if err := tryFilters(); err != nil {
+		t.Skipf("needs clsact and cls_bpf: %v", err)
+	}
+	_, s := pairOfNodes(t)
+	e, f := openEngine(t, s, openOnlyFilters)
+	wan := s.Index("wan")
+	discipline := func(link int) (kind string) {
+		s.Do(func() (err error) {
+			h, err := openFilters(bpffs, "")
+			if err != nil {
+				return err
+			}
+			defer h.close()
+			all, err := h.disciplines()
+			kind = all[link]
+			return err
+		})
+		return kind
+	}
+	if k := discipline(wan); k != kindIngress {
+		t.Errorf("queue discipline %q at the link", k)
+	}
+	remove := func(link int, parent uint32, kind string) {
+		t.Helper()
+		if err := s.Handle.QdiscDel(&netlink.GenericQdisc{QdiscType: kind, QdiscAttrs: netlink.QdiscAttrs{
+			LinkIndex: link, Handle: netlink.MakeHandle(0xffff, 0), Parent: parent,
+		}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lost := func() (n int) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.lost)
+	}
+	remove(wan, netlink.HANDLE_INGRESS, kindIngress)
+	eventually(t, "the loss to be seen", func() bool { return lost() == 1 })
+	f.Received(wan)
+	if n := programs(t, s, wan, ebpf.AttachTCXIngress); n != 0 || !f.knows(wan) {
+		t.Errorf("%d programs at the link a moment later", n)
+	}
+	f.mu.Lock()
+	f.lost[wan] -= patience // as if it were over
+	f.mu.Unlock()
+	eventually(t, "patience to end", func() bool { return !f.knows(wan) })
+	if err := s.Handle.QdiscAdd(&netlink.Ingress{QdiscAttrs: netlink.QdiscAttrs{
+		LinkIndex: wan, Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_INGRESS,
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	f.Received(wan)
+	eventually(t, "the program to be back", func() bool { return programs(t, s, wan, ebpf.AttachTCXIngress) == 1 })
+	remove(e.Link(), netlink.HANDLE_CLSACT, kindBoth)
+	eventually(t, "the device's program to be back", func() bool { return programs(t, s, e.Link(), ebpf.AttachTCXEgress) == 1 })
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+	if k := discipline(wan); k != kindIngress || programs(t, s, wan, ebpf.AttachTCXIngress) != 0 {
+		t.Errorf("at the end the link has the queue discipline %q, which is somebody else's", k)
+	}
 }
 
 func eventually(t *testing.T, what string, holds func() bool) {
@@ -252,9 +381,9 @@ func eventually(t *testing.T, what string, holds func() bool) {
 // abandon closes what a process has open, as its death does, but leaves the pins.
 func (f *fastPath) abandon() {
 	f.world.close()
-	f.egress.Close()
-	for _, l := range f.ingress {
-		l.Close()
+	f.egress.abandon()
+	for _, a := range f.ingress {
+		a.abandon()
 	}
 	f.loaded.close()
 }
@@ -265,14 +394,17 @@ func underlay(t *testing.T, s *nstest.Space) tun.Underlay {
 	device := &netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "tap.0"}, Mode: netlink.TUNTAP_MODE_TUN}
 	s.Do(func() error { return netlink.LinkAdd(device) }) // by an ioctl, which goes by the thread
 	s.LinkUp("tap.0")
-	return tun.Underlay{Device: "tap.0", Index: s.Index("tap.0"), Mark: tun.DefaultMark, MarkMask: tun.DefaultMarkMask, Log: slog.New(slog.DiscardHandler)}
+	return tun.Underlay{Device: "tap.0", Index: s.Index("tap.0"), Mark: tun.DefaultMark, MarkMask: tun.DefaultMarkMask, Log: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))}
 }
 
-func start(t *testing.T, s *nstest.Space, u tun.Underlay) *fastPath {
+func start(t *testing.T, s *nstest.Space, u tun.Underlay, by ...func(root, device string) (hook, error)) *fastPath {
 	t.Helper()
 	f, err := newFastPath(bpffs)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, open := range by {
+		f.openHook = open
 	}
 	s.Do(func() error { return f.Start(u) })
 	return f
@@ -287,13 +419,13 @@ func applyTo(t *testing.T, f *fastPath, changes ...tun.FastChange) {
 func entries(t *testing.T, f *fastPath) map[string]int {
 	t.Helper()
 	all := make(map[string]int)
-	for _, name := range []string{mapAgent, mapMobile, mapTunnels, mapPaths, mapCounters, mapPairs} {
+	for _, name := range []string{mapAgent, mapMobile, mapTunnels, mapPaths, mapStates, mapPairs} {
 		m := f.loaded.maps[name]
 		key := make([]byte, m.KeySize())
 		value := make([]byte, m.ValueSize())
-		if name == mapCounters {
+		if name == mapStates {
 			var number uint32
-			var each []counterValue
+			var each []stateValue
 			for i := m.Iterate(); i.Next(&number, &each); {
 				all[name]++
 			}
@@ -308,13 +440,16 @@ func entries(t *testing.T, f *fastPath) map[string]int {
 
 // A successor finds what was there, keeps what is set again without touching it, and
 // removes the rest.
-func TestAdoption(t *testing.T) {
+func TestAdoption(t *testing.T) { hooks(t, adoptionBy) }
+
+func adoptionBy(t *testing.T, open func(root, device string) (hook, error)) {
 	need(t)
 	s := nstest.New(t)
 	nstest.Veth(s, "wan", s, "net")
 	s.Address("wan", careOf.String()+"/64")
+	before := planetest.Snapshot(s)
 	u := underlay(t, s)
-	f := start(t, s, u)
+	f := start(t, s, u, open)
 	further := netip.MustParseAddr("2001:db8:bb::1")
 	second := binding(overlay.AgentSide, func(b *tun.FastTunnel) {
 		b.Home, b.Inner = further, []netip.Prefix{netip.PrefixFrom(further, 64).Masked()}
@@ -324,15 +459,20 @@ func TestAdoption(t *testing.T) {
 	applyTo(t, f, binding(overlay.MobileSide), second, tun.FastChange{Yield: kept}, tun.FastChange{Yield: gone})
 	applyTo(t, f, binding(overlay.MobileSide, func(b *tun.FastTunnel) { b.MTU = 1400 })) // leaves a path behind
 	number, path := f.tunnels[overlay.Key{Home: home, Side: overlay.MobileSide}].number, f.tunnels[overlay.Key{Home: home, Side: overlay.MobileSide}].path
-	counted := slices.Repeat([]counterValue{{EncapPackets: 5, EncapBytes: 7, DecapPackets: 9, DecapBytes: 11}}, f.counting.processors)
-	if err := f.put(mapCounters, number, counted); err != nil {
+	counted := slices.Repeat([]stateValue{{Counters: overlay.Counters{EncapPackets: 5, EncapBytes: 7, DecapPackets: 9, DecapBytes: 11}}}, f.counting.processors)
+	if err := f.put(mapStates, number, counted); err != nil {
 		t.Fatal(err)
 	}
 	f.abandon()
 
-	f = start(t, s, u)
-	if n := programs(t, s, u.Index, ebpf.AttachTCXEgress); n != 1 {
-		t.Errorf("%d programs at the device", n)
+	f = start(t, s, u, open)
+	for name, at := range map[string]struct {
+		index     int
+		direction ebpf.AttachType
+	}{"device": {u.Index, ebpf.AttachTCXEgress}, "link": {s.Index("wan"), ebpf.AttachTCXIngress}} {
+		if n := programs(t, s, at.index, at.direction); n != 1 {
+			t.Errorf("%d programs at the %s", n, name)
+		}
 	}
 	applyTo(t, f, binding(overlay.MobileSide, func(b *tun.FastTunnel) { b.MTU = 1400 }), tun.FastChange{Yield: kept})
 	if a := f.tunnels[overlay.Key{Home: home, Side: overlay.MobileSide}]; a.number != number || a.path != path {
@@ -344,7 +484,7 @@ func TestAdoption(t *testing.T) {
 	if err := f.Sweep(); err != nil {
 		t.Error(err)
 	}
-	want := map[string]int{mapMobile: 2, mapTunnels: 1, mapPaths: 1, mapCounters: 1, mapPairs: 1}
+	want := map[string]int{mapMobile: 2, mapTunnels: 1, mapPaths: 1, mapStates: 1, mapPairs: 1}
 	eventually(t, "only what was set again", func() bool { return mapsEqual(entries(t, f), want) })
 	// What is set afterwards gets numbers of its own.
 	applyTo(t, f, second, binding(overlay.AgentSide))
@@ -355,7 +495,7 @@ func TestAdoption(t *testing.T) {
 
 	// With another mark the programs are other ones.
 	u.Mark++
-	f = start(t, s, u)
+	f = start(t, s, u, open)
 	if n := programs(t, s, u.Index, ebpf.AttachTCXEgress); n != 1 {
 		t.Errorf("%d programs of another version at the device", n)
 	}
@@ -373,10 +513,18 @@ func TestAdoption(t *testing.T) {
 		t.Errorf("pinned after Clean: %v", left)
 	}
 	s.Do(func() error { return clean(bpffs, u.Log) }) // nothing
+	if err := s.Handle.LinkDel(s.Link(u.Device)); err != nil {
+		t.Fatal(err)
+	}
+	if after := planetest.Snapshot(s); after != before {
+		t.Errorf("at the end:\n%s\nbefore:\n%s", after, before)
+	}
 }
 
 // Where nothing can be pinned everything works but the crash.
-func TestWithoutPins(t *testing.T) {
+func TestWithoutPins(t *testing.T) { hooks(t, withoutPinsBy) }
+
+func withoutPinsBy(t *testing.T, open func(root, device string) (hook, error)) {
 	need(t)
 	s := nstest.New(t)
 	u := underlay(t, s)
@@ -384,6 +532,7 @@ func TestWithoutPins(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.openHook = open
 	s.Do(func() error { return f.Start(u) })
 	applyTo(t, f, binding(overlay.AgentSide))
 	if n := programs(t, s, u.Index, ebpf.AttachTCXEgress); n != 1 {

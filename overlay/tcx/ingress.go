@@ -26,7 +26,18 @@ func (s setting) ingress(l2 int32, maps map[string]int) asm.Instructions {
 		asm.JNE.Imm(asm.R2, 0, leave),
 	)
 
-	// IPv6 in IPv6 without other headers in between, and the lengths fit.
+	// IPv6 in IPv6 without other headers in between, and the lengths fit. Most packets are
+	// none of that: mostly their header can be looked at where it is.
+	p.add(
+		asm.LoadMem(asm.R2, ctx, skbData, asm.Word),
+		asm.LoadMem(asm.R3, ctx, skbDataEnd, asm.Word),
+		asm.Mov.Reg(asm.R4, asm.R2),
+		asm.Add.Imm(asm.R4, l2+headerLength),
+		asm.JGT.Reg(asm.R4, asm.R3, "scattered"),
+		asm.LoadMem(asm.R4, asm.R2, int16(l2)+atNext, asm.Byte),
+		asm.JNE.Imm(asm.R4, protocolIPv6, leave),
+	)
+	p.label("scattered")
 	p.load(0, atOuter, 2*headerLength+4)
 	p.version(atOuter)
 	p.add(asm.LoadMem(asm.R2, asm.RFP, atOuter+atNext, asm.Byte), asm.JNE.Imm(asm.R2, protocolIPv6, leave))
@@ -79,20 +90,15 @@ func (s setting) ingress(l2 int32, maps map[string]int) asm.Instructions {
 	// Aggregates are the engine's where a network card could take them for tunnel packets
 	// on their way out (offload.go).
 	p.add(asm.LoadMem(asm.R1, ctx, skbGSOSize, asm.Word), asm.JEq.Imm(asm.R1, 0, "whole"))
-	p.add(asm.StoreImm(asm.RFP, atScratch, switchAggregates, asm.Word))
-	p.stack(asm.R2, atScratch)
-	p.lookup(mapSwitches)
-	p.add(
-		asm.JEq.Imm(asm.R0, 0, leave),
-		asm.LoadMem(asm.R1, asm.R0, 0, asm.Word),
-		asm.JNE.Imm(asm.R1, 0, leave),
-	)
+	p.switched(switchAggregates, "whole")
+	p.add(asm.Ja.Label(leave))
 
 	// The device takes it.
 	p.label("whole")
 	p.add(asm.Mov.Imm(asm.R2, s.device))
 	p.linkMTU(leave)
 	p.add(asm.JGT.Reg(part, asm.R1, leave))
+	p.state()
 
 	// Off with the header. Older kernels do not know the flag, newer ones forget by it
 	// that the packets of an aggregate were in a tunnel.
@@ -108,7 +114,7 @@ func (s setting) ingress(l2 int32, maps map[string]int) asm.Instructions {
 	}
 	p.add(asm.Ja.Label(leave))
 	p.label("bare")
-	p.count(counterDecap)
+	p.count(stateDecap)
 	p.add(asm.Mov.Imm(asm.R1, s.device), asm.Mov.Imm(asm.R2, intoDevice), asm.FnRedirect.Call(), asm.Return())
 	p.end()
 	return p.Instructions

@@ -47,6 +47,18 @@ type pathValue struct {
 // endValue is where packets may come from, and go to.
 type endValue struct{ From, To [16]byte }
 
+// wayValue is where the kernel's routing sends packets of a path, found in one tick of
+// its clock (4 ms where that has 250 in a second, at most 10) and used for the rest of
+// it: to find it costs as much as all else that the program does.
+type wayValue struct {
+	Tick    uint64
+	Path    uint32 // number
+	Link    uint32
+	MTU     uint32 // of the route, in octets
+	_       uint32
+	NextHop [16]byte
+}
+
 // Offsets for the programs.
 const (
 	pathNumber = int16(unsafe.Offsetof(pathValue{}.Number))
@@ -108,13 +120,22 @@ func (k prefixKey) prefix() netip.Prefix {
 // pairKey is source and destination as they stand in a packet.
 type pairKey struct{ Source, Destination [16]byte }
 
-// counterValue counts inner packets and their octets on one processor.
-type counterValue struct{ EncapPackets, EncapBytes, DecapPackets, DecapBytes uint64 }
+// stateValue is what one processor has of a tunnel: inner packets and their octets
+// counted, and the way that it has found last.
+type stateValue struct {
+	overlay.Counters
+	Way wayValue
+}
 
 const (
-	counterEncap = int16(unsafe.Offsetof(counterValue{}.EncapPackets))
-	counterDecap = int16(unsafe.Offsetof(counterValue{}.DecapPackets))
-	counterSize  = int16(unsafe.Sizeof(counterValue{}))
+	stateEncap   = int16(unsafe.Offsetof(stateValue{}.EncapPackets))
+	stateDecap   = int16(unsafe.Offsetof(stateValue{}.DecapPackets))
+	stateTick    = int16(unsafe.Offsetof(stateValue{}.Way) + unsafe.Offsetof(wayValue{}.Tick))
+	statePath    = int16(unsafe.Offsetof(stateValue{}.Way) + unsafe.Offsetof(wayValue{}.Path))
+	stateLink    = int16(unsafe.Offsetof(stateValue{}.Way) + unsafe.Offsetof(wayValue{}.Link))
+	stateMTU     = int16(unsafe.Offsetof(stateValue{}.Way) + unsafe.Offsetof(wayValue{}.MTU))
+	stateNextHop = int16(unsafe.Offsetof(stateValue{}.Way) + unsafe.Offsetof(wayValue{}.NextHop))
+	stateSize    = int16(unsafe.Sizeof(stateValue{}))
 )
 
 // Places in the map of drops.
@@ -129,7 +150,7 @@ const (
 	mapMobile   = "mobile"
 	mapTunnels  = "tunnels"
 	mapPaths    = "paths"
-	mapCounters = "counters"
+	mapStates   = "states"
 	mapLocals   = "locals"
 	mapPairs    = "pairs"
 	mapSeen     = "seen"
@@ -140,6 +161,7 @@ const (
 // Places in the map of switches.
 const (
 	switchAggregates = iota // not 0: received aggregates are the engine's
+	switchPairs             // not 0: there are pairs with optimised routes
 	switchPlaces
 )
 
@@ -163,7 +185,7 @@ func specs(tunnels uint32) []*ebpf.MapSpec {
 		{Name: mapTunnels, Type: ebpf.Hash, KeySize: number, ValueSize: number, MaxEntries: tunnels, Flags: noPreallocation},
 		// Twice: what is replaced or removed stays for a moment longer.
 		{Name: mapPaths, Type: ebpf.Hash, KeySize: number, ValueSize: size(unsafe.Sizeof(pathValue{})), MaxEntries: 2 * tunnels, Flags: noPreallocation},
-		{Name: mapCounters, Type: ebpf.PerCPUHash, KeySize: number, ValueSize: size(unsafe.Sizeof(counterValue{})), MaxEntries: 2 * tunnels, Flags: noPreallocation},
+		{Name: mapStates, Type: ebpf.PerCPUHash, KeySize: number, ValueSize: size(unsafe.Sizeof(stateValue{})), MaxEntries: 2 * tunnels, Flags: noPreallocation},
 		{Name: mapLocals, Type: ebpf.Hash, KeySize: address, ValueSize: number, MaxEntries: mostLocals, Flags: noPreallocation},
 		{Name: mapPairs, Type: ebpf.Hash, KeySize: 2 * address, ValueSize: number, MaxEntries: mostPairs, Flags: noPreallocation},
 		{Name: mapSeen, Type: ebpf.LRUHash, KeySize: 2 * address, ValueSize: size(unsafe.Sizeof(uint64(0))), MaxEntries: mostSeen},

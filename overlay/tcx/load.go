@@ -48,20 +48,20 @@ func load(s setting, tunnels uint32, directory string) (_ *loaded, err error) {
 		l.maps[spec.Name] = m
 		descriptors[spec.Name] = m.FD()
 	}
-	if l.egress, err = loadProgram("roam6_out", ebpf.AttachTCXEgress, s.egress(0, descriptors)); err != nil {
+	if l.egress, err = loadProgram("roam6_out", s.egress(0, descriptors)); err != nil {
 		return nil, err
 	}
 	for _, l2 := range l2Lengths {
-		if l.ingress[l2], err = loadProgram("roam6_in", ebpf.AttachTCXIngress, s.ingress(l2, descriptors)); err != nil {
+		if l.ingress[l2], err = loadProgram("roam6_in", s.ingress(l2, descriptors)); err != nil {
 			return nil, err
 		}
 	}
 	return l, nil
 }
 
-func loadProgram(name string, attach ebpf.AttachType, instructions asm.Instructions) (*ebpf.Program, error) {
+func loadProgram(name string, instructions asm.Instructions) (*ebpf.Program, error) {
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Name: name, Type: ebpf.SchedCLS, AttachType: attach, Instructions: instructions,
+		Name: name, Type: ebpf.SchedCLS, Instructions: instructions,
 		// bpf_fib_lookup and bpf_check_mtu are for programs under the kernel's licence: the files
 		// that make this one may be used under it, too.
 		License: "GPL",
@@ -85,8 +85,9 @@ func (l *loaded) close() {
 }
 
 // version names programs and maps: what another version has left is not like ours.
-func version(s setting, tunnels uint32) string {
+func version(hook string, s setting, tunnels uint32) string {
 	h := sha256.New()
+	fmt.Fprintln(h, hook)
 	none := make(map[string]int)
 	for _, spec := range specs(tunnels) {
 		fmt.Fprintln(h, spec.Name, spec.Type, spec.KeySize, spec.ValueSize, spec.MaxEntries, spec.Flags)
@@ -160,7 +161,7 @@ func unpinAll(directory string) error {
 			return nil // nothing of ours: it goes with the directory
 		}
 		defer l.Close()
-		if linkIndex(l) == 0 {
+		if (tcxLink{l}).index() == 0 {
 			return nil // its interface has gone
 		}
 		return l.Detach()

@@ -1,28 +1,55 @@
 package tcx
 
 import (
+	"os"
 	"testing"
 
 	"roam6/overlay/planetest"
 	"roam6/overlay/tun"
 )
 
-func openPlane(o planetest.Options) (planetest.Engine, error) {
-	e, err := Open(tun.Config{
-		Log: o.Log, Adopt: o.Adopt, Local: o.Local, TrafficSeen: o.TrafficSeen, Silent: o.Silent, UnknownHomeAddress: o.UnknownHomeAddress,
-		RouteUnreachable: o.RouteUnreachable,
-	})
+// onlyFilters is set where tcx is not to be used. It is in the environment so that the
+// engine that a test kills has it, too.
+const onlyFilters = "ROAM6_TCX_ONLY_FILTERS"
+
+// openHere is Open, with filters of a queue discipline if they are asked for.
+func openHere(c tun.Config) (*tun.Engine, error) {
+	if os.Getenv(onlyFilters) == "" {
+		return Open(c)
+	}
+	f, err := newFastPath(bpffs)
 	if err != nil {
 		return nil, err
 	}
-	return e, nil
+	f.openHook = openOnlyFilters
+	c.Fast = f
+	return tun.Open(c)
 }
+
+var openPlane = planetest.Of(openHere)
 
 func TestMain(m *testing.M) { planetest.Main(m, openPlane) }
 
+func traits() planetest.Traits {
+	return planetest.Traits{SurvivesCrash: mountBPF(bpffs) == nil}
+}
+
 func TestPlane(t *testing.T) {
 	need(t)
-	planetest.Run(t, openPlane, planetest.Traits{SurvivesCrash: mountBPF(bpffs) == nil})
+	planetest.Run(t, openPlane, traits())
+}
+
+// The suite where the kernel has no tcx.
+func TestPlaneByFilters(t *testing.T) {
+	need(t)
+	switch err := tryFilters(); {
+	case err != nil:
+		t.Skipf("needs clsact and cls_bpf: %v", err)
+	case tryTCX() != nil:
+		t.Skip("TestPlane is this test on this kernel, which has no tcx")
+	}
+	t.Setenv(onlyFilters, "1")
+	planetest.Run(t, openPlane, traits())
 }
 
 func BenchmarkThroughput(b *testing.B) {
@@ -43,4 +70,9 @@ func BenchmarkRebind(b *testing.B) {
 func BenchmarkPacketRate(b *testing.B) {
 	need(b)
 	planetest.PacketRate(b, openPlane)
+}
+
+func BenchmarkProcessor(b *testing.B) {
+	need(b)
+	planetest.Processor(b, openPlane)
 }

@@ -3,11 +3,9 @@ package tcx
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"roam6/overlay/feature"
@@ -29,9 +27,6 @@ func Probe() []feature.Feature {
 			Name: "eBPF programs for packets", OpenWrt: "kernel option KERNEL_BPF_SYSCALL; Linux 5.12 or later", Debian: "Linux 5.12 or later",
 		}, probePrograms},
 		{feature.Feature{
-			Name: "eBPF programs at interfaces (tcx)", OpenWrt: "24.10 or later (Linux 6.6), kernel option NET_CLS_ACT", Debian: "13 or later (Linux 6.6)",
-		}, probeTCX},
-		{feature.Feature{
 			Name: "BPF file system", Instead: "after a crash nothing is forwarded until the tunnels are set again",
 			OpenWrt: "kernel option KERNEL_BPF_SYSCALL", Debian: "mount -t bpf bpf /sys/fs/bpf",
 		}, func() error { return mountBPF(bpffs) }},
@@ -44,7 +39,7 @@ func Probe() []feature.Feature {
 		}
 		features = append(features, feature.Tried(f.Name, err, f.Feature))
 	}
-	return features
+	return append(features, probeHooks())
 }
 
 func probeMap() error {
@@ -67,23 +62,6 @@ func probePrograms() error {
 	return nil
 }
 
-// probeTCX attaches a program to an interface that cannot be there.
-func probeTCX() error {
-	p, err := loadProgram("roam6_probe", ebpf.AttachTCXIngress, asm.Instructions{asm.Mov.Imm(asm.R0, actionLeave), asm.Return()})
-	if err != nil {
-		return err
-	}
-	defer p.Close()
-	l, err := link.AttachTCX(link.TCXOptions{Interface: math.MaxInt32, Program: p, Attach: ebpf.AttachTCXIngress})
-	if err == nil {
-		return l.Close()
-	}
-	if errors.Is(err, unix.ENODEV) {
-		return nil
-	}
-	return err
-}
-
 // routesByMark finds out whether routes can be looked up for packets with a mark: the
 // kernel refuses flags that it does not know before anything else.
 func routesByMark() bool {
@@ -96,7 +74,7 @@ func routesByMark() bool {
 		asm.Mov.Reg(asm.R2, asm.RFP), asm.Add.Imm(asm.R2, offset),
 		asm.Mov.Imm(asm.R3, fibSize), asm.Mov.Imm(asm.R4, fibWithMark), asm.FnFibLookup.Call(), asm.Return(),
 	)
-	p, err := loadProgram("roam6_probe", ebpf.AttachTCXEgress, i)
+	p, err := loadProgram("roam6_probe", i)
 	if err != nil {
 		return false
 	}

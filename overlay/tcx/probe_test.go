@@ -27,15 +27,16 @@ func TestProbe(t *testing.T) {
 // else.
 func TestVersion(t *testing.T) {
 	s := setting{device: 3, mark: 0x62750000, markMask: 0xffff0000}
-	same := version(s, 1024)
-	if version(s, 1024) != same {
+	same := version("tcx", s, 1024)
+	if version("tcx", s, 1024) != same {
 		t.Error("the same twice has two versions")
 	}
 	for name, other := range map[string]string{
-		"device":   version(setting{device: 4, mark: s.mark, markMask: s.markMask}, 1024),
-		"mark":     version(setting{device: 3, mark: 1, markMask: s.markMask}, 1024),
-		"routing":  version(setting{device: 3, mark: s.mark, markMask: s.markMask, routeByMark: true}, 1024),
-		"capacity": version(s, 2048),
+		"device":   version("tcx", setting{device: 4, mark: s.mark, markMask: s.markMask}, 1024),
+		"mark":     version("tcx", setting{device: 3, mark: 1, markMask: s.markMask}, 1024),
+		"routing":  version("tcx", setting{device: 3, mark: s.mark, markMask: s.markMask, routeByMark: true}, 1024),
+		"capacity": version("tcx", s, 2048),
+		"hook":     version("clsact", s, 1024),
 	} {
 		if other == same {
 			t.Errorf("another %s has the same version", name)

@@ -3,6 +3,7 @@ package tcx
 import (
 	"bytes"
 	"encoding/binary"
+	"net"
 	"net/netip"
 	"slices"
 	"testing"
@@ -60,6 +61,9 @@ func newBench(t *testing.T) *bench {
 		if b.path, err = newFastPath(t.TempDir()); err != nil {
 			return err
 		}
+		if b.path.hook, err = openHook(b.path.root, "bench"); err != nil {
+			return err
+		}
 		b.path.setting = setting{device: 1, mark: tun.DefaultMark, markMask: tun.DefaultMarkMask, routeByMark: routesByMark()}
 		if b.path.loaded, err = load(b.path.setting, 16, ""); err != nil {
 			return err
@@ -67,12 +71,13 @@ func newBench(t *testing.T) *bench {
 		if err = openWorld(b.path); err != nil {
 			return err
 		}
+		go b.path.world.runLoop()
 		descriptors := make(map[string]int)
 		for name, m := range b.path.loaded.maps {
 			descriptors[name] = m.FD()
 		}
 		// Packets of a test have an Ethernet header.
-		b.egress, err = loadProgram("test", ebpf.AttachTCXEgress, b.path.setting.egress(ethernetLength, descriptors))
+		b.egress, err = loadProgram("test", b.path.setting.egress(ethernetLength, descriptors))
 		return err
 	})
 	t.Cleanup(func() {
@@ -298,6 +303,20 @@ func TestEgressState(t *testing.T) {
 	follows("packets are left without the care-of address", false)
 	b.space.Address("wan", careOf.String()+"/64")
 	follows("packets are taken with the care-of address", true)
+
+	// The way changes within a tick.
+	_, all, _ := net.ParseCIDR("::/0")
+	route := &netlink.Route{LinkIndex: b.link, Dst: all, Gw: net.ParseIP("2001:db8:1::ff")}
+	b.space.Do(func() error { return b.space.Handle.RouteDel(route) })
+	follows("packets are left without a route", false)
+	b.space.Do(func() error { return b.space.Handle.RouteAdd(route) })
+	follows("packets are taken with a route", true)
+	b.space.Do(func() error { return b.space.Handle.LinkSetMTU(b.space.Link("wan"), 1280) })
+	mobile = ipv6(node, peer, protocolUDP, udp(9, 9, 1241-48)...)
+	follows("packets that are too big for the route are left", false)
+	mobile = ipv6(node, peer, protocolUDP, udp(9, 9, 1240-48)...)
+	follows("packets that are not are taken", true)
+	b.space.Do(func() error { return b.space.Handle.LinkSetMTU(b.space.Link("wan"), 1500) })
 
 	// Of two tunnels the agent's comes first, and of prefixes the longest.
 	b.apply(binding(overlay.AgentSide, func(s *tun.FastTunnel) {

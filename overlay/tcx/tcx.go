@@ -13,7 +13,8 @@
 // What the programs know is in maps (layout.go), which the fast path writes (fastpath.go)
 // and the programs only read, except for counters. Maps and programs are pinned in the
 // BPF file system, so that they outlive a crash (adopt.go). A thread follows addresses
-// and interfaces (world.go, attach.go).
+// and interfaces (world.go, attach.go). Programs are at interfaces by tcx, or by filters of
+// traffic control where the kernel does not have that (hook.go, filter.go, qdisc.go).
 //
 // Aggregates of TCP go through as they are. Those of UDP, which cannot get a header as a
 // whole, are the engine's, and so are received ones on some network cards (offload.go).
@@ -29,8 +30,8 @@ import (
 	"math/bits"
 	"net/netip"
 	"os"
+	"time"
 
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 
 	"roam6/overlay"
@@ -61,7 +62,8 @@ func newFastPath(root string) (*fastPath, error) {
 		capacity: capacity, root: root, log: slog.New(slog.DiscardHandler), counting: counting,
 		tunnels: make(map[overlay.Key]*tunnel), pairs: make(map[pairKey]*pair), locals: make(map[netip.Addr]bool),
 		owners:  map[overlay.Side]map[netip.Prefix]uint32{overlay.AgentSide: {}, overlay.MobileSide: {}},
-		ingress: make(map[int]link.Link), refused: make(map[int]bool),
+		ingress: make(map[int]attachment), refused: make(map[int]bool), lost: make(map[int]time.Duration),
+		openHook: openHook,
 	}, nil
 }
 
@@ -86,6 +88,9 @@ func Clean(log *slog.Logger) error {
 func clean(root string, log *slog.Logger) error {
 	home, err := pinHome(root)
 	if err != nil {
+		return fmt.Errorf("tcx data plane: %w", err)
+	}
+	if err := cleanFilters(root); err != nil {
 		return fmt.Errorf("tcx data plane: %w", err)
 	}
 	if _, err := os.Stat(home); err != nil {

@@ -27,8 +27,7 @@ type world struct {
 	requests  *rtbatch.Conn
 
 	mu     sync.Mutex
-	wanted map[int]bool  // interfaces to attach to
-	round  chan struct{} // closed when that is done; nil: nobody waits
+	wanted map[int]bool // interfaces to attach to
 	closed bool
 	ended  chan struct{}
 }
@@ -37,7 +36,8 @@ type world struct {
 // from time to time.
 const rest = retirement
 
-// openWorld opens it, as that of a fast path, in the namespace of the calling thread.
+// openWorld opens it, as that of a fast path, in the namespace of the calling thread. Its
+// thread is runLoop.
 func openWorld(f *fastPath) (err error) {
 	w := &world{path: f, namespace: -1, events: -1, wake: -1, control: -1, wanted: make(map[int]bool), ended: make(chan struct{})}
 	defer func() {
@@ -57,16 +57,15 @@ func openWorld(f *fastPath) (err error) {
 	if w.requests, err = rtbatch.Open(); err != nil {
 		return err
 	}
-	if w.events, err = nlsock.Subscribe(unix.NETLINK_ROUTE, unix.RTMGRP_LINK|unix.RTMGRP_IPV6_IFADDR); err != nil {
+	if w.events, err = nlsock.Subscribe(unix.NETLINK_ROUTE, unix.RTMGRP_LINK|unix.RTMGRP_IPV6_IFADDR|f.hook.groups()); err != nil {
 		return fmt.Errorf("follow links and addresses: %w", err)
 	}
 	f.mu.Lock()
 	f.world = w
 	f.learnLocals()
 	f.mu.Unlock()
-	f.leaveGone(w.there)
+	f.followAttached()
 	f.judgeOffloads()
-	go w.runLoop()
 	return nil
 }
 
@@ -93,31 +92,6 @@ func (w *world) want(index int) {
 		w.rouse()
 	}
 	w.mu.Unlock()
-}
-
-// wantNow is want for several, and waits until that is done.
-func (w *world) wantNow(links map[int]bool) {
-	w.mu.Lock()
-	ask := false
-	for index := range links {
-		if index > 0 && !w.path.knows(index) && len(w.wanted) < mostInterfaces {
-			w.wanted[index], ask = true, true
-		}
-	}
-	if !ask || w.closed {
-		w.mu.Unlock()
-		return
-	}
-	if w.round == nil {
-		w.round = make(chan struct{})
-	}
-	done := w.round
-	w.rouse()
-	w.mu.Unlock()
-	select {
-	case <-done:
-	case <-w.ended:
-	}
 }
 
 func (w *world) rouse() {
@@ -165,19 +139,21 @@ func (w *world) runLoop() {
 		if _, err := unix.Poll(set[:], int(rest/time.Millisecond)); err != nil && err != unix.EINTR {
 			time.Sleep(rest)
 		}
-		wanted, round, closed := w.take()
+		wanted, closed := w.take()
 		if closed {
 			return
 		}
-		addresses, links := w.drain(buffer)
+		addresses, links, removed := w.drain(buffer)
 		if addresses {
 			w.path.mu.Lock()
 			w.path.learnLocals()
 			w.path.mu.Unlock()
 		}
 		if links {
-			w.path.leaveGone(w.there)
 			judge = true
+		}
+		if links || removed || w.path.misses() {
+			w.path.followAttached()
 		}
 		if judge && time.Since(judged) >= rest { // it takes some time where there are many
 			w.path.judgeOffloads()
@@ -186,17 +162,14 @@ func (w *world) runLoop() {
 		for _, index := range wanted {
 			w.path.takeFrom(index)
 		}
-		if round != nil {
-			close(round)
-		}
 		w.path.mu.Lock()
 		w.path.reap()
 		w.path.mu.Unlock()
 	}
 }
 
-// take returns the interfaces that are wanted, and what to close when they are done.
-func (w *world) take() (wanted []int, round chan struct{}, closed bool) {
+// take returns the interfaces that are wanted.
+func (w *world) take() (wanted []int, closed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var b [8]byte
@@ -205,21 +178,21 @@ func (w *world) take() (wanted []int, round chan struct{}, closed bool) {
 		wanted = append(wanted, index)
 	}
 	clear(w.wanted)
-	round, w.round = w.round, nil
-	return wanted, round, w.closed
+	return wanted, w.closed
 }
 
-// drain reads all events and tells what they were about.
-func (w *world) drain(b []byte) (addresses, links bool) {
+// drain reads all events and tells what they were about: addresses, links, or something
+// of traffic control that was removed.
+func (w *world) drain(b []byte) (addresses, links, removed bool) {
 	for {
 		n, from, err := unix.Recvfrom(w.events, b, 0)
 		switch {
 		case err == unix.EINTR:
 			continue
 		case err == unix.EAGAIN:
-			return addresses, links
+			return addresses, links, removed
 		case err != nil: // ENOBUFS: some are lost
-			return true, true
+			return true, true, true
 		}
 		if k, ok := from.(*unix.SockaddrNetlink); !ok || k.Pid != 0 || n < unix.SizeofNlMsghdr {
 			continue
@@ -228,8 +201,10 @@ func (w *world) drain(b []byte) (addresses, links bool) {
 		switch binary.NativeEndian.Uint16(b[4:]) {
 		case unix.RTM_NEWADDR, unix.RTM_DELADDR:
 			addresses = true
-		default:
+		case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 			links = true
+		case unix.RTM_DELQDISC, unix.RTM_DELTFILTER:
+			removed = true
 		}
 	}
 }
@@ -264,6 +239,34 @@ func (w *world) way(from, to netip.Addr) (index int) {
 	}
 	return index
 }
+
+// likely are interfaces that tunnel packets may come in by: those with addresses of
+// global scope, and the one that the way to everywhere begins with.
+func (w *world) likely() (links []int) {
+	found := make(map[int]bool)
+	b := make([]byte, unix.SizeofIfAddrmsg)
+	b[0] = unix.AF_INET6
+	err := w.requests.Dump(unix.RTM_GETADDR, b, func(m []byte) {
+		if len(m) >= unix.SizeofIfAddrmsg && m[3] == unix.RT_SCOPE_UNIVERSE {
+			found[int(binary.NativeEndian.Uint32(m[4:]))] = true
+		}
+	})
+	if err != nil {
+		w.path.log.Warn("addresses of this node", "engine", Name, "reason", err)
+	}
+	found[w.way(netip.IPv6Unspecified(), everywhere)] = true
+	for index := range found {
+		if _, kind, err := w.link(index); err == nil && len(links) < mostAhead {
+			if _, ok := headerOf(kind); ok {
+				links = append(links, index)
+			}
+		}
+	}
+	return links
+}
+
+// everywhere stands for all that is global unicast.
+var everywhere = netip.AddrFrom16([16]byte{0x20})
 
 func (w *world) there(index int) bool {
 	_, _, err := w.link(index)

@@ -11,9 +11,10 @@ import (
 )
 
 // acceleration is what the engine knows of its fast path. Under the engine's lock, but
-// for path and wake, which do not change.
+// for path, traits and wake, which do not change.
 type acceleration struct {
 	path    FastPath // nil: none
+	traits  Traits
 	carried map[overlay.Key]*FastTunnel
 	refused map[overlay.Key]*FastTunnel // what cannot be, and is not tried again as it is
 	// changed are tunnels to look at again, learned those of which a path MTU was
@@ -35,16 +36,14 @@ const (
 )
 
 func newAcceleration(f FastPath) acceleration {
+	var traits Traits
+	if f != nil {
+		traits = f.Traits()
+	}
 	return acceleration{
-		path: f, carried: make(map[overlay.Key]*FastTunnel), refused: make(map[overlay.Key]*FastTunnel), changed: make(map[overlay.Key]bool), learned: make(map[overlay.Key]bool),
+		path: f, traits: traits, carried: make(map[overlay.Key]*FastTunnel), refused: make(map[overlay.Key]*FastTunnel), changed: make(map[overlay.Key]bool), learned: make(map[overlay.Key]bool),
 		wake: make(chan struct{}, 1),
 	}
-}
-
-// seals reports whether the fast path carries tunnels that are sealed.
-func (a *acceleration) seals() bool {
-	s, ok := a.path.(Sealer)
-	return ok && s.CarriesSealed()
 }
 
 // touch has a tunnel looked at again with the next accelerate.
@@ -93,10 +92,11 @@ func (e *Engine) acceleratePass() {
 			e.settle(k)
 		}
 	}()
+	var counters map[overlay.Key]overlay.Counters // of before, when wanted
 	for k := range looked {
 		a.own(k)
 		var want *FastTunnel
-		if t := e.tunnels[k]; t != nil && e.alone(t) && (!t.sealed.Load() || a.seals()) && !a.overshadows(t) {
+		if t := e.tunnels[k]; t != nil && e.alone(t) && (!t.sealed.Load() || a.traits.Seals) && !a.overshadows(t) {
 			want = fastTunnel(t, now)
 			if t.paths.Load().preferred().learned.Load() != nil {
 				a.learned[k] = true
@@ -111,7 +111,10 @@ func (e *Engine) acceleratePass() {
 		case want == nil && have == nil, want != nil && have != nil && want.equal(have):
 		case want == nil:
 			if t := e.tunnels[k]; t != nil {
-				t.countOn(a.path.Counters()[k])
+				if counters == nil {
+					counters = a.path.Counters()
+				}
+				t.countOn(counters[k])
 			}
 			delete(a.carried, k)
 			changes = append(changes, FastChange{Remove: k})
@@ -138,7 +141,7 @@ func (e *Engine) acceleratePass() {
 		}
 	})
 	if len(lost) > 0 {
-		counters := a.path.Counters()
+		counters = a.path.Counters()
 		for _, c := range lost {
 			e.tunnels[c.Remove].countOn(counters[c.Remove])
 		}
@@ -149,7 +152,7 @@ func (e *Engine) acceleratePass() {
 			continue
 		}
 		if t := e.tunnels[c.Set.Key]; t != nil {
-			t.carriedBy(a.path, a.carried[c.Set.Key] != nil)
+			t.carriedBy(a.traits, a.carried[c.Set.Key] != nil)
 		}
 	}
 }
@@ -164,13 +167,12 @@ func (t *tunnel) countOn(c overlay.Counters) {
 	t.encapsulated.bytes.Add(c.EncapBytes)
 	t.decapsulated.packets.Add(c.DecapPackets)
 	t.decapsulated.bytes.Add(c.DecapBytes)
-	t.carriedBy(nil, false)
+	t.carriedBy(Traits{}, false)
 }
 
 // carriedBy notes whether a fast path carries the tunnel.
-func (t *tunnel) carriedBy(path FastPath, yes bool) {
-	_, nests := path.(Nester)
-	t.unlimited.Store(yes && nests && t.key.Side == overlay.AgentSide)
+func (t *tunnel) carriedBy(traits Traits, yes bool) {
+	t.unlimited.Store(yes && traits.Nests && t.key.Side == overlay.AgentSide)
 	t.fast.Store(yes)
 }
 
@@ -285,14 +287,6 @@ func (e *Engine) listen() {
 	}
 }
 
-// add adds what the fast path has carried to the counters of a tunnel.
-func addCounters(c *overlay.Counters, d overlay.Counters) {
-	c.EncapPackets += d.EncapPackets
-	c.EncapBytes += d.EncapBytes
-	c.DecapPackets += d.DecapPackets
-	c.DecapBytes += d.DecapBytes
-}
-
 // sorted is Underlay.Sorted.
 func (e *Engine) sorted() uint32 {
 	free := e.config.MarkMask &^ e.config.Mark
@@ -302,9 +296,9 @@ func (e *Engine) sorted() uint32 {
 // openReceive opens the socket of tunnel packets.
 func (e *Engine) openReceive() (err error) {
 	nextHeader := unix.IPPROTO_IPV6
-	sorter, sorts := e.fast.path.(Sorter)
+	sorts := e.fast.traits.NextHeader != 0
 	if sorts {
-		nextHeader = sorter.NextHeader()
+		nextHeader = e.fast.traits.NextHeader
 	}
 	if e.receive, err = openTunnelReceiver(e.config.Batch, e.config.SocketBuffer, nextHeader); err != nil || !sorts {
 		return err

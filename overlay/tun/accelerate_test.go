@@ -16,6 +16,7 @@ import (
 
 // recorder is a fast path that notes what it is told.
 type recorder struct {
+	traits   Traits
 	mu       sync.Mutex
 	told     []string
 	carried  map[overlay.Key]FastTunnel
@@ -94,7 +95,7 @@ func (r *recorder) Drops() map[overlay.DropReason]uint64 {
 	return map[overlay.DropReason]uint64{overlay.DropQueueFull: 3}
 }
 
-func (r *recorder) RelaysErrors() bool { return false }
+func (r *recorder) Traits() Traits { return r.traits }
 
 func (r *recorder) Close() error { r.closed++; return nil }
 

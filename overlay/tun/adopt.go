@@ -57,8 +57,8 @@ func (l *leftovers) adopt(requests []rtbatch.Request) []rtbatch.Request {
 	return rest
 }
 
-// claim notes that an installed is wanted, or will be removed by its owner, and reports
-// whether a request to add it is needless.
+// claim notes that something of a predecessor is wanted, or will be removed by its owner,
+// and reports whether a request to add it is needless.
 func (l *leftovers) claim(r rtbatch.Request) bool {
 	if len(l.items) == 0 {
 		return false
@@ -163,7 +163,7 @@ func (k *kernel) ours(n *rtbatch.Conn, shared bool) (map[installed]rtbatch.Reque
 	return all, nil
 }
 
-// owns reports whether an installed is the engine's and not its fast path's.
+// owns reports whether something of ours is the engine's and not its fast path's.
 func (k *kernel) owns(i installed) bool {
 	if i.rule {
 		first := uint32(k.config.RulePriority)

@@ -259,7 +259,7 @@ func (e *Engine) Tunnels() []overlay.Status {
 			},
 		}
 		if t.fast.Load() {
-			addCounters(&s.Counters, fast[t.key])
+			s.Counters = s.Counters.Plus(fast[t.key])
 		}
 		for _, p := range paths.paths {
 			s.Paths = append(s.Paths, p.Path)

@@ -30,6 +30,8 @@ import (
 type FastPath interface {
 	// Name is the engine's name as in the configuration: "kernel", "tcx".
 	Name() string
+	// Traits are what not all have. They are asked for once, before Start.
+	Traits() Traits
 	// Start is called once, when the device is up. What a predecessor that crashed left
 	// goes on as it is: what is Set again is adopted, the rest ends with Sweep.
 	Start(Underlay) error
@@ -47,30 +49,24 @@ type FastPath interface {
 	Counters() map[overlay.Key]overlay.Counters
 	// Drops returns packets dropped on the fast path, by reason; nil: none.
 	Drops() map[overlay.DropReason]uint64
-	// RelaysErrors reports whether ICMPv6 errors about packets of the fast path are told
-	// to the sources of the inner packets without the engine (RFC 2473 §8).
-	RelaysErrors() bool
 	// Close removes everything that the fast path put in the kernel.
 	Close() error
 }
 
-// Sealer is a FastPath that carries tunnels that are sealed, too: the kernel puts what
-// it sends in ESP, and takes of such a tunnel what was in ESP only. Without this the
-// engine carries them.
-type Sealer interface{ CarriesSealed() bool }
-
-// Nester is a FastPath that on an agent's side carries tunnel packets in its tunnels, and
-// adds no encapsulation limit to those that have none (RFC 2473 §4.1.1: a tunnel may be
-// configured to). The engine adds none then either: the path MTU is one for all.
-type Nester interface{ CarriesTunnels() }
-
-// Sorter is a FastPath that sorts the tunnel packets to this node before the kernel
-// delivers them. Those for the engine get another next header in place of 41 and the
-// mark Underlay.Sorted, so that the kernel's own tunnels do not take them apart as well.
-type Sorter interface {
-	FastPath
-	// NextHeader is what they get. It is asked for before Start.
-	NextHeader() int
+// Traits are what fast paths differ in.
+type Traits struct {
+	// NextHeader, where it is not 0: the fast path sorts the tunnel packets to this node
+	// before the kernel delivers them. Those for the engine get this next header in place of
+	// 41 and the mark Underlay.Sorted, so that the kernel's own tunnels do not take them apart
+	// as well.
+	NextHeader int
+	// Nests: on an agent's side tunnel packets are carried in tunnels, and those that have no
+	// encapsulation limit get none (RFC 2473 §4.1.1: a tunnel may be configured to). The
+	// engine adds none then either: the path MTU is one for all.
+	Nests bool
+	// Seals: tunnels that are sealed are carried, too. The kernel puts what it sends in ESP,
+	// and takes of such a tunnel what was in ESP only. Without this the engine carries them.
+	Seals bool
 }
 
 // Underlay is what a fast path has to know of the engine that it is part of.
@@ -83,7 +79,7 @@ type Underlay struct {
 	RouteMetric   int    // of the engine's routes to inner prefixes on the agent's side
 	// Mark and MarkMask are on the engine's own packets.
 	Mark, MarkMask uint32
-	// Sorted is a bit of MarkMask that is not in Mark, 0 if there is none, for a Sorter.
+	// Sorted is a bit of MarkMask that is not in Mark, 0 if there is none, for one that sorts.
 	Sorted uint32
 	Log    *slog.Logger
 }

@@ -1,7 +1,6 @@
 package tun
 
 import (
-	"errors"
 	"net/netip"
 	"slices"
 	"testing"
@@ -10,38 +9,28 @@ import (
 	"roam6/overlay"
 )
 
-// fakeFast is a fast path that carries what it is not told to refuse, and counts asks.
+// fakeFast is a recorder that keeps the changes as they are and says that it has carried
+// something of a tunnel, whatever it was told.
 type fakeFast struct {
-	refuse  bool
+	*recorder
 	changes []FastChange
 	carries overlay.Counters
 }
 
-func (f *fakeFast) Name() string                         { return "fake" }
-func (f *fakeFast) Start(Underlay) error                 { return nil }
-func (f *fakeFast) Sweep() error                         { return nil }
-func (f *fakeFast) Received(int)                         {}
-func (f *fakeFast) Drops() map[overlay.DropReason]uint64 { return nil }
-func (f *fakeFast) RelaysErrors() bool                   { return false }
-func (f *fakeFast) Close() error                         { return nil }
 func (f *fakeFast) Counters() map[overlay.Key]overlay.Counters {
 	return map[overlay.Key]overlay.Counters{{Home: netip.MustParseAddr("2001:db8:aa::5"), Side: overlay.AgentSide}: f.carries}
 }
 
 func (f *fakeFast) Apply(changes []FastChange, failed func(int, error)) {
-	for i, c := range changes {
-		f.changes = append(f.changes, c)
-		if c.Set != nil && f.refuse {
-			failed(i, errors.New("refused"))
-		}
-	}
+	f.changes = append(f.changes, changes...)
+	f.recorder.Apply(changes, failed)
 }
 
 // What a fast path refuses it is not asked for again until that changes, and what it had
 // carried of it before counts on.
 func TestRefusedByFastPath(t *testing.T) {
 	s := nstest.New(t)
-	fast := &fakeFast{}
+	fast := &fakeFast{recorder: newRecorder()}
 	var e *Engine
 	s.Do(func() (err error) {
 		e, err = Open(Config{Fast: fast})

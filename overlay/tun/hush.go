@@ -18,7 +18,7 @@ func (e *Engine) hush() error {
 	if e.nft, err = nft.Open(); err != nil {
 		return err
 	}
-	if _, sorts := e.fast.path.(Sorter); sorts {
+	if e.fast.traits.NextHeader != 0 {
 		return e.nft.RemoveTable(hushTable)
 	}
 	const chain = "output"

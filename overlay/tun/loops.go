@@ -275,7 +275,7 @@ func (e *Engine) tunnelFailed(relays *errorSender, report *tunnelError) {
 	if t != nil && report.kind == icmpPacketTooBig {
 		e.mtuLearned(t)
 	}
-	if !ok || t.fast.Load() && e.fast.path.RelaysErrors() {
+	if !ok {
 		return
 	}
 	e.config.Log.Debug("error from within a tunnel", "engine", e.Name(), "remote", p.Remote,

@@ -1,21 +1,13 @@
-package tun
+package tun_test
 
 import (
 	"testing"
 
 	"roam6/overlay/planetest"
+	"roam6/overlay/tun"
 )
 
-func openPlane(o planetest.Options) (planetest.Engine, error) {
-	e, err := Open(Config{
-		Log: o.Log, Adopt: o.Adopt, Local: o.Local, TrafficSeen: o.TrafficSeen, Silent: o.Silent, UnknownHomeAddress: o.UnknownHomeAddress,
-		RouteUnreachable: o.RouteUnreachable,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return e, nil
-}
+var openPlane = planetest.Of(tun.Open)
 
 func TestMain(m *testing.M) { planetest.Main(m, openPlane) }
 
@@ -31,3 +23,5 @@ func BenchmarkPacketRate(b *testing.B) { planetest.PacketRate(b, openPlane) }
 
 // It needs a kernel with CONFIG_IPV6_MIP6.
 func BenchmarkAgainstXFRM(b *testing.B) { planetest.AgainstXFRM(b, openPlane) }
+
+func BenchmarkProcessor(b *testing.B) { planetest.Processor(b, openPlane) }

@@ -262,23 +262,15 @@ func TestSealedStack(t *testing.T) {
 	}
 }
 
-// sealingRecorder is a recorder that carries sealed tunnels.
-type sealingRecorder struct{ *recorder }
-
-func (sealingRecorder) CarriesSealed() bool { return true }
-
 // A fast path is told of sealed tunnels only if it can carry them, and gets one back that
 // is not sealed any more.
 func TestSealedFastPath(t *testing.T) {
 	for _, seals := range []bool{false, true} {
 		space, r := nstest.New(t), newRecorder()
-		c := Config{Fast: r}
-		if seals {
-			c.Fast = sealingRecorder{r}
-		}
+		r.traits.Seals = seals
 		var e *Engine
 		space.Do(func() (err error) {
-			e, err = Open(c)
+			e, err = Open(Config{Fast: r})
 			return err
 		})
 		t.Cleanup(func() { e.Close() })

@@ -18,7 +18,7 @@ type tunnel struct {
 	encapsulated, decapsulated counter
 
 	fast      atomic.Bool // the fast path carries it
-	unlimited atomic.Bool // packets in packets get no encapsulation limit, as a Nester's
+	unlimited atomic.Bool // packets in packets get no encapsulation limit, as on a fast path that nests
 	watch     atomic.Bool // peers are to be reported
 	protected atomic.Bool // overlay.Tunnel.Protected
 	sealed    atomic.Bool // overlay.Tunnel.Seal is on
