@@ -31,9 +31,7 @@ func (e *ipsecEntry) checkExchange() {
 		}
 		return
 	}
-	// Payload has configured keys only: whoever asks for it must not believe that it is
-	// protected by those of the exchange.
-	for _, option := range slices.Concat(keyOptions(), []string{optionWindow, optionPayload}, payloadOptionNames()) {
+	for _, option := range slices.Concat(keyOptions(), []string{optionWindow}, payloadOptionNames()) {
 		if e.has(option) {
 			e.wrong(option, 0, "nothing, because of "+optionIKE+" '1'; or no "+optionIKE)
 		}
@@ -63,7 +61,7 @@ func (e *ipsecEntry) peer(side overlay.Side) *ike.Peer {
 	}
 	p := ike.Peer{
 		Ends: ike.Ends{Home: e.value.home, Agent: e.value.agent, Side: side}, Socket: x.socket,
-		LocalID: x.localID, RemoteID: x.remoteID, PSK: x.psk, Certificate: x.cert, Key: x.key, Authority: x.ca, MOBIKE: x.mobike,
+		LocalID: x.localID, RemoteID: x.remoteID, PSK: x.psk, Certificate: x.cert, Key: x.key, Authority: x.ca, MOBIKE: x.mobike, Payload: e.value.payload.on,
 	}
 	if e.has(optionAlgorithm) {
 		p.Algorithm = e.value.algorithm
@@ -73,5 +71,5 @@ func (e *ipsecEntry) peer(side overlay.Side) *ike.Peer {
 
 // exchanged is the policy of a section whose keys are negotiated.
 func (e *ipsecEntry) exchanged(side overlay.Side) esp.Policy {
-	return esp.Policy{Home: e.value.home, Agent: e.value.agent, Side: side, Negotiated: &esp.Negotiated{}}
+	return esp.Policy{Home: e.value.home, Agent: e.value.agent, Side: side, Negotiated: &esp.Negotiated{}, Payload: e.value.payload.on}
 }

@@ -64,7 +64,9 @@ func TestIKEErrors(t *testing.T) {
 		{"relative path", n + strings.Replace(certificates, "/etc/mn.key", "mn.key", 1), `option 'local_key' in section '@ipsec[0]' (roam6:10:19): "mn.key": expected an absolute path of at most 4095 characters`},
 		{"keys, too", n + preshared + " option spi_to_agent '256'\n", `option 'spi_to_agent' in section '@ipsec[0]' (roam6:10:22): "256": expected nothing, because of ike '1'; or no ike`},
 		{"a window, too", n + preshared + " option window '64'\n", `option 'window' in section '@ipsec[0]' (roam6:10:16): "64": expected nothing, because of ike '1'; or no ike`},
-		{"payload, too", n + preshared + " option payload '0'\n", `option 'payload' in section '@ipsec[0]' (roam6:10:17): "0": expected nothing, because of ike '1'; or no ike`},
+		{"keys for payload, too", n + preshared + " option payload '1'\n option spi_payload_to_agent '2147483648'\n", `option 'spi_payload_to_agent' in section '@ipsec[0]' (roam6:11:30): "2147483648": expected nothing, because of ike '1'; or no ike`},
+		{"payload by AES-GCM", n + preshared + " option payload '1'\n option algorithm 'aes-gcm'\n", `option 'algorithm' in section '@ipsec[0]' (roam6:11:19): "aes-gcm": expected aes-cbc-sha256, because of payload: a hand-over begins the initialization vectors of a key anew, and with AES-GCM one that comes twice lets others read and forge (RFC 4106 §2)`},
+		{"payload with optimised routes", n + " option route_optimization 'on'\n" + preshared + " option payload '1'\n", `option 'route_optimization' in section 'n' (roam6:5:28): "on": expected off, because section '@ipsec[0]' (roam6:6:1) has payload: optimised routes are beside the tunnel, and not encrypted`},
 		{"no exchange", n + ipsecSection(256, cbcKey) + " option psk 'a secret of two, long enough'\n", `option 'psk' in section '@ipsec[0]' (roam6:12:13): "***": expected ike '1' in the section, which it is for; or nothing`},
 	} {
 		_, err := Parse("roam6", []byte(tt.in))
@@ -74,5 +76,33 @@ func TestIKEErrors(t *testing.T) {
 	}
 	if _, err := parse("roam6", []byte(n+preshared), 0o644); err == nil || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("a file that all can read: %v", err)
+	}
+}
+
+// RFC 4877 §4.3: keys of payload are negotiated, too, on both sides; not unless that is
+// wanted.
+func TestIKEPayload(t *testing.T) {
+	for _, on := range []bool{false, true} {
+		section := preshared + " option payload '0'\n"
+		if on {
+			section = preshared + " option payload '1'\n"
+		}
+		here, err := Parse("roam6", []byte(unkeyed(node)+section))
+		if err != nil {
+			t.Fatal(err)
+		}
+		there, err := Parse("roam6", []byte(agent+unkeyed(mobile)+section))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, a := here.MobileNodes[0], there.Mobiles[0]
+		for _, p := range []esp.Policy{m.ESP[0], *a.ESP} {
+			if p.Payload != on || p.Negotiated == nil || p.PayloadOut != nil || p.PayloadIn != nil {
+				t.Errorf("payload %v: policy %+v", on, p)
+			}
+		}
+		if m.IKE[0].Payload != on || a.IKE.Payload != on {
+			t.Errorf("payload %v: peers %+v, %+v", on, m.IKE[0], a.IKE)
+		}
 	}
 }

@@ -31,21 +31,22 @@ type payloadDraft struct {
 func payloadOptions() []option[ipsecDraft] {
 	spi := func(name string, field func(*payloadDraft) *halfAssociation) option[ipsecDraft] {
 		return one(name, integer[uint32](leastPayloadSPI, 0xffffffff, ""), func(d *ipsecDraft) *uint32 { return &field(&d.payload).spi }).
-			dependent("none; required with payload")
+			dependent("none; required with payload, without ike")
 	}
 	key := func(name string, field func(*payloadDraft) *halfAssociation) option[ipsecDraft] {
 		return one(name, espKey(), func(d *ipsecDraft) *esp.Key { return &field(&d.payload).key }).
-			dependent("none; required with payload")
+			dependent("none; required with payload, without ike")
 	}
 	toAgent := func(p *payloadDraft) *halfAssociation { return &p.toAgent }
 	toMobile := func(p *payloadDraft) *halfAssociation { return &p.toMobile }
 	return []option[ipsecDraft]{
 		one(optionPayload, boolean(), func(d *ipsecDraft) *bool { return &d.payload.on }).fallback("0").
 			help("Whether all that the tunnel carries is in ESP, too (RFC 4877 §4.3), both ways; what comes without it is dropped. The kernel does it: on OpenWrt install kmod-ipsec6, elsewhere load esp6. Without that roam6 does not start: nothing goes in clear instead. " +
-				"Only with `algorithm` 'aes-cbc-sha256', and without `route_optimization` and `hierarchy`, whose packets are in no such tunnel. " +
+				"With `ike` strongSwan negotiates the keys of this, too, in place of the next four options. " +
+				"Only with AES-CBC and HMAC-SHA-256: `algorithm` 'aes-gcm' is for signalling alone. Without `route_optimization` and `hierarchy`, whose packets are in no such tunnel. " +
 				"With `prefix_delegation`, what the mobile router and the home agent themselves say to each other, from home address to home agent, is not in the tunnel either; what is forwarded is. " +
 				"The tunnel takes 74 to 89 octets more than without (1,406 of 1,500 remain for a packet). The firewall has to let ESP (protocol 50) in. " +
-				"There is no anti-replay window (RFC 4303 §5: not with keys that are configured): what is recorded can be sent again from where the mobile is."),
+				"There is no anti-replay window, since each care-of address has sequence numbers of its own: what is recorded can be sent again from where the mobile is."),
 		spi(optionSPIPayloadAgent, toAgent).
 			help("The security parameter index of what the mobile sends through the tunnel. SPIs of this half are for that alone; no other section of the home agent has the same."),
 		key(optionKeyPayloadAgent, toAgent).
@@ -71,13 +72,16 @@ func (e *ipsecEntry) checkPayload() {
 		return
 	}
 	for _, option := range options {
-		if !e.has(option) {
+		if !e.value.exchange.enabled && !e.has(option) {
 			e.missing(option, "with "+optionPayload+" all of "+options[0]+", "+options[1]+", "+options[2]+" and "+options[3])
 		}
 	}
 	if e.value.algorithm == esp.AESGCM {
-		e.wrong(optionAlgorithm, 0, esp.AESCBCSHA256.String()+", because of "+optionPayload+
-			": a configured key outlives restarts and hand-overs, each of which begins its initialization vectors anew, and with AES-GCM one that comes twice lets others read and forge (RFC 8221 §3)")
+		why := ": a configured key outlives restarts and hand-overs, each of which begins its initialization vectors anew, and with AES-GCM one that comes twice lets others read and forge (RFC 8221 §3)"
+		if e.value.exchange.enabled {
+			why = ": a hand-over begins the initialization vectors of a key anew, and with AES-GCM one that comes twice lets others read and forge (RFC 4106 §2)"
+		}
+		e.wrong(optionAlgorithm, 0, esp.AESCBCSHA256.String()+", because of "+optionPayload+why)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"roam6/internal/mhsock"
 	"roam6/internal/rtnl/rtbatch"
+	"roam6/internal/xfrm"
 	"roam6/overlay/feature"
 )
 
@@ -32,8 +33,8 @@ func basis(private bool) []feature.Feature {
 			Instead: "the kernel answers signalling with ICMPv6 errors, which some peers take for the truth",
 			OpenWrt: "kmod-nft-core", Debian: "modprobe nf_tables",
 		}),
-		feature.Tried("IPsec ESP in the kernel", kernelESP(), feature.Feature{
-			Instead: "ESP in user space, for signalling; no IKEv2",
+		feature.Tried("IPsec ESP in the kernel", xfrm.TryESP(), feature.Feature{
+			Instead: "ESP in user space, for signalling; neither IKEv2 nor payload",
 			OpenWrt: "kmod-ipsec kmod-ipsec6", Debian: "modprobe esp6 xfrm_user",
 		}),
 		feature.Tried("Mobile IPv6 in the kernel", mhsock.TryMobileIPv6(), feature.Feature{
@@ -104,12 +105,4 @@ func sourceRoutes() error {
 	var failure error
 	n.Commit([]rtbatch.Request{{Kind: unix.RTM_NEWROUTE, Flags: unix.NLM_F_CREATE, Body: body}}, func(_ int, err error) { failure = err })
 	return failure
-}
-
-// kernelESP tries an association of ESP between addresses for documentation.
-func kernelESP() error {
-	return netlink.XfrmStateAdd(&netlink.XfrmState{
-		Src: trial.Addr().AsSlice(), Dst: trial.Addr().Next().AsSlice(), Proto: netlink.XFRM_PROTO_ESP, Mode: netlink.XFRM_MODE_TRANSPORT, Spi: 0x6275,
-		Aead: &netlink.XfrmStateAlgo{Name: "rfc4106(gcm(aes))", Key: make([]byte, 20), ICVLen: 128},
-	})
 }

@@ -9,9 +9,13 @@ type Negotiated struct {
 	// In and TunnelIn are what is received by: of an association that has been replaced
 	// packets may still be on their way (RFC 7296 §2.8).
 	In, TunnelIn []Association
+	// PayloadOut and PayloadIn are for all that the tunnel carries, likewise. The kernel has
+	// these, and Policies nothing to do with them.
+	PayloadOut *Association
+	PayloadIn  []Association
 }
 
-// Complete reports whether everything that a policy is for can be sent.
+// Complete reports whether everything that a policy is for can be sent, but for payload.
 func (n Negotiated) Complete() bool {
 	return n.Out != nil && n.TunnelOut != nil && len(n.In) > 0 && len(n.TunnelIn) > 0
 }
@@ -41,7 +45,10 @@ func (b *builder) negotiated(e *protection, n *Negotiated) error {
 	return nil
 }
 
+// PayloadComplete reports whether payload can be sent both ways.
+func (n Negotiated) PayloadComplete() bool { return n.PayloadOut != nil && len(n.PayloadIn) > 0 }
+
 // Empty reports whether there is none at all.
 func (n Negotiated) Empty() bool {
-	return n.Out == nil && n.TunnelOut == nil && len(n.In)+len(n.TunnelIn) == 0
+	return n.Out == nil && n.TunnelOut == nil && n.PayloadOut == nil && len(n.In)+len(n.TunnelIn)+len(n.PayloadIn) == 0
 }

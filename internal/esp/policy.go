@@ -3,7 +3,9 @@ package esp
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,6 +34,8 @@ type Policy struct {
 	// protected. Both or none. The kernel has these associations, and Policies nothing to
 	// do with them.
 	PayloadOut, PayloadIn *Association
+	// Payload, with Negotiated, says that the exchange makes those for payload, too.
+	Payload bool
 }
 
 // Policies are the policies of a node, with the state of their associations: its
@@ -123,16 +127,8 @@ func (p *Policies) Empty() bool { return p.table.Load().empty() }
 
 func (t *policyTable) empty() bool { return len(t.bySPI)+len(t.protected) == 0 }
 
-// SPIs is the range of the inbound SPIs; ok is false if there is none.
-func (p *Policies) SPIs() (least, most uint32, ok bool) {
-	for spi := range p.table.Load().bySPI {
-		if !ok {
-			least, most, ok = spi, spi, true
-		}
-		least, most = min(least, spi), max(most, spi)
-	}
-	return least, most, ok
-}
+// SPIs are the inbound SPIs, sorted.
+func (p *Policies) SPIs() []uint32 { return slices.Sorted(maps.Keys(p.table.Load().bySPI)) }
 
 // Has reports whether an SPI names an inbound association: what tun.Config.Signalling
 // asks.

@@ -99,9 +99,13 @@ func Associate(e Ends, all []IKEAssociation, kernel Kernel) (n esp.Negotiated, e
 			if !(Peer{Ends: e}).initiates() {
 				own, other = other, own
 			}
-			out, in := &n.Out, &n.In
+			out, in, window := &n.Out, &n.In, window
 			switch c.Name {
 			case childSignalling:
+			case childPayload:
+				// Each care-of address has an association of its own, whose sequence numbers
+				// begin anew.
+				out, in, window = &n.PayloadOut, &n.PayloadIn, 0
 			case childTests:
 				own, other = sa.Local, sa.Remote
 				out, in = &n.TunnelOut, &n.TunnelIn

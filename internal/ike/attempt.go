@@ -43,7 +43,7 @@ func (k *Keeper) due() (peers []Peer) {
 			}
 			continue
 		}
-		if !p.initiates() || n.Complete() || !asked && k.pausing(p.Ends) {
+		if !p.initiates() || p.complete(n) || !asked && k.pausing(p.Ends) {
 			continue
 		}
 		delete(k.begin, p.Ends)
@@ -90,7 +90,7 @@ func (k *Keeper) attempt(ctx context.Context, p Peer) error {
 	if err != nil {
 		return err
 	}
-	for _, child := range []string{childSignalling, childTests} {
+	for _, child := range p.children() {
 		if slices.ContainsFunc(have, func(a IKEAssociation) bool {
 			return a.Connection == p.Name() && slices.ContainsFunc(a.Children, func(c Child) bool { return c.Name == child && c.State == childInstalled })
 		}) {

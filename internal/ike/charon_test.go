@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,6 +28,7 @@ import (
 	"roam6/internal/esp"
 	"roam6/internal/logging/logtest"
 	"roam6/internal/rtnl/nstest"
+	"roam6/internal/xfrm"
 	"roam6/overlay"
 )
 
@@ -60,18 +62,8 @@ func needCharon(t *testing.T, space *nstest.Space) string {
 	if _, err := os.Stat(path); err != nil {
 		t.Skip("strongSwan is not here: apt-get install charon-systemd strongswan-swanctl")
 	}
-	err := space.Try(func() error {
-		state := &netlink.XfrmState{
-			Src: testAgent.AsSlice(), Dst: testHome.AsSlice(), Proto: netlink.XFRM_PROTO_ESP, Mode: netlink.XFRM_MODE_TRANSPORT, Spi: 0x100,
-			Aead: &netlink.XfrmStateAlgo{Name: "rfc4106(gcm(aes))", Key: make([]byte, 20), ICVLen: 128},
-		}
-		if err := netlink.XfrmStateAdd(state); err != nil {
-			return err
-		}
-		return netlink.XfrmStateDel(state)
-	})
-	if err != nil {
-		t.Skipf("this kernel has no ESP for IPv6 (modules esp6, xfrm_user): %v", err)
+	if err := space.Try(func() error { return xfrm.TryESP() }); err != nil {
+		t.Skipf("charon needs ESP in the kernel: %v", err)
 	}
 	return path
 }
@@ -235,13 +227,14 @@ func (p *pair) agreed(what string, more func(esp.Negotiated) bool) esp.Negotiate
 	eventually(p.mobile.t, what, func() bool {
 		m = p.mobile.negotiated()
 		a := p.agent.negotiated()
-		return m.Complete() && a.Complete() && more(m) && matches(m.Out, a.In) && matches(a.Out, m.In) && matches(m.TunnelOut, a.TunnelIn) && matches(a.TunnelOut, m.TunnelIn)
+		return m.Complete() && a.Complete() && more(m) && matches(m.Out, a.In, window) && matches(a.Out, m.In, window) && matches(m.TunnelOut, a.TunnelIn, window) && matches(a.TunnelOut, m.TunnelIn, window) &&
+			m.PayloadComplete() == a.PayloadComplete() && (!m.PayloadComplete() || matches(m.PayloadOut, a.PayloadIn, 0) && matches(a.PayloadOut, m.PayloadIn, 0))
 	})
 	return m
 }
 
 // matches reports whether what one sends by the other receives by.
-func matches(out *esp.Association, in []esp.Association) bool {
+func matches(out *esp.Association, in []esp.Association, window int) bool {
 	for _, a := range in {
 		if a.SPI == out.SPI && a.Algorithm == out.Algorithm && a.Key == out.Key && a.Window == window && out.Window == 0 {
 			return true
@@ -257,7 +250,11 @@ func (p *pair) silent(psk Secret, all ...esp.Negotiated) {
 	p.mobile.t.Helper()
 	secrets := []string{string(psk)}
 	for _, n := range all {
-		for _, a := range append(append([]esp.Association{*n.Out, *n.TunnelOut}, n.In...), n.TunnelIn...) {
+		all := slices.Concat([]esp.Association{*n.Out, *n.TunnelOut}, n.In, n.TunnelIn, n.PayloadIn)
+		if n.PayloadOut != nil {
+			all = append(all, *n.PayloadOut)
+		}
+		for _, a := range all {
 			secrets = append(secrets, string(a.Key), fmt.Sprintf("%x", string(a.Key)), fmt.Sprintf("%x", string(a.Key[:16])))
 		}
 	}

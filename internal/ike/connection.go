@@ -11,10 +11,11 @@ import (
 	"roam6/overlay"
 )
 
-// Names of the two children of a connection.
+// Names of the children of a connection.
 const (
 	childSignalling = "signalling"
 	childTests      = "tests"
+	childPayload    = "payload"
 )
 
 // ikeProposals are offered for IKE itself: nothing below 128 bits (RFC 8247). The prime
@@ -23,12 +24,12 @@ func ikeProposals() []string {
 	return []string{"aes128gcm16-prfsha256-ecp256-modp3072", "aes256-sha256-ecp256-modp3072"}
 }
 
-// espProposals are what package esp can do. The groups give new keys to those that
-// replace the first ones (perfect forward secrecy).
-func (p Peer) espProposals() []string {
+// espProposals are what package esp can do, or what is wanted of it. The groups give new
+// keys to those that replace the first ones (perfect forward secrecy).
+func espProposals(wanted esp.Algorithm) []string {
 	const gcm, cbc = "aes128gcm16", "aes256-sha256"
 	groups := func(of string) []string { return []string{of + "-ecp256-modp3072", of} }
-	switch p.Algorithm {
+	switch wanted {
 	case esp.AESGCM:
 		return groups(gcm)
 	case esp.AESCBCSHA256:
@@ -65,11 +66,15 @@ func Connection(p Peer, c Credentials) *vici.Message {
 	if p.MOBIKE {
 		mobike = "yes"
 	}
+	children := section(childSignalling, p.signalling(), childTests, p.tests())
+	if p.Payload {
+		set(children, childPayload, p.payload())
+	}
 	return section(p.Name(), section(
 		"version", "2", "mobike", mobike, "unique", "replace", "dpd_delay", deadPeer,
 		"local_addrs", []string{localAddress}, "remote_addrs", []string{remoteAddress},
 		"proposals", ikeProposals(), "local", local, "remote", remote,
-		"children", section(childSignalling, p.signalling(), childTests, p.tests()),
+		"children", children,
 	))
 }
 
@@ -83,7 +88,15 @@ func (p Peer) signalling() *vici.Message {
 			selector(a, "17/547"), // UDP: the home agent's, or its relay's
 		}
 	}
-	return p.child("transport_proxy", selectors(p.Home), selectors(p.Agent))
+	return p.child("transport_proxy", p.Algorithm, selectors(p.Home), selectors(p.Agent))
+}
+
+// payload is for the packets of the tunnel, whatever they carry. Between home address and
+// home agent they are what RFC 4877 §4.3 has in tunnel mode, octet for octet; their care-of
+// address is put in behind, as for signalling. Package xfrm takes no other algorithm.
+func (p Peer) payload() *vici.Message {
+	selectors := func(a netip.Addr) []string { return []string{selector(a, "41")} } // IPv6 in IPv6
+	return p.child("transport_proxy", esp.AESCBCSHA256, selectors(p.Home), selectors(p.Agent))
 }
 
 // tests is for home test init and home test (RFC 4877 §7.2.2).
@@ -94,18 +107,18 @@ func (p Peer) tests() *vici.Message {
 			selector(a, mobilityTypes(mip6.TypeHomeTest, mip6.TypeHomeTest)),
 		}
 	}
-	return p.child("tunnel", selectors(p.Home), selectors(netip.PrefixFrom(netip.IPv6Unspecified(), 0)))
+	return p.child("tunnel", p.Algorithm, selectors(p.Home), selectors(netip.PrefixFrom(netip.IPv6Unspecified(), 0)))
 }
 
 // child is an association between a mobile and what is beyond; policies are package
 // esp's.
-func (p Peer) child(mode string, mobile, beyond []string) *vici.Message {
+func (p Peer) child(mode string, algorithm esp.Algorithm, mobile, beyond []string) *vici.Message {
 	local, remote := mobile, beyond
 	if p.Side == overlay.AgentSide {
 		local, remote = beyond, mobile
 	}
 	return section("mode", mode, "local_ts", local, "remote_ts", remote, "policies", "no",
-		"esp_proposals", p.espProposals(), "start_action", "none", "dpd_action", "clear", "close_action", "none")
+		"esp_proposals", espProposals(algorithm), "start_action", "none", "dpd_action", "clear", "close_action", "none")
 }
 
 // selector is a traffic selector in charon's notation. Protocols are numbers: names take

@@ -9,6 +9,13 @@
 //	  signalling     transport mode between home address and home agent
 //	                 (transport_proxy: the home address is not where IKE is)
 //	  tests          tunnel mode, for home test init and home test
+//	  payload        if wanted: transport mode between home address and home agent, for
+//	                 the packets of their tunnel
+//
+// The associations for payload are package xfrm's, which puts them into the kernel anew
+// for the care-of addresses, in place of charon's. Those are of the home address, as the
+// ones for signalling are: MOBIKE, which would write into the kernel's what it finds
+// there, leaves both alone.
 //
 // What to load and what charon says is told here by values (Connection, ParseAssociations,
 // Association); Keeper talks with it. charon is started by the system.
@@ -51,6 +58,21 @@ type Peer struct {
 	Algorithm esp.Algorithm
 	// MOBIKE lets the IKE association follow the care-of address (RFC 4555).
 	MOBIKE bool
+	// Payload has associations made for what the tunnel carries, too.
+	Payload bool
+}
+
+// complete reports whether the associations are all that the peer is to have.
+func (p Peer) complete(n esp.Negotiated) bool {
+	return n.Complete() && (!p.Payload || n.PayloadComplete())
+}
+
+// children are the names of those that it has, the urgent ones first.
+func (p Peer) children() []string {
+	if p.Payload {
+		return []string{childSignalling, childPayload, childTests}
+	}
+	return []string{childSignalling, childTests}
 }
 
 // Name is the peer's name in charon: of its connection, and of its secret.

@@ -59,6 +59,15 @@ func TestConnection(t *testing.T) {
 			name + "mobike=no", name + "local/id=mn.example", name + "remote/id=ha.example",
 			name + "children/tests/esp_proposals=[aes256-sha256-ecp256-modp3072 aes256-sha256]",
 		}},
+		{"payload, of the mobile", Peer{Ends: mobile.Ends, PSK: mobile.PSK, Payload: true}, []string{
+			name + "children/payload/mode=transport_proxy", name + "children/payload/policies=no",
+			name + "children/payload/local_ts=[2001:db8:10::100[41]]", name + "children/payload/remote_ts=[2001:db8:10::1[41]]",
+			name + "children/payload/esp_proposals=[aes256-sha256-ecp256-modp3072 aes256-sha256]",
+			name + "children/signalling/esp_proposals=[aes128gcm16-ecp256-modp3072 aes128gcm16 aes256-sha256-ecp256-modp3072 aes256-sha256]",
+		}},
+		{"payload, of the agent", Peer{Ends: agent.Ends, PSK: mobile.PSK, Payload: true}, []string{
+			other + "children/payload/local_ts=[2001:db8:10::1[41]]", other + "children/payload/remote_ts=[2001:db8:10::100[41]]",
+		}},
 		{"certificates", Peer{Ends: mobile.Ends}, []string{
 			name + "local/auth=pubkey", name + "local/certs=[own]", name + "remote/auth=pubkey", name + "remote/cacerts=[theirs]",
 		}},
@@ -70,6 +79,9 @@ func TestConnection(t *testing.T) {
 			}
 		}
 		all := strings.Join(got, "\n")
+		if strings.Contains(all, "children/payload/") != tt.peer.Payload {
+			t.Errorf("%s: payload in\n%s", tt.name, all)
+		}
 		for _, never := range []string{"sha1", "md5", "3des", "modp1024", "modp1536", "modp2048", "null", "private", string(mobile.PSK)} {
 			if strings.Contains(all, never) {
 				t.Errorf("%s: there is %q in the connection", tt.name, never)
@@ -150,6 +162,15 @@ func TestAssociate(t *testing.T) {
 	// The agent sees its own end as the receiver.
 	if n, _ := Associate(Ends{testHome, testAgent, overlay.AgentSide}, all, states{}.with(testAgent, 0xc1f70d58).with(testHome, 0xcd8a433a)); n.Out == nil || n.Out.SPI != 0xcd8a433a || len(n.In) != 1 {
 		t.Errorf("the agent's: %+v", n)
+	}
+	// Those for payload are found by home address and home agent, too, and have no window.
+	payload := []IKEAssociation{{Established: true, Local: careOf, Remote: testAgent, Children: []Child{
+		{childPayload, 3, childInstalled, 0xc3e7eb6e, 0xcd8a433a}, {childPayload, 2, "REKEYED", 0xc1f70d58, 0}}}}
+	switch n, err := Associate(ends, payload, kernel); {
+	case err != nil || !n.PayloadComplete() || n.Complete() || n.Out != nil || len(n.In) > 0:
+		t.Errorf("payload: %+v, %v", n, err)
+	case n.PayloadOut.SPI != 0xcd8a433a || len(n.PayloadIn) != 2 || n.PayloadIn[0].SPI != 0xc3e7eb6e || n.PayloadIn[1].SPI != 0xc1f70d58 || n.PayloadIn[0].Window != 0:
+		t.Errorf("payload: %+v", n)
 	}
 	if n, err := Associate(ends, all, states{}); err != nil || !n.Empty() {
 		t.Errorf("without the kernel's: %+v, %v", n, err)

@@ -161,7 +161,8 @@ func (k *Keeper) tell(e Ends, n esp.Negotiated) {
 // same reports whether two are the same associations.
 func same(a, b esp.Negotiated) bool {
 	equal := func(x, y *esp.Association) bool { return x == y || x != nil && y != nil && *x == *y }
-	return equal(a.Out, b.Out) && equal(a.TunnelOut, b.TunnelOut) && slices.Equal(a.In, b.In) && slices.Equal(a.TunnelIn, b.TunnelIn)
+	return equal(a.Out, b.Out) && equal(a.TunnelOut, b.TunnelOut) && equal(a.PayloadOut, b.PayloadOut) &&
+		slices.Equal(a.In, b.In) && slices.Equal(a.TunnelIn, b.TunnelIn) && slices.Equal(a.PayloadIn, b.PayloadIn)
 }
 
 // errEnded is a charon that has ended.
@@ -225,12 +226,16 @@ func (k *Keeper) pause() time.Duration {
 		return busyPause
 	}
 	for _, p := range k.loaded {
-		if p.initiates() && !k.told[p.Ends].Complete() {
+		if n := k.told[p.Ends]; p.initiates() && !p.complete(n) || replaced(n) {
 			return busyPause
 		}
 	}
 	return idlePause
 }
+
+// replaced reports whether some associations are received by still, although others have
+// replaced them: charon keeps these for some seconds, and does not tell when they go.
+func replaced(n esp.Negotiated) bool { return max(len(n.In), len(n.TunnelIn), len(n.PayloadIn)) > 1 }
 
 // call carries out a command that charon answers by itself.
 func call(ctx context.Context, session Session, command string, items ...any) (*vici.Message, error) {

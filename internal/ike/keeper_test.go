@@ -375,3 +375,52 @@ func TestKeeperRenews(t *testing.T) {
 		})
 	}
 }
+
+// Keys for payload are made where they are wanted, before those for home tests, which
+// nobody waits for then.
+func TestKeeperPayload(t *testing.T) {
+	kept(t, func(f *fake, k *Keeper, _ *lockedBuffer, keys func() esp.Negotiated, _ func()) {
+		synctest.Wait()
+		if n := keys(); n.PayloadComplete() || !n.Complete() {
+			t.Errorf("not wanted: %+v", n)
+		}
+		f.took()
+		mobile, _ := peers("a secret of two, 0123456789abcdef")
+		mobile.Payload = true
+		k.SetPeers([]Peer{mobile})
+		time.Sleep(2 * leastPause) // what has just ended rests
+		synctest.Wait()
+		want := "unload-conn " + connection + ", terminate, unload-shared " + connection + ", load-shared " + connection +
+			", load-conn, initiate signalling, initiate payload, initiate tests"
+		if got := strings.Join(f.took(), ", "); got != want {
+			t.Errorf("commands: %s\n    want: %s", got, want)
+		}
+		if n := keys(); !n.PayloadComplete() || !n.Complete() {
+			t.Errorf("wanted: %+v", n)
+		}
+	})
+}
+
+// RFC 7296 §2.8: charon keeps for some seconds what it has replaced, and says nothing when
+// that goes. It is not received by for much longer.
+func TestKeeperForgetsReplaced(t *testing.T) {
+	kept(t, func(f *fake, _ *Keeper, _ *lockedBuffer, keys func() esp.Negotiated, _ func()) {
+		synctest.Wait()
+		f.mu.Lock()
+		f.install(connection, childSignalling)
+		f.tellAll()
+		f.mu.Unlock()
+		synctest.Wait()
+		if n := keys(); len(n.In) != 2 {
+			t.Errorf("received by %d associations", len(n.In))
+		}
+		f.mu.Lock()
+		f.all[0].Children = slices.Clone(f.all[0].Children[1:])
+		f.mu.Unlock()
+		time.Sleep(2 * busyPause)
+		synctest.Wait()
+		if n := keys(); len(n.In) != 1 || !n.Complete() {
+			t.Errorf("received by %d associations still", len(n.In))
+		}
+	})
+}

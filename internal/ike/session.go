@@ -1,10 +1,12 @@
 package ike
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/strongswan/govici/vici"
 )
@@ -21,8 +23,11 @@ type Session interface {
 	Close() error
 }
 
-// Dial opens a session at the path of a vici socket.
-func Dial(path string) (Session, error) {
+// Dial opens a session at the path of a vici socket. A charon that does not answer within
+// callTimeout is an error.
+func Dial(path string) (Session, error) { return dial(path, callTimeout) }
+
+func dial(path string, limit time.Duration) (Session, error) {
 	s, err := vici.NewSession(vici.WithSocketPath(path))
 	if err != nil {
 		return nil, err
@@ -30,7 +35,13 @@ func Dial(path string) (Session, error) {
 	v := &viciSession{session: s, changed: make(chan struct{}, 1)}
 	events := make(chan vici.Event, 16)
 	s.NotifyEvents(events)
-	if err := s.Subscribe("ike-updown", "ike-rekey", "ike-update", "child-updown", "child-rekey"); err != nil {
+	// Package vici would wait for ever.
+	silent := time.AfterFunc(limit, func() { s.Close() })
+	err = s.Subscribe("ike-updown", "ike-rekey", "ike-update", "child-updown", "child-rekey")
+	if !silent.Stop() {
+		return nil, fmt.Errorf("charon accepts a connection at %s, and does not answer within %v: is it stuck? (%w)", path, limit, cmp.Or(err, errEnded))
+	}
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	go v.eventRunLoop(events)

@@ -48,7 +48,7 @@ func (o *hostOptions) declare(f *flag.FlagSet) {
 	f.BoolVar(&o.ipsec, "ipsec", false, "mobile node and home agent protect their signalling by IPsec alone, without a key of RFC 4285")
 	f.BoolVar(&o.ike, "ike", false, "as --ipsec, with keys that strongSwan negotiates by IKEv2: it needs charon-systemd and a kernel with ESP for IPv6")
 	f.BoolVar(&o.untimed, "untimed", false, "figures of time are shown and not judged: for emulated machines, which are slow")
-	f.BoolVar(&o.payload, "payload", false, "with --ipsec and --no-ro: what the tunnel carries is in IPsec, too; needs a kernel with esp6")
+	f.BoolVar(&o.payload, "payload", false, "with --ipsec or --ike, and --no-ro: what the tunnel carries is in IPsec, too; needs a kernel with esp6")
 	f.BoolVar(&o.plain, "plain-cn", false, "the correspondent knows nothing of Mobile IPv6")
 }
 
@@ -62,8 +62,8 @@ func (o hostOptions) validate() error {
 	case o.optimise() && 2*o.correspondent > o.detour():
 		return wrongOption("--delay-cn %v: the direct way should be at most half as long as the one through the home agent, %v", o.correspondent, o.detour())
 	}
-	if o.payload && (!o.ipsec || !o.tunnelled) {
-		return wrongOption("--payload needs --ipsec and --no-ro: payload is protected in the tunnel, with the keys of IPsec")
+	if o.payload && (!o.ipsec && !o.ike || !o.tunnelled) {
+		return wrongOption("--payload needs --ipsec or --ike, and --no-ro: payload is protected in the tunnel, with the keys of IPsec")
 	}
 	if err := movesMakeSense(o.handovers); err != nil {
 		return err
@@ -149,15 +149,30 @@ func (r *hostRun) mobile() mobile {
 func (r *hostRun) place(s *stage) error {
 	begins := nodeHomeAgent
 	if r.ike {
-		r.exchange = exchangeOf(r.mobile(), s.env.Directory)
+		r.exchange = exchangeOf(r.mobile(), s.env.Directory, r.payload)
 		begins = accessRouterName(1) // where there is nothing without keys
 	}
 	if r.payload {
 		r.clear = &clearWatch{agent: r.site().agent()}
-		s.world.Relay.Tap(r.clear.take)
+		if r.exchange != nil {
+			r.clear.negotiated = map[uint32]bool{}
+		}
+	}
+	if r.exchange != nil || r.clear != nil {
+		s.world.Relay.Tap(r.watch)
 	}
 	_, err := s.world.Move(nodeMobile, linkUp, begins, 0, true)
 	return err
+}
+
+// watch is for relay.Relay.Tap.
+func (r *hostRun) watch(frame []byte, at time.Time) {
+	if r.exchange != nil {
+		r.exchange.eyes.see(frame, at)
+	}
+	if r.clear != nil {
+		r.clear.take(frame, at)
+	}
 }
 
 func (r *hostRun) cast() []part {
@@ -183,6 +198,9 @@ func (r *hostRun) act(ctx context.Context, s *stage) error {
 	if r.exchange != nil {
 		if err := r.exchange.begin(ctx, s, accessAddress(1).Masked()); err != nil {
 			return err
+		}
+		if r.clear != nil {
+			r.clear.know(r.exchange.payloadSPIs())
 		}
 		moved, err := s.world.Move(nodeMobile, linkUp, nodeHomeAgent, r.switching, true)
 		if err == nil {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,37 +18,41 @@ import (
 	"roam6/internal/ike"
 	"roam6/internal/lab/netns"
 	"roam6/internal/lab/report"
+	"roam6/internal/xfrm"
 )
 
 // ErrNoCharon is returned where there is no charon that can run more than once.
 var ErrNoCharon = errors.New("charon-systemd is not on this machine (apt-get install charon-systemd strongswan-swanctl)")
 
-// ErrNoESP is a kernel in which charon cannot install associations.
-var ErrNoESP = errors.New("this kernel has no IPsec for IPv6 (modules esp6 and xfrm_user, with gcm, seqiv and echainiv), where charon keeps what it negotiates")
-
 // exchange is the key exchange between a mobile and its home agent.
 type exchange struct {
 	mobile    mobile
+	payload   bool // with keys for what the tunnel carries
 	psk       string
 	directory string
 	eyes      eyes
 	shown     map[string]string     // by node
+	children  []ike.Child           // with which all began
 	started   time.Time             // the daemons
 	first     report.Milliseconds   // from there until the first registration
 	follows   []report.Milliseconds // from the link until IKE is where the mobile is
 }
 
 // exchangeOf has a preshared key for one run.
-func exchangeOf(m mobile, directory string) *exchange {
-	return &exchange{first: report.None(), mobile: m, psk: newKey(), directory: directory, eyes: eyes{home: m.home.Addr(), agent: m.homeAgents[0]}}
+func exchangeOf(m mobile, directory string, payload bool) *exchange {
+	return &exchange{first: report.None(), mobile: m, payload: payload, psk: newKey(), directory: directory, eyes: eyes{home: m.home.Addr(), agent: m.homeAgents[0]}}
 }
 
 // section is that of a node.
 func (x *exchange) section(node string) *section {
-	return newSection("ipsec", "").
+	s := newSection("ipsec", "").
 		option("home_address", x.mobile.home.Addr().String()).
 		option("home_agent", x.mobile.homeAgents[0].String()).
 		option("ike", "1").option("psk", x.psk).option("vici", x.socket(node))
+	if x.payload {
+		s.option("payload", "1")
+	}
+	return s
 }
 
 func (x *exchange) socket(node string) string { return filepath.Join("/", x.directory, "vici-"+node) }
@@ -68,7 +73,7 @@ func (x *exchange) charons(s *stage, names ...string) (all []*daemon, err error)
 	}
 	for _, node := range names {
 		space := s.world.Space(node)
-		if err := space.Do(checkESP); err != nil {
+		if err := space.Do(tryESP); err != nil {
 			return nil, err
 		}
 		file := filepath.Join(s.env.Directory, "strongswan-"+node+".conf")
@@ -87,6 +92,9 @@ func (x *exchange) charons(s *stage, names ...string) (all []*daemon, err error)
 	return all, nil
 }
 
+// tryESP reports why charon cannot keep in this kernel what it negotiates.
+func tryESP() error { return xfrm.TryESP() }
+
 // CanExchangeKeys reports why this machine cannot do what --ike needs; nil: it can. It
 // needs the privileges of the lab.
 func CanExchangeKeys() error {
@@ -98,7 +106,7 @@ func CanExchangeKeys() error {
 		return err
 	}
 	defer space.Close()
-	return space.Do(checkESP)
+	return space.Do(tryESP)
 }
 
 // findCharon finds the charon that needs no file of its process, of which there could be
@@ -114,10 +122,12 @@ func findCharon() string {
 }
 
 // strongswan is what charon has to know: no more than that the tunnel is not its affair,
-// and where its socket is.
+// where its socket is, and not to wait for long at a place that the mobile has left.
 func (x *exchange) strongswan(node string) string {
 	return fmt.Sprintf(`charon-systemd {
 	interfaces_ignore = roam6
+	retransmit_timeout = 2
+	retransmit_base = 1.5
 	plugins {
 		include /etc/strongswan.d/charon/*.conf
 		vici { socket = unix://%s }
@@ -135,28 +145,19 @@ func (x *exchange) strongswan(node string) string {
 `, x.socket(node))
 }
 
-// checkESP installs an association in this namespace and takes it back.
-func checkESP() error {
-	a := netip.MustParseAddr("2001:db8::1").AsSlice()
-	state := &netlink.XfrmState{
-		Src: a, Dst: a, Proto: netlink.XFRM_PROTO_ESP, Mode: netlink.XFRM_MODE_TRANSPORT, Spi: 0x100,
-		Aead: &netlink.XfrmStateAlgo{Name: "rfc4106(gcm(aes))", Key: make([]byte, 20), ICVLen: 128},
-	}
-	if err := netlink.XfrmStateAdd(state); err != nil {
-		return fmt.Errorf("%w: %w", ErrNoESP, err)
-	}
-	return netlink.XfrmStateDel(state)
-}
-
 // begin waits until keys for everything are there, and the mobile is registered from a
 // place away.
 func (x *exchange) begin(ctx context.Context, s *stage, place netip.Prefix) error {
 	const limit = 90 * time.Second
 	x.started = time.Now()
-	s.world.Relay.Tap(x.eyes.see)
+	children := 2 // for signalling and for home tests
+	if x.payload {
+		children++
+	}
 	if err := s.until(ctx, limit, func() bool {
 		for _, a := range x.associations(nodeMobile) {
-			if a.Established && len(a.Children) == 2 && a.Children[0].In != 0 && a.Children[1].In != 0 {
+			if a.Established && len(a.Children) == children && !slices.ContainsFunc(a.Children, func(c ike.Child) bool { return c.In == 0 }) {
+				x.children = a.Children
 				return true
 			}
 		}
@@ -186,9 +187,20 @@ func (x *exchange) associations(node string) []ike.IKEAssociation {
 	return all
 }
 
+// payloadSPIs are those of the associations for what the tunnel carries, from begin on.
+func (x *exchange) payloadSPIs() (all []uint32) {
+	for _, c := range x.children {
+		if c.Name == "payload" {
+			all = append(all, c.In, c.Out)
+		}
+	}
+	return all
+}
+
 // followed waits until IKE is at an address of a prefix, on both sides.
 func (x *exchange) followed(ctx context.Context, s *stage, to netip.Prefix, since time.Time) error {
-	const limit, pause = 30 * time.Second, 100 * time.Millisecond
+	const limit = time.Minute
+	const pause = 500 * time.Millisecond // each look is work, and lines in a log, for charon
 	at := func(node string, address func(ike.IKEAssociation) netip.Addr) bool {
 		for _, a := range x.associations(node) {
 			if a.Established && to.Contains(address(a)) {

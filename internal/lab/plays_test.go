@@ -32,6 +32,7 @@ func plays(t *testing.T) map[string]play {
 		"host --no-ro":       &hostRun{hostOptions: chosen(t, (*hostOptions).declare, "--no-ro")},
 		"host --ipsec":       &hostRun{hostOptions: chosen(t, (*hostOptions).declare, "--ipsec")},
 		"host --ike":         exchanging(&hostRun{hostOptions: chosen(t, (*hostOptions).declare, "--ike")}),
+		"host --ike payload": exchanging(&hostRun{hostOptions: chosen(t, (*hostOptions).declare, "--ike", "--no-ro", "--payload")}),
 		"host --payload":     &hostRun{hostOptions: chosen(t, (*hostOptions).declare, "--ipsec", "--no-ro", "--payload")},
 		"mobiles":            &mobilesRun{mobilesOptions: chosen(t, (*mobilesOptions).declare)},
 		"uplinks":            &uplinksRun{uplinksOptions: chosen(t, (*uplinksOptions).declare)},
@@ -55,7 +56,7 @@ func plays(t *testing.T) map[string]play {
 
 // exchanging gives the host what place would.
 func exchanging(r *hostRun) *hostRun {
-	r.exchange = exchangeOf(r.mobile(), "/tmp/x")
+	r.exchange = exchangeOf(r.mobile(), "/tmp/x", r.payload)
 	return r
 }
 

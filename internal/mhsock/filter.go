@@ -40,11 +40,11 @@ func hostPacketsOnly() []bpf.Instruction {
 // signallingOnly accepts IPv6 packets whose Mobility Header comes first, or
 // behind destination options headers or type 2 routing headers, two of them at
 // most in any order. icmp: likewise the ICMPv6 messages of Mobile IPv6, and the
-// Parameter Problems that refuse a Mobility Header. esp: likewise ESP with an SPI
-// in the range. Everything else with a Home
-// Address option or a type 2 routing header is data, and must not be able to
-// crowd out signalling. A load beyond the end of a packet rejects it.
-func signallingOnly(icmp bool, esp spiRange) []bpf.Instruction {
+// Parameter Problems that refuse a Mobility Header. spis: likewise ESP with one of
+// these, which are sorted. Everything else with a Home Address option or a type 2
+// routing header is data, and must not be able to crowd out signalling. A load beyond
+// the end of a packet rejects it.
+func signallingOnly(icmp bool, spis []uint32) []bpf.Instruction {
 	program := []bpf.Instruction{
 		bpf.LoadConstant{Dst: bpf.RegX, Val: ipv6HeaderLen},
 		bpf.LoadAbsolute{Off: offsetNextHeader, Size: 1},
@@ -55,8 +55,8 @@ func signallingOnly(icmp bool, esp spiRange) []bpf.Instruction {
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: mip6.ProtocolMobility, SkipTrue: 1},
 		bpf.RetConstant{Val: 1 << 18},
 	)
-	if esp.any {
-		program = append(program, espStep(esp)...)
+	if len(spis) > 0 {
+		program = append(program, espStep(spis)...)
 	}
 	if icmp {
 		program = append(program, icmpStep()...)
@@ -85,24 +85,46 @@ func extensionHeaderStep() []bpf.Instruction {
 	}
 }
 
-// spiRange are the SPIs of ESP that may be ours. The kernel's own IPsec may be
-// busy with others, which must not crowd out signalling.
-type spiRange struct {
-	least, most uint32
-	any         bool // there are some
-}
+// mostExact is for how many SPIs a program has room in a socket (net.core.optmem_max).
+const mostExact = 256
 
 // espStep is part of a program: what stands at offset X has the protocol in A, and
-// goes on with both if that is not ESP.
-func espStep(r spiRange) []bpf.Instruction {
-	return []bpf.Instruction{
-		0: bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: mip6.ProtocolESP, SkipTrue: 5}, // the end
-		1: bpf.LoadIndirect{Off: 0, Size: 4},
-		2: bpf.JumpIf{Cond: bpf.JumpLessThan, Val: r.least, SkipTrue: 2}, // 5
-		3: bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: r.most, SkipTrue: 1},
-		4: bpf.RetConstant{Val: 1 << 18},
-		5: bpf.RetConstant{Val: 0},
+// goes on with both if that is not ESP. The kernel's own IPsec may be busy with other
+// SPIs, those of payload among them, which must not crowd out signalling: where there
+// are too many of ours it takes all between the least and the greatest.
+func espStep(spis []uint32) []bpf.Instruction {
+	verdict := spiStep(spis)
+	if len(spis) > mostExact {
+		verdict = []bpf.Instruction{
+			0: bpf.JumpIf{Cond: bpf.JumpLessThan, Val: spis[0], SkipTrue: 2}, // 3
+			1: bpf.JumpIf{Cond: bpf.JumpGreaterThan, Val: spis[len(spis)-1], SkipTrue: 1},
+			2: bpf.RetConstant{Val: 1 << 18},
+			3: bpf.RetConstant{Val: 0},
+		}
 	}
+	return append([]bpf.Instruction{
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: mip6.ProtocolESP, SkipTrue: 1},
+		bpf.Jump{Skip: uint32(1 + len(verdict))}, // the end
+		bpf.LoadIndirect{Off: 0, Size: 4},
+	}, verdict...)
+}
+
+// spiStep accepts the packet whose SPI is in A if that is one of some that are sorted,
+// and rejects it otherwise.
+func spiStep(spis []uint32) (program []bpf.Instruction) {
+	const few = 4
+	if len(spis) > few {
+		lower, upper := spiStep(spis[:len(spis)/2]), spiStep(spis[len(spis)/2:])
+		program = append(program,
+			bpf.JumpIf{Cond: bpf.JumpLessThan, Val: spis[len(spis)/2], SkipTrue: 1},
+			bpf.Jump{Skip: uint32(len(lower))},
+		)
+		return append(append(program, lower...), upper...)
+	}
+	for _, spi := range spis {
+		program = append(program, bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: spi, SkipTrue: 1}, bpf.RetConstant{Val: 1 << 18})
+	}
+	return append(program, bpf.RetConstant{Val: 0})
 }
 
 // icmpStep is part of a program: what stands at offset X has the protocol in A.

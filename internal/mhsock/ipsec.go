@@ -75,9 +75,7 @@ func (c *Conn) SetPolicies(policies []esp.Policy, anchors ...esp.AnchorPolicy) e
 	if err := s.Policies.Replace(policies, anchors...); err != nil {
 		return err
 	}
-	var r spiRange
-	r.least, r.most, r.any = s.Policies.SPIs()
-	program := append(hostPacketsOnly(), signallingOnly(c.icmp != nil || c.onRefused != nil, r)...)
+	program := append(hostPacketsOnly(), signallingOnly(c.icmp != nil || c.onRefused != nil, s.Policies.SPIs())...)
 	var attachErr error
 	if err := c.packetRaw.Control(func(fd uintptr) { attachErr = sock.AttachFilter(int(fd), program) }); err != nil {
 		return err

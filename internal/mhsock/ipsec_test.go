@@ -2,6 +2,7 @@ package mhsock
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"net/netip"
 	"os"
@@ -11,9 +12,11 @@ import (
 	"time"
 
 	"golang.org/x/net/bpf"
+	"golang.org/x/sys/unix"
 
 	"roam6/internal/esp"
 	"roam6/internal/role"
+	"roam6/internal/sock"
 	"roam6/mip6"
 	"roam6/overlay"
 )
@@ -25,11 +28,11 @@ func TestFilterESP(t *testing.T) {
 		return build(a, b, 50, append([]byte{0, 0, byte(spi >> 8), byte(spi), 0, 0, 0, 1}, make([]byte, 40)...), headers...)
 	}
 	for _, icmp := range []bool{false, true} {
-		vm, err := bpf.NewVM(signallingOnly(icmp, spiRange{1000, 1003, true}))
+		vm, err := bpf.NewVM(signallingOnly(icmp, []uint32{1000, 1001, 1003}))
 		if err != nil {
 			t.Fatal(err)
 		}
-		none, err := bpf.NewVM(signallingOnly(icmp, spiRange{}))
+		none, err := bpf.NewVM(signallingOnly(icmp, nil))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -43,6 +46,7 @@ func TestFilterESP(t *testing.T) {
 			{"behind the home address option", ofSPI(1003, homeAddressOption(0)), true, false},
 			{"behind the type 2 routing header", ofSPI(1001, routing(2, homeAddress)), true, false},
 			{"behind both", ofSPI(1001, routing(2, homeAddress), homeAddressOption(0)), true, false},
+			{"SPI between", ofSPI(1002), false, false},
 			{"SPI below", ofSPI(999), false, false},
 			{"SPI above", ofSPI(1004, homeAddressOption(0)), false, false},
 			{"cut off", ofSPI(1000)[:43], false, false},
@@ -58,6 +62,49 @@ func TestFilterESP(t *testing.T) {
 				t.Errorf("%s, ICMPv6 %v, without policies: accepted %v, want %v (%v)", tt.name, icmp, n != 0, tt.always, err)
 			}
 		}
+	}
+}
+
+// However many there are, each SPI is captured, and up to mostExact no other one: payload's
+// are among them where a key exchange makes both. The kernel takes the program.
+func TestFilterManySPIs(t *testing.T) {
+	a, b := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2")
+	const least, step = 0xc0000000, 10
+	for _, n := range []int{1, 2, 4, 5, 7, 31, mostExact - 1, mostExact, mostExact + 1} {
+		spis := make([]uint32, n)
+		for i := range spis {
+			spis[i] = least + step*uint32(i)
+		}
+		program := signallingOnly(true, spis)
+		vm, err := bpf.NewVM(program)
+		if err != nil {
+			t.Fatalf("%d: %v", n, err)
+		}
+		accepts := func(spi uint32) bool {
+			packet := build(a, b, 50, append(binary.BigEndian.AppendUint32(nil, spi), make([]byte, 44)...))
+			verdict, err := vm.Run(packet)
+			if err != nil {
+				t.Fatalf("%d: %v", n, err)
+			}
+			return verdict != 0
+		}
+		for _, spi := range spis {
+			between := spi != spis[n-1] && n > mostExact
+			if !accepts(spi) || accepts(spi+1) != between {
+				t.Errorf("%d SPIs: %08x is captured %v, the next one %v", n, spi, accepts(spi), accepts(spi+1))
+			}
+		}
+		if accepts(least-1) || accepts(0) || accepts(1<<32-1) {
+			t.Errorf("%d SPIs: others are captured", n)
+		}
+		fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sock.AttachFilter(fd, program); err != nil {
+			t.Errorf("%d SPIs: %v", n, err)
+		}
+		unix.Close(fd)
 	}
 }
 

@@ -60,7 +60,7 @@ func build(source, destination netip.Addr, payloadProtocol byte, payload []byte,
 }
 
 func TestFilter(t *testing.T) {
-	vm, err := bpf.NewVM(signallingOnly(false, spiRange{}))
+	vm, err := bpf.NewVM(signallingOnly(false, nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,12 +70,18 @@ func (s *Shell) applyExchanges(c *config.Config) {
 // keysChanged puts what a key exchange has made in force, and tells the mobile that may
 // wait for it.
 func (s *Shell) keysChanged(now time.Time, e ike.Ends, n esp.Negotiated) {
-	before := present(s.exchanges.negotiated[e])
+	before, payloadBefore := present(s.exchanges.negotiated[e]), s.exchanges.negotiated[e].PayloadComplete()
 	s.exchanges.negotiated[e] = n
 	if n.Empty() {
 		delete(s.exchanges.negotiated, e)
 	}
 	s.applyPolicies(s.config)
+	switch payload := n.PayloadComplete(); {
+	case payload && !payloadBefore:
+		s.log.Info("keys for payload negotiated", "home", e.Home, "home_agent", e.Agent, "algorithm", n.PayloadOut.Algorithm)
+	case payloadBefore && !payload:
+		s.log.Warn("no keys for payload any more: nothing passes the tunnel", "home", e.Home, "home_agent", e.Agent)
+	}
 	if before == present(n) {
 		return
 	}

@@ -136,7 +136,7 @@ func (s *Shell) applyPolicies(c *config.Config) {
 	}
 	sealed := false
 	if s.payload != nil {
-		s.tell(s.payload.SetPolicies(payloadPolicies(c)))
+		s.tell(s.payload.SetPolicies(s.payloadPolicies(c)))
 	}
 	var changes []overlay.Change
 	for _, t := range s.plane.Tunnels() {

@@ -22,13 +22,23 @@ type associations interface {
 	Close() error
 }
 
-// payloadPolicies are those that a configuration asks for.
-func payloadPolicies(c *config.Config) []xfrm.Policy {
+// hasPayload reports whether a policy is for what the tunnel carries, too.
+func hasPayload(p esp.Policy) bool { return p.PayloadOut != nil || p.Payload }
+
+// payloadPolicies are those that a configuration asks for, with the keys there are.
+func (s *Shell) payloadPolicies(c *config.Config) []xfrm.Policy {
 	var all []xfrm.Policy
-	for _, p := range policies(c) {
-		if p.PayloadOut != nil {
-			all = append(all, xfrm.Policy{Home: p.Home, Agent: p.Agent, Side: p.Side, Out: *p.PayloadOut, In: *p.PayloadIn})
+	for _, p := range s.withKeys(policies(c)) {
+		x := xfrm.Policy{Home: p.Home, Agent: p.Agent, Side: p.Side}
+		switch {
+		case !hasPayload(p):
+			continue
+		case p.Payload:
+			x.Negotiated, x.Out, x.In = true, p.Negotiated.PayloadOut, p.Negotiated.PayloadIn
+		default:
+			x.Out, x.In = p.PayloadOut, []esp.Association{*p.PayloadIn}
 		}
+		all = append(all, x)
 	}
 	return all
 }
@@ -36,7 +46,7 @@ func payloadPolicies(c *config.Config) []xfrm.Policy {
 // openPayload makes sure that the kernel can protect the payload that a configuration
 // wants protected. There is no way without: what cannot be in ESP is not to be in clear.
 func (s *Shell) openPayload(c *config.Config) error {
-	i := slices.IndexFunc(policies(c), func(p esp.Policy) bool { return p.PayloadOut != nil })
+	i := slices.IndexFunc(policies(c), hasPayload)
 	if i < 0 || s.payload != nil || s.plane == nil {
 		return nil
 	}

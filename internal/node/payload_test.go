@@ -7,12 +7,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 
 	"roam6/internal/config"
 	"roam6/internal/esp"
+	"roam6/internal/ike"
 	"roam6/internal/logging/logtest"
 	"roam6/internal/rtnl/nstest"
 	"roam6/internal/xfrm"
@@ -95,9 +97,28 @@ func TestPayloadOfTheConfiguration(t *testing.T) {
 		MobileNodes: []config.MobileNode{{Name: "train", ESP: []esp.Policy{securedPolicy(overlay.MobileSide, true)}}},
 		Mobiles:     []config.Mobile{{Name: "bus", HomeAgent: "home", ESP: &with}},
 	}
-	want := []xfrm.Policy{{Home: securedHome, Agent: securedAgent, Side: overlay.AgentSide, Out: *with.PayloadOut, In: *with.PayloadIn}}
-	if got := payloadPolicies(c); !slices.Equal(got, want) {
+	s := &Shell{}
+	s.makeMaps()
+	want := []xfrm.Policy{{Home: securedHome, Agent: securedAgent, Side: overlay.AgentSide, Out: with.PayloadOut, In: []esp.Association{*with.PayloadIn}}}
+	if got := s.payloadPolicies(c); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)
+	}
+	// Negotiated ones are in force before there are keys, and have them then.
+	own := &c.MobileNodes[0].ESP[0]
+	*own = esp.Policy{Home: securedHome, Agent: securedAgent, Side: overlay.MobileSide, Negotiated: &esp.Negotiated{}, Payload: true}
+	want = slices.Insert(want, 0, xfrm.Policy{Home: securedHome, Agent: securedAgent, Side: overlay.MobileSide, Negotiated: true})
+	if got := s.payloadPolicies(c); !reflect.DeepEqual(got, want) {
+		t.Errorf("without keys: %+v", got)
+	}
+	keys := esp.Negotiated{PayloadOut: ptr(esp.Association{SPI: 1000}), PayloadIn: []esp.Association{{SPI: 1001}, {SPI: 1002}}}
+	s.exchanges.negotiated[ike.Ends{Home: securedHome, Agent: securedAgent, Side: overlay.MobileSide}] = keys
+	want[0].Out, want[0].In = keys.PayloadOut, keys.PayloadIn
+	if got := s.payloadPolicies(c); !reflect.DeepEqual(got, want) {
+		t.Errorf("with keys: %+v", got)
+	}
+	own.Payload = false
+	if got := s.payloadPolicies(c); !reflect.DeepEqual(got, want[1:]) {
+		t.Errorf("for signalling only: %+v", got)
 	}
 }
 

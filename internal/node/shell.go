@@ -296,7 +296,7 @@ func (s *Shell) openMobility() error {
 		return err
 	}
 	if s.payload != nil {
-		if err := s.payload.SetPolicies(payloadPolicies(s.config)); err != nil {
+		if err := s.payload.SetPolicies(s.payloadPolicies(s.config)); err != nil {
 			return err
 		}
 	}

@@ -113,6 +113,9 @@ func (i *image) hostFile(host, inside string) error {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is neither file nor folder", host)
 	}
+	if i.has[inside] { // with its libraries, which may need each other
+		return nil
+	}
 	if err := i.regular(host, inside, info); err != nil {
 		return err
 	}

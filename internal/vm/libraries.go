@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
+	"path"
 	"slices"
 	"strings"
 )
@@ -26,7 +28,19 @@ func libraries(file string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("libraries of %s: %w", file, err)
 	}
-	return append(found, loader), nil
+	return append(withUnwinder(found), loader), nil
+}
+
+// withUnwinder adds to libraries the one that the C library loads by itself, and nobody
+// names: without it a program that cancels or ends a thread is aborted.
+func withUnwinder(libraries []string) []string {
+	for _, l := range libraries {
+		unwinder := path.Join(path.Dir(l), "libgcc_s.so.1")
+		if _, err := os.Stat(unwinder); err == nil && path.Base(l) == "libc.so.6" && !slices.Contains(libraries, unwinder) {
+			return append(libraries, unwinder)
+		}
+	}
+	return libraries
 }
 
 // interpreter is the loader that a program names, empty where there is none.

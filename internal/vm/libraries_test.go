@@ -48,3 +48,27 @@ func TestLibraries(t *testing.T) {
 		t.Errorf("of /bin/sh: %q, %v", got, err)
 	}
 }
+
+// strongSwan's charon was aborted at its end, because nothing names the library that the
+// C library cancels threads by.
+func TestUnwinder(t *testing.T) {
+	dir := t.TempDir()
+	libc, unwinder := filepath.Join(dir, "libc.so.6"), filepath.Join(dir, "libgcc_s.so.1")
+	none := []string{filepath.Join(dir, "libm.so.6"), libc}
+	if got := withUnwinder(none); !slices.Equal(got, none) {
+		t.Errorf("where there is none: %q", got)
+	}
+	if err := os.WriteFile(unwinder, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ in, want []string }{
+		{none, append(slices.Clone(none), unwinder)},
+		{[]string{libc, unwinder}, []string{libc, unwinder}},
+		{none[:1], none[:1]},
+		{nil, nil},
+	} {
+		if got := withUnwinder(tt.in); !slices.Equal(got, tt.want) {
+			t.Errorf("of %q: %q", tt.in, got)
+		}
+	}
+}

@@ -32,3 +32,7 @@ file /usr/sbin/charon-systemd
 file /usr/lib/ipsec
 file /etc/strongswan.d
 gotest internal/ike
+roam6 lab run host --ike --untimed --handovers 4 --dwell 4s --probe-interval 50ms --tcp-rate 20000 \
+	--delay-ha 200ms --delay-cn 60ms --delay-ar 20ms
+roam6 lab run host --ike --payload --no-ro --untimed --handovers 2 --dwell 4s --probe-interval 100ms --tcp-rate 10000 \
+	--delay-ha 200ms --delay-cn 60ms --delay-ar 20ms

@@ -1,6 +1,6 @@
 // Package xfrm is IPsec for what tunnels carry, in the kernel: security associations
 // and policies of ESP in transport mode around the outer packets of tunnels (RFC 4877
-// §4.3), with keys that both ends are configured with. [outer IPv6 | ESP | inner IPv6]
+// §4.3), with keys that both ends are configured with, or that a key exchange makes. [outer IPv6 | ESP | inner IPv6]
 // is octet for octet what tunnel mode would make; but the outer addresses stay those of
 // the tunnel, so that whatever data plane makes the packets, a move is nothing to the
 // associations but one more pair of addresses.
@@ -44,10 +44,19 @@
 // another one. Inbound states put a mark on packets, by which a data plane knows that
 // they were in ESP.
 //
-// There is no anti-replay window, and the sequence number may wrap (RFC 4303 §3.3.3: both
-// follow from keys that are configured). The initialization vectors of AES-CBC are the
+// A key exchange puts associations of its own into the kernel, between home address and
+// home agent, and those of here take their place: an SPI is a receiver's once. Without keys
+// there are policies only, and nothing passes. When keys are replaced, the new states are
+// there before the old ones go (RFC 7296 §2.8). The exchange does not write into the
+// kernel when the mobile moves, and when it removes what it takes for its own, that comes
+// back until it says that it has ended.
+//
+// There is no anti-replay window, since each care-of address of a mobile has a state with
+// sequence numbers of its own. They may wrap where keys are configured (RFC 4303 §3.3.3),
+// not where they are negotiated. The initialization vectors of AES-CBC are the
 // kernel's, encrypted and with a random start for each state (echainiv), so that a new
 // state with an old key means nothing to them. That cannot be said of AES-GCM: each
 // state, and so each restart and each move of each mobile, draws one of 2^64 places to
-// count from, and one initialization vector twice is the end. Hence no AES-GCM here.
+// count from, and one initialization vector twice is the end. Hence no AES-GCM here, with
+// fresh keys neither: those are the same for all care-of addresses.
 package xfrm

@@ -2,20 +2,18 @@ package xfrm
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
-	"net/netip"
 	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink/nl"
-	"golang.org/x/sys/unix"
 
-	"roam6/internal/esp"
 	"roam6/internal/nlsock"
 	"roam6/internal/rtnl/rtbatch"
-	"roam6/overlay"
 )
 
 // item is a state or policy of ours.
@@ -23,6 +21,7 @@ type item struct {
 	add, remove rtbatch.Request
 	what        string // for errors
 	state       bool
+	negotiated  bool // the key exchange may have it in the kernel, and removes it at its end
 }
 
 // id is which state or policy it is: the request that removes it.
@@ -42,11 +41,10 @@ func (m *Manager) install(items []item) (failures []error) {
 			if i.state != state || there {
 				continue
 			}
-			if r, left := m.left[i.id()]; left {
-				delete(m.left, i.id())
-				if i.state { // nobody knows its key
-					requests, of = append(requests, r), append(of, item{what: i.what})
-				}
+			_, left := m.left[i.id()]
+			delete(m.left, i.id())
+			if i.state && (left || i.negotiated) { // with a key nobody knows, or as the key exchange needs it
+				requests, of = append(requests, i.remove), append(of, item{what: i.what})
 			}
 			requests, of = append(requests, i.add), append(of, i)
 			m.have[i.id()] = i
@@ -137,23 +135,13 @@ func (m *Manager) restore() {
 	if len(lost) == 0 {
 		return
 	}
+	level := slog.LevelDebug
 	for _, i := range lost {
 		delete(m.have, i.id())
+		if !i.negotiated { // otherwise it may be the key exchange, which tells later that it has ended
+			level = slog.LevelWarn
+		}
 	}
 	failures := m.install(lost)
-	m.options.Log.Warn("somebody else has removed IPsec associations or policies of roam6: they are there again", "removed", len(lost), "failed", len(failures))
-}
-
-// probe tells whether the kernel has the associations that are needed.
-func (m *Manager) probe() error {
-	key := make([]byte, esp.AESCBCSHA256.KeyLengths()[0])
-	s := state{source: netip.IPv6Unspecified(), destination: netip.IPv6Loopback(), request: overlay.SealRequest,
-		Association: esp.Association{SPI: 1<<32 - 1, Algorithm: esp.AESCBCSHA256, Key: esp.Key(key)}}.item("as a trial")
-	var failure error
-	m.conn.Commit([]rtbatch.Request{s.add, s.remove}, func(n int, err error) {
-		if n == 0 && !errors.Is(err, unix.EEXIST) {
-			failure = explain("add "+s.what, err)
-		}
-	})
-	return failure
+	m.options.Log.Log(context.Background(), level, "somebody else has removed IPsec associations or policies of roam6: they are there again", "removed", len(lost), "failed", len(failures))
 }

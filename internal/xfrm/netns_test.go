@@ -14,6 +14,7 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/esp"
 	"roam6/overlay"
 	"roam6/overlay/tun"
 )
@@ -188,9 +189,7 @@ func TestStray(t *testing.T) {
 // One policy of two goes: what both need stays, and what one needs goes.
 func TestPolicyRemoved(t *testing.T) {
 	_, homeAgent, _ := newWorld(t)
-	second := policyOn(overlay.AgentSide)
-	second.Home = home.Next()
-	second.Out.SPI, second.In.SPI = 1<<31+2, 1<<31+3
+	second := policyBy(home.Next(), overlay.AgentSide, 1<<31+2, false)
 	for _, step := range []struct {
 		policies []Policy
 		want     [2]int
@@ -212,8 +211,7 @@ func TestPolicyRemoved(t *testing.T) {
 func TestTaken(t *testing.T) {
 	_, homeAgent, _ := newWorld(t)
 	second := policyOn(overlay.AgentSide)
-	second.Home = home.Next()
-	second.In.SPI = 1<<31 + 3
+	second.Home, second.In = home.Next(), []esp.Association{association(1<<31 + 3)}
 	if err := homeAgent.manager.SetPolicies([]Policy{policyOn(overlay.AgentSide), second}); err != nil {
 		t.Fatal(err)
 	}

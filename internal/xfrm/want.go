@@ -23,9 +23,9 @@ func (e *entry) what() string { return "for the payload of " + e.Home.String() }
 // static is what a policy has whatever the care-of address.
 func (m *Manager) static(e *entry) []item {
 	if e.Side == overlay.AgentSide {
-		return append(m.strays(e), m.inbound(e, netip.IPv6Unspecified(), e.Agent))
+		return append(m.strays(e), m.inbound(e, netip.IPv6Unspecified(), e.Agent)...)
 	}
-	return append(e.require(e.Agent, everybody()), e.outbound(e.Agent))
+	return append(e.require(e.Agent, everybody()), e.outbound(e.Agent)...)
 }
 
 // dynamic is what it has for a path.
@@ -35,9 +35,9 @@ func (m *Manager) dynamic(e *entry, x ends) []item {
 		policy{direction: directionOut, source: host(x.local), destination: host(x.remote), protocol: unix.IPPROTO_ICMPV6, errors: true, request: overlay.SealRequest}.item(e.what()),
 	}
 	if e.Side == overlay.AgentSide {
-		return append(append(items, e.require(x.remote, host(x.local))...), e.outbound(x.remote))
+		return append(append(items, e.require(x.remote, host(x.local))...), e.outbound(x.remote)...)
 	}
-	return append(items, m.inbound(e, x.remote, x.local))
+	return append(items, m.inbound(e, x.remote, x.local)...)
 }
 
 // protocols are those of tunnel packets, and of headers that may be before them.
@@ -67,10 +67,16 @@ func (e *entry) require(from netip.Addr, to netip.Prefix) (items []item) {
 	return items
 }
 
-func (e *entry) outbound(to netip.Addr) item {
-	return state{source: netip.IPv6Unspecified(), destination: to, Association: e.Out, request: overlay.SealRequest}.item(e.what())
+func (e *entry) outbound(to netip.Addr) (items []item) {
+	if e.Out != nil {
+		items = append(items, state{source: netip.IPv6Unspecified(), destination: to, Association: *e.Out, negotiated: e.Negotiated, request: overlay.SealRequest}.item(e.what()))
+	}
+	return items
 }
 
-func (m *Manager) inbound(e *entry, from, to netip.Addr) item {
-	return state{source: from, destination: to, Association: e.In, request: e.request(), mark: m.options.Mark, mask: m.options.Mask}.item(e.what())
+func (m *Manager) inbound(e *entry, from, to netip.Addr) (items []item) {
+	for _, a := range e.In {
+		items = append(items, state{source: from, destination: to, Association: a, negotiated: e.Negotiated, request: e.request(), mark: m.options.Mark, mask: m.options.Mask}.item(e.what()))
+	}
+	return items
 }

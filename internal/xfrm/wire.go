@@ -74,6 +74,7 @@ func put(b []byte, a netip.Addr) {
 type state struct {
 	source, destination netip.Addr
 	esp.Association
+	negotiated bool // the sequence number must not wrap
 	request    uint32
 	mark, mask uint32 // to put on packets; mask 0: none
 }
@@ -90,22 +91,28 @@ func (s state) item(what string) item {
 	binary.NativeEndian.PutUint32(b[stateRequest:], s.request)
 	binary.NativeEndian.PutUint16(b[stateFamily:], unix.AF_INET6)
 	b[stateMode] = modeTransport
-	const hmacKey, truncated = 32, 128 // octets, bits (RFC 4868 §2.1.1, §2.3)
-	key := []byte(s.Key)
-	encryption, integrity := key[:len(key)-hmacKey], key[len(key)-hmacKey:]
-	b = b.Bytes(nl.XFRMA_ALG_CRYPT, algorithm("cbc(aes)", encryption))
-	b = b.Bytes(nl.XFRMA_ALG_AUTH_TRUNC, algorithm("hmac(sha256)", integrity, truncated))
-	b = b.Uint32(nl.XFRMA_SA_EXTRA_FLAGS, nl.XFRM_SA_XFLAG_OSEQ_MAY_WRAP)
+	const hmacKey, check = 32, 128 // octets, bits (RFC 4868 §2.1.1, §2.3, RFC 4106 §6)
+	if key := []byte(s.Key); s.Algorithm == esp.AESGCM {
+		b = b.Bytes(nl.XFRMA_ALG_AEAD, algorithm("rfc4106(gcm(aes))", key, check))
+	} else {
+		encryption, integrity := key[:len(key)-hmacKey], key[len(key)-hmacKey:]
+		b = b.Bytes(nl.XFRMA_ALG_CRYPT, algorithm("cbc(aes)", encryption))
+		b = b.Bytes(nl.XFRMA_ALG_AUTH_TRUNC, algorithm("hmac(sha256)", integrity, check))
+	}
+	if !s.negotiated {
+		b = b.Uint32(nl.XFRMA_SA_EXTRA_FLAGS, nl.XFRM_SA_XFLAG_OSEQ_MAY_WRAP)
+	}
 	if s.mask != 0 {
 		b = b.Uint32(nl.XFRMA_SET_MARK, s.mark).Uint32(nl.XFRMA_SET_MARK_MASK, s.mask)
 	}
 	return item{
 		add: rtbatch.Request{Kind: nl.XFRM_MSG_NEWSA, Body: b}, remove: removeState(s.destination, s.SPI),
-		what: fmt.Sprintf("IPsec association with SPI %d to %v %s", s.SPI, s.destination, what), state: true,
+		what: fmt.Sprintf("IPsec association with SPI %d to %v %s", s.SPI, s.destination, what), state: true, negotiated: s.negotiated,
 	}
 }
 
-// algorithm is struct xfrm_algo, or with the length of the check value xfrm_algo_auth.
+// algorithm is struct xfrm_algo, or with the length of the check value xfrm_algo_auth or
+// xfrm_algo_aead.
 func algorithm(name string, key []byte, bits ...uint32) []byte {
 	const nameLength = 64
 	b := make([]byte, nameLength, nl.SizeofXfrmAlgoAuth+len(key))

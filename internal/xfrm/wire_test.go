@@ -119,14 +119,19 @@ func TestExplain(t *testing.T) {
 
 // A policy that cannot be is refused, above all one with AES-GCM.
 func TestCheck(t *testing.T) {
-	gcm := policyOn(overlay.MobileSide)
-	gcm.Out = esp.Association{SPI: 1 << 31, Algorithm: esp.AESGCM, Key: esp.Key(strings.Repeat("k", 20))}
-	short := policyOn(overlay.MobileSide)
-	short.In.Key = short.In.Key[1:]
-	for name, p := range map[string]Policy{"AES-GCM": gcm, "short key": short} {
-		if err := testManager().SetPolicies([]Policy{p}); !errors.Is(err, esp.ErrInvalid) {
+	gcm, gcmIn, short := policyOn(overlay.MobileSide), policyOn(overlay.MobileSide), policyOn(overlay.MobileSide)
+	*gcm.Out = esp.Association{SPI: 1 << 31, Algorithm: esp.AESGCM, Key: esp.Key(strings.Repeat("k", 20))}
+	gcmIn.In[0] = *gcm.Out
+	short.In[0].Key = short.In[0].Key[1:]
+	for name, p := range map[string]Policy{"AES-GCM": gcm, "AES-GCM to receive by": gcmIn, "short key": short} {
+		if err := p.check(); !errors.Is(err, esp.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	none := policyOn(overlay.MobileSide)
+	none.Out, none.In = nil, nil
+	if err := none.check(); err != nil {
+		t.Errorf("no associations yet: %v", err)
 	}
 }
 

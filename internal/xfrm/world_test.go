@@ -47,11 +47,16 @@ func association(spi uint32) esp.Association {
 }
 
 func policyOn(side overlay.Side) Policy {
-	p := Policy{Home: home, Agent: agent, Side: side, Out: association(1 << 31), In: association(1<<31 + 1)}
+	return policyBy(home, side, 1<<31, false)
+}
+
+// policyBy is one for a home address, with the SPI to the agent and the one behind it.
+func policyBy(home netip.Addr, side overlay.Side, spi uint32, negotiated bool) Policy {
+	out, in := association(spi), association(spi+1)
 	if side == overlay.AgentSide {
-		p.Out, p.In = p.In, p.Out
+		out, in = in, out
 	}
-	return p
+	return Policy{Home: home, Agent: agent, Side: side, Out: &out, In: []esp.Association{in}, Negotiated: negotiated}
 }
 
 // node is one of the two.

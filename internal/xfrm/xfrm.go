@@ -21,7 +21,7 @@ import (
 // Errors.
 var (
 	// ErrKernel: the kernel has no IPsec, or not the one that is needed.
-	ErrKernel = errors.New("the kernel has no IPsec ESP for IPv6 with AES-CBC and HMAC-SHA-256: " +
+	ErrKernel = errors.New("the kernel has no IPsec ESP for IPv6, or not with this algorithm: " +
 		"on OpenWrt install kmod-ipsec6, elsewhere load the modules xfrm_user and esp6")
 	// ErrTaken: the outer addresses are those of another mobile's tunnel.
 	ErrTaken = errors.New("another mobile's tunnel has the same outer addresses")
@@ -46,7 +46,18 @@ const (
 type Policy struct {
 	Home, Agent netip.Addr
 	Side        overlay.Side // where this node is
-	Out, In     esp.Association
+	// Out is what is sent by, nil while there is none: nothing is sent then.
+	Out *esp.Association
+	// In is what is received by: several while one replaces another.
+	In []esp.Association
+	// Negotiated says that a key exchange makes the associations, and puts them into the
+	// kernel: those here take their place.
+	Negotiated bool
+}
+
+func (p Policy) equal(q Policy) bool {
+	return p.Home == q.Home && p.Agent == q.Agent && p.Side == q.Side && p.Negotiated == q.Negotiated &&
+		(p.Out == q.Out || p.Out != nil && q.Out != nil && *p.Out == *q.Out) && slices.Equal(p.In, q.In)
 }
 
 // Options configure a Manager.
@@ -110,7 +121,7 @@ func Open(o Options) (*Manager, error) {
 		m.conn.Close()
 		return nil, explain("IPsec", err)
 	}
-	if err := m.probe(); err != nil {
+	if err := try(m.conn, esp.AESCBCSHA256); err != nil {
 		m.conn.Close()
 		return nil, err
 	}
@@ -156,7 +167,7 @@ func (m *Manager) SetPolicies(all []Policy) error {
 		wanted[between{p.Home, p.Agent, p.Side}] = p
 	}
 	for b, e := range m.entries {
-		if p, ok := wanted[b]; !ok || p != e.Policy {
+		if p, ok := wanted[b]; !ok || !p.equal(e.Policy) && !(p.Negotiated && e.Negotiated) {
 			m.uninstall(e)
 			if !ok {
 				for x := range e.ends {
@@ -171,37 +182,59 @@ func (m *Manager) SetPolicies(all []Policy) error {
 		switch {
 		case e == nil:
 			number, err := m.number()
-			if err == nil {
-				err = p.check()
-			}
 			if err != nil {
 				failures = append(failures, err)
 				continue
 			}
-			e = &entry{Policy: p, number: number, ends: make(map[ends]*claim)}
+			// Without associations nothing passes; so it is with ones that cannot be.
+			e = &entry{Policy: Policy{Home: p.Home, Agent: p.Agent, Side: p.Side, Negotiated: p.Negotiated}, number: number, ends: make(map[ends]*claim)}
 			m.entries[b] = e
-		case e.Policy == p:
+		case e.equal(p):
 			failures = append(failures, m.install(e.static)...) // what failed before
 			continue
 		}
-		e.Policy = p
-		e.static = m.static(e)
-		failures = append(failures, m.install(e.static)...)
-		for x, c := range e.ends {
-			c.items = m.dynamic(e, x)
-			failures = append(failures, m.install(c.items)...)
+		if err := p.check(); err != nil {
+			failures = append(failures, err)
+			p.Out, p.In = nil, nil
 		}
+		e.Policy = p
+		failures = append(failures, m.renew(e)...)
 	}
 	return errors.Join(failures...)
 }
 
+// renew gives a policy and its paths the associations that it has now. New ones are there
+// before old ones go, so that nothing is lost between.
+func (m *Manager) renew(e *entry) (failures []error) {
+	before := slices.Clone(e.static)
+	e.static = m.static(e)
+	failures = m.install(e.static)
+	after := slices.Clone(e.static)
+	for x, c := range e.ends {
+		before = append(before, c.items...)
+		c.items = m.dynamic(e, x)
+		failures = append(failures, m.install(c.items)...)
+		after = append(after, c.items...)
+	}
+	wanted := make(map[id]bool, len(after))
+	for _, i := range after {
+		wanted[i.id()] = true
+	}
+	m.remove(slices.DeleteFunc(before, func(i item) bool { return wanted[i.id()] }))
+	return failures
+}
+
 func (p Policy) check() error {
-	for _, a := range []esp.Association{p.Out, p.In} {
+	all := slices.Clone(p.In)
+	if p.Out != nil {
+		all = append(all, *p.Out)
+	}
+	for _, a := range all {
 		if err := a.Check(); err != nil {
 			return fmt.Errorf("payload of %v: %w", p.Home, err)
 		}
 		if a.Algorithm != esp.AESCBCSHA256 {
-			return fmt.Errorf("payload of %v: %w: %v with a configured key", p.Home, esp.ErrInvalid, a.Algorithm)
+			return fmt.Errorf("payload of %v: %w: %v, whose initialization vectors begin anew with each care-of address", p.Home, esp.ErrInvalid, a.Algorithm)
 		}
 	}
 	return nil
