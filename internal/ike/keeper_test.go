@@ -379,7 +379,7 @@ func TestKeeperRenews(t *testing.T) {
 // Keys for payload are made where they are wanted, before those for home tests, which
 // nobody waits for then.
 func TestKeeperPayload(t *testing.T) {
-	kept(t, func(f *fake, k *Keeper, _ *lockedBuffer, keys func() esp.Negotiated, _ func()) {
+	kept(t, func(f *fake, k *Keeper, _ *logtest.Buffer, keys func() esp.Negotiated, _ func()) {
 		synctest.Wait()
 		if n := keys(); n.PayloadComplete() || !n.Complete() {
 			t.Errorf("not wanted: %+v", n)
@@ -404,7 +404,7 @@ func TestKeeperPayload(t *testing.T) {
 // RFC 7296 §2.8: charon keeps for some seconds what it has replaced, and says nothing when
 // that goes. It is not received by for much longer.
 func TestKeeperForgetsReplaced(t *testing.T) {
-	kept(t, func(f *fake, _ *Keeper, _ *lockedBuffer, keys func() esp.Negotiated, _ func()) {
+	kept(t, func(f *fake, _ *Keeper, _ *logtest.Buffer, keys func() esp.Negotiated, _ func()) {
 		synctest.Wait()
 		f.mu.Lock()
 		f.install(connection, childSignalling)
