@@ -27,50 +27,79 @@ type Session interface {
 // callTimeout is an error.
 func Dial(path string) (Session, error) { return dial(path, callTimeout) }
 
-func dial(path string, limit time.Duration) (Session, error) {
-	s, err := vici.NewSession(vici.WithSocketPath(path))
-	if err != nil {
+func dial(path string, limit time.Duration) (_ Session, err error) {
+	v := &viciSession{changed: make(chan struct{}, 1)}
+	defer func() {
+		if err != nil {
+			v.Close()
+		}
+	}()
+	if v.commands, err = vici.NewSession(vici.WithSocketPath(path)); err != nil {
 		return nil, err
 	}
-	v := &viciSession{session: s, changed: make(chan struct{}, 1)}
-	events := make(chan vici.Event, 16)
-	s.NotifyEvents(events)
-	// Package vici would wait for ever.
-	silent := time.AfterFunc(limit, func() { s.Close() })
-	err = s.Subscribe("ike-updown", "ike-rekey", "ike-update", "child-updown", "child-rekey")
-	if !silent.Stop() {
-		return nil, fmt.Errorf("charon accepts a connection at %s, and does not answer within %v: is it stuck? (%w)", path, limit, cmp.Or(err, errEnded))
+	for _, name := range []string{"ike-updown", "ike-rekey", "ike-update", "child-updown", "child-rekey"} {
+		if err := v.subscribe(path, name, limit); err != nil {
+			return nil, fmt.Errorf("subscribe to %s: %w", name, err)
+		}
 	}
-	if err != nil {
-		return nil, errors.Join(err, s.Close())
-	}
-	go v.eventRunLoop(events)
+	go v.eventRunLoop()
 	return v, nil
 }
 
-// viciSession is a Session by package vici.
+// viciSession is a Session by package vici. Each kind of event comes by a connection of its
+// own: a connection of that package that already hears events stands still for ever when
+// one comes while it waits for the answer to a further subscription, or to a command that
+// is answered by events.
 type viciSession struct {
-	session *vici.Session
-	changed chan struct{}
+	commands *vici.Session
+	changed  chan struct{}
 
 	mu sync.Mutex // one command at a time, its events included
+
+	listeners []*vici.Session
+	events    []chan vici.Event
 }
 
-// eventRunLoop makes one of many events: all ask for the same, to look again.
-func (v *viciSession) eventRunLoop(events <-chan vici.Event) {
-	defer close(v.changed)
-	for range events {
-		select {
-		case v.changed <- struct{}{}:
-		default:
-		}
+// subscribe opens the connection for the events of a name.
+func (v *viciSession) subscribe(path, name string, limit time.Duration) error {
+	s, err := vici.NewSession(vici.WithSocketPath(path))
+	if err != nil {
+		return err
 	}
+	events := make(chan vici.Event, 16)
+	s.NotifyEvents(events)
+	v.listeners, v.events = append(v.listeners, s), append(v.events, events)
+	// Package vici would wait for ever.
+	silent := time.AfterFunc(limit, func() { s.Close() })
+	err = s.Subscribe(name)
+	if !silent.Stop() {
+		return fmt.Errorf("charon accepts a connection at %s, and does not answer within %v: is it stuck? (%w)", path, limit, cmp.Or(err, errEnded))
+	}
+	return err
+}
+
+// eventRunLoop makes one of many events: all ask for the same, to look again. Those of all
+// connections end when charon does.
+func (v *viciSession) eventRunLoop() {
+	defer close(v.changed)
+	var running sync.WaitGroup
+	for _, events := range v.events {
+		running.Go(func() {
+			for range events {
+				select {
+				case v.changed <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}
+	running.Wait()
 }
 
 func (v *viciSession) Call(ctx context.Context, command string, m *vici.Message) (*vici.Message, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	answer, err := v.session.Call(ctx, command, m)
+	answer, err := v.commands.Call(ctx, command, m)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", command, err)
 	}
@@ -80,10 +109,15 @@ func (v *viciSession) Call(ctx context.Context, command string, m *vici.Message)
 func (v *viciSession) Associations(ctx context.Context) (all []IKEAssociation, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for m, err := range v.session.CallStreaming(ctx, "list-sas", "list-sa", nil) {
+	// Package vici drops what is not taken at once.
+	var told []*vici.Message
+	for m, err := range v.commands.CallStreaming(ctx, "list-sas", "list-sa", nil) {
 		if err != nil {
 			return nil, fmt.Errorf("list-sas: %w", err)
 		}
+		told = append(told, m)
+	}
+	for _, m := range told {
 		all = append(all, ParseAssociations(m)...)
 	}
 	return all, nil
@@ -91,4 +125,12 @@ func (v *viciSession) Associations(ctx context.Context) (all []IKEAssociation, e
 
 func (v *viciSession) Events() <-chan struct{} { return v.changed }
 
-func (v *viciSession) Close() error { return v.session.Close() }
+func (v *viciSession) Close() error {
+	var failures []error
+	for _, s := range append(v.listeners, v.commands) {
+		if s != nil {
+			failures = append(failures, s.Close())
+		}
+	}
+	return errors.Join(failures...)
+}
