@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"os"
 	"os/exec"
 	"runtime"
@@ -44,6 +45,9 @@ func (m Machine) arguments(initrd, log string) []string {
 		"-append", strings.TrimSpace("console=ttyS0 quiet loglevel=3 panic=-1 oops=panic no_timer_check mitigations=off random.trust_cpu=on " + m.Append),
 		"-serial", "file:" + log,
 		"-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
+	}
+	if m.Instruction > 0 {
+		args = append(args, "-icount", fmt.Sprintf("shift=%d,sleep=off", bits.Len64(uint64(m.Instruction))-1))
 	}
 	for n := range ports {
 		args = append(args,
