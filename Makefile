@@ -27,7 +27,7 @@ OPENWRT := mipsel_24kc:mipsle:GOMIPS=softfloat mips_24kc:mips:GOMIPS=softfloat \
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 FUZZTIME ?= 10s
 
-.PHONY: help build test test-long deps unit rides worlds vm-test lint demo bench size openwrt fuzz clean
+.PHONY: help build test test-long deps unit rides worlds vm-test vm-bench lint demo bench size openwrt fuzz clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -85,9 +85,13 @@ WORLDS  := ./cmd/... ./internal/lab/... ./overlay/...
 worlds:
 	$(GOTEST) -p 1 -parallel $(AT_ONCE) -timeout 40m $(WORLDS)
 
-## vm-test what needs a stock kernel, in a virtual machine (QEMU); the list is internal/vm/suites.sh
+## vm-test what needs a stock kernel, in virtual machines (QEMU); the lists are internal/vm/suites.sh and scenarios.sh
 vm-test: deps build
 	GO='$(GO)' internal/vm/test.sh
+
+## vm-bench the data planes on a stock kernel, in a virtual machine, against plain routing and bare tunnels
+vm-bench: deps build
+	GO='$(GO)' internal/vm/test.sh benchmarks
 
 ## test-long  rides of the simulator: all under the race detector, ten times as many without
 test-long:
@@ -106,9 +110,10 @@ lint:
 demo: build
 	bin/roam6 lab run ride
 
-## bench   benchmarks, figures as ratios of one run
+## bench   benchmarks, figures as ratios of one run; then vm-bench
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(MAKE) vm-bench
 
 ## size    stripped size of the binary for each router architecture, with all and with less
 size:

@@ -315,10 +315,10 @@ func (r *hierarchyRun) discover(ctx context.Context, s *stage) error {
 			mtu  int
 		}{
 			// The home agent's tunnel is made on the way of no other, the anchor's
-			// around it is, and adds a limit (RFC 2473 §4.1.1).
-			{"down", e.node, nodeCorrespondent, tunnelledMTU(2)},
+			// around it is, and may add a limit (RFC 2473 §4.1.1).
+			{"down", e.node, nodeCorrespondent, tunnelledMTU(2, s.limits(nodeFirstAnchor))},
 			// The mobile makes both.
-			{"up", nodeCorrespondent, e.node, linkMTU - 2*tunnelHeader},
+			{"up", nodeCorrespondent, e.node, tunnelledMTU(2, false)},
 		} {
 			if r.optimises(e.mover) {
 				// In place of the home agent's tunnel, a Home Address option or a type 2

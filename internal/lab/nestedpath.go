@@ -8,6 +8,7 @@ import (
 
 	"roam6/internal/lab/probe"
 	"roam6/internal/lab/report"
+	"roam6/overlay/kernel"
 )
 
 const (
@@ -20,13 +21,20 @@ const (
 	segmentHeaders = 40 + 20 + 12
 )
 
-// tunnelledMTU is the path MTU of what goes through tunnels.
-func tunnelledMTU(tunnels int) int {
-	if tunnels == 0 {
-		return linkMTU
+// tunnelledMTU is the path MTU of what goes through tunnels. limited tells whether those
+// that are around others have an encapsulation limit.
+func tunnelledMTU(tunnels int, limited bool) int {
+	mtu := linkMTU - tunnels*tunnelHeader
+	if limited && tunnels > 1 {
+		mtu -= (tunnels - 1) * limitOption
 	}
-	return linkMTU - tunnels*tunnelHeader - (tunnels-1)*limitOption
+	return mtu
 }
+
+// limits reports whether an agent adds an encapsulation limit to tunnel packets that its
+// tunnel takes in. One whose tunnels are the kernel's does not; the kernel has no way to
+// for a device in external mode.
+func (s *stage) limits(agent string) bool { return s.plane(agent) != kernel.Name }
 
 // pathFigure is what was found of a path MTU.
 type pathFigure struct {
@@ -47,10 +55,12 @@ func (r *nestedRun) discover(ctx context.Context, s *stage, there string) error 
 		if err := r.segments(ctx, s, e, netip.AddrPortFrom(e.address, transferPort), there); err != nil {
 			return err
 		}
+		down, up := r.pathMTU(s, e)
 		for _, d := range []struct {
 			name, from, to string
 			address        netip.Addr
-		}{{"down", nodeCorrespondent, e.node, e.address}, {"up", e.node, nodeCorrespondent, correspondentAddress()}} {
+			mtu            int
+		}{{"down", nodeCorrespondent, e.node, e.address, down}, {"up", e.node, nodeCorrespondent, correspondentAddress(), up}} {
 			found, err := probe.DiscoverPathMTU(ctx, s.world.Space(d.from), s.world.Space(d.to), netip.AddrPortFrom(d.address, port+uint16(10*i)))
 			if err != nil {
 				return fmt.Errorf("path MTU from %s to %s: %w (after %+v)", d.from, d.to, err, found)
@@ -58,30 +68,39 @@ func (r *nestedRun) discover(ctx context.Context, s *stage, there string) error 
 			r.paths = append(r.paths, pathFigure{
 				name: fmt.Sprintf("path_mtu_%s_%s_%s", d.name, e.node, there),
 				text: fmt.Sprintf("path MTU from %s to %s, the train %s", d.from, d.to, there),
-				want: tunnelledMTU(r.at.tunnels(e.mover)), got: found.MTU, lost: found.Lost,
+				want: d.mtu, got: found.MTU, lost: found.Lost,
 			})
 		}
 	}
 	return nil
 }
 
+// pathMTU are the path MTUs to and from an end. The outer tunnel is the train's: its home
+// agent makes it on the way down, and the train, whose engine adds a limit on any plane,
+// on the way up.
+func (r *nestedRun) pathMTU(s *stage, e *far) (down, up int) {
+	tunnels := r.at.tunnels(e.mover)
+	return tunnelledMTU(tunnels, s.limits(nodeHomeAgent)), tunnelledMTU(tunnels, true)
+}
+
 // segments opens a TCP connection of its own, and looks at the segments.
 func (r *nestedRun) segments(ctx context.Context, s *stage, e *far, to netip.AddrPort, there string) error {
-	// The rate, in bits a second, at which each portion fills two segments.
-	const rate = 2_400_000
+	// Each portion fills two segments.
+	pace := probe.Pace{Octets: 3000, Every: 10 * time.Millisecond}
 	const pause, limit = 20 * time.Millisecond, 5 * time.Second
-	t, err := probe.StartTransfer(ctx, s.world.Space(nodeCorrespondent), s.world.Space(e.node), to, rate, r.seed+1)
+	t, err := probe.StartTransfer(ctx, s.world.Space(nodeCorrespondent), s.world.Space(e.node), to, pace, r.seed+1)
 	if err != nil {
 		return err
 	}
-	full := tunnelledMTU(r.at.tunnels(e.mover)) - segmentHeaders
+	down, up := r.pathMTU(s, e)
+	down, up = down-segmentHeaders, up-segmentHeaders
 	// Until both ends have sent and have got full segments.
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var client, server probe.Segment
 	for done := false; !done; {
 		client, server = t.Segments()
-		done = client.Payload == full && server.Payload == full && client.Received == full && server.Received == full || !sleep(limited, pause)
+		done = client.Payload == down && server.Payload == up && client.Received == up && server.Received == down || !sleep(limited, pause)
 	}
 	v := t.Finish(ctx)
 	if v.Err != nil {
@@ -90,14 +109,15 @@ func (r *nestedRun) segments(ctx context.Context, s *stage, e *far, to netip.Add
 	for _, d := range []struct {
 		name, from, to string
 		sent, received probe.Segment
-	}{{"down", nodeCorrespondent, e.node, client, server}, {"up", e.node, nodeCorrespondent, server, client}} {
+		full           int
+	}{{"down", nodeCorrespondent, e.node, client, server, down}, {"up", e.node, nodeCorrespondent, server, client, up}} {
 		r.paths = append(r.paths, pathFigure{
 			name: fmt.Sprintf("tcp_segment_%s_%s_%s", d.name, e.node, there),
 			text: fmt.Sprintf("TCP payload in the segments from %s to %s, the train %s", d.from, d.to, there),
-			want: full, got: d.received.Received,
+			want: d.full, got: d.received.Received,
 		})
-		if d.sent.Payload != full {
-			s.fail("TCP of %s has a path MTU of %d to %s and puts %d octets in a segment, not %d", d.from, d.sent.PathMTU, d.to, d.sent.Payload, full)
+		if d.sent.Payload != d.full {
+			s.fail("TCP of %s has a path MTU of %d to %s and puts %d octets in a segment, not %d", d.from, d.sent.PathMTU, d.to, d.sent.Payload, d.full)
 		}
 	}
 	return nil

@@ -209,8 +209,15 @@ func TestNestedDistances(t *testing.T) {
 		if c.mtu == 0 {
 			continue
 		}
-		if trip, mtu := o.roundTrip(c.mover, c.at), tunnelledMTU(c.at.tunnels(c.mover)); trip != c.trip || mtu != c.mtu {
+		if trip, mtu := o.roundTrip(c.mover, c.at), tunnelledMTU(c.at.tunnels(c.mover), true); trip != c.trip || mtu != c.mtu {
 			t.Errorf("%s in %+v: round trip %v, MTU %d; want %v, %d", c.mover, c.at, trip, mtu, c.trip, c.mtu)
+		}
+	}
+	for limited, want := range map[bool][]int{true: {1500, 1460, 1412, 1364}, false: {1500, 1460, 1420, 1380}} {
+		for tunnels, mtu := range want {
+			if got := tunnelledMTU(tunnels, limited); got != mtu {
+				t.Errorf("%d tunnels, with limits: %v: MTU %d, want %d", tunnels, limited, got, mtu)
+			}
 		}
 	}
 }

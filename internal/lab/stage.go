@@ -253,7 +253,7 @@ func (s *stage) foreign(allowed []netip.Addr) report.Figure {
 
 // connect starts the TCP transfer, which the stage ends.
 func (s *stage) connect(ctx context.Context, from, to string, address netip.Addr, port uint16, rate int, seed uint64) (err error) {
-	s.transfer, err = probe.StartTransfer(ctx, s.world.Space(from), s.world.Space(to), netip.AddrPortFrom(address, port), rate, seed)
+	s.transfer, err = probe.StartTransfer(ctx, s.world.Space(from), s.world.Space(to), netip.AddrPortFrom(address, port), probe.Rate(rate), seed)
 	return err
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"os"
 	"os/exec"
 	"runtime"
@@ -45,8 +46,8 @@ func (m Machine) arguments(initrd, log string) []string {
 		"-serial", "file:" + log,
 		"-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
 	}
-	if m.Icount != "" {
-		args = append(args, "-icount", m.Icount, "-rtc", "clock=vm")
+	if m.Instruction > 0 {
+		args = append(args, "-icount", fmt.Sprintf("shift=%d,sleep=off", bits.Len64(uint64(m.Instruction))-1))
 	}
 	for n := range ports {
 		args = append(args,

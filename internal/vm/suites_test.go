@@ -25,13 +25,15 @@ func TestInside(t *testing.T) {
 		"skipped": {test: "--- PASS: A\n    --- SKIP: A/b", suites: "gotest x", status: 1, lines: []string{"x                        FAILED", "1 skipped", "--- SKIP: A/b"}},
 		"nothing": {test: "no tests to run", suites: "gotest x", status: 1, lines: []string{"FAILED", "0 passed"}},
 		"failed":  {test: "--- PASS: A\n--- FAIL: B", fails: 1, suites: "gotest x", status: 1, lines: []string{"FAILED", "1 failed", "--- FAIL: B"}},
+		"bench":   {test: "BenchmarkX/y-2 \t 3\t 0.97 up-ratio\t  12 p/s\nPASS", suites: "gobench x . 3x", lines: []string{"BenchmarkX/y-2\n", " 0.97  up-ratio\n", " 12  p/s\n", "x                        passed"}},
+		"no one":  {test: "PASS", suites: "gobench x . 3x", status: 1, lines: []string{"FAILED"}},
 		"crashed": {test: "--- PASS: A\npanic: x", fails: 2, suites: "gotest x\nroam6 lab run ride", status: 1, lines: []string{"panic: x", "roam6-ride               FAILED"}},
 	} {
 		dir := t.TempDir()
 		exit := "\nexit " + string(rune('0'+test.fails)) + "\n"
 		place(t, dir, map[string]string{
 			"inside.sh": strings.ReplaceAll(string(script), "/tmp/", dir+"/"),
-			"suites.sh": test.suites + "\n",
+			"list.sh":   test.suites + "\n",
 			"x/test":    "#!/bin/sh\ncat <<'E'\n" + test.test + "\nE" + exit,
 			"roam6":     "#!/bin/sh\n" + exit,
 		})

@@ -7,8 +7,10 @@
 // what runs inside, and nothing of the host decides how it boots. The kernel is fetched
 // with apt and unpacked into a cache, not installed.
 //
-// The processor is QEMU's TCG: stock kernels are not reliable in nested KVM. Inside,
-// protocols are exact and throughput is a ratio at best.
+// The processor is QEMU's TCG: stock kernels are not reliable in nested KVM. Its clock
+// counts instructions and goes on at once where the machine would wait (QEMU's icount): so
+// what is measured inside does not depend on the host or on what else that does, a wait
+// costs nothing, and figures are those of a processor of so many instructions a second.
 package vm
 
 import (
@@ -29,15 +31,17 @@ type Machine struct {
 	Files   []File
 	Memory  int    // MiB, of which the files take their size
 	CPUs    int    // one is the default of the tools: two have panicked under TCG
-	Accel   string // QEMU's accelerator, such as "tcg,thread=multi"
-	// Icount is QEMU's -icount, such as "shift=2,sleep=off": the machine's time is then the
-	// number of its instructions, and a ratio of rates what one costs more than the other,
-	// whatever else the host does. It needs an Accel of one thread. Empty: the host's time.
-	Icount string
-	Append string // added to the kernel's command line
+	Accel   string // QEMU's accelerator, such as "tcg"
+	// Instruction is what an instruction takes on the machine's clock: a power of two of
+	// nanoseconds, at most MostInstruction. Zero: the clock is the host's.
+	Instruction time.Duration
+	Append      string // added to the kernel's command line
 	// Timeout is for boot and command together.
 	Timeout time.Duration
 }
+
+// MostInstruction bounds Machine.Instruction.
+const MostInstruction = 1024 * time.Nanosecond
 
 // Result is how a command ended.
 type Result struct {

@@ -122,3 +122,17 @@ func TestTail(t *testing.T) {
 		}
 	}
 }
+
+// The machine's clock is the host's, or counts instructions.
+func TestInstruction(t *testing.T) {
+	for instruction, want := range map[time.Duration]string{
+		0: "", 1: "-icount shift=0,sleep=off", 4: "-icount shift=2,sleep=off", MostInstruction: "-icount shift=10,sleep=off",
+	} {
+		m := testMachine(t)
+		m.Instruction = instruction
+		got := strings.Join(m.arguments("initrd", "log"), " ")
+		if !strings.Contains(got, want) || want == "" && strings.Contains(got, "-icount") {
+			t.Errorf("%v: %s, want %q", instruction, got, want)
+		}
+	}
+}

@@ -36,6 +36,12 @@ func (p *path) Apply(changes []tun.FastChange, failed func(int, error)) {
 	for i := range steps {
 		p.own(&steps[i])
 	}
+	for _, s := range steps {
+		if s.new != nil && s.key.Side == overlay.AgentSide {
+			s.new.astray = p.inside(s.new)
+		}
+	}
+	visitors := p.visitors(steps)
 	moved := p.claimed(steps)
 	for i := range steps {
 		s := &steps[i]
@@ -61,6 +67,7 @@ func (p *path) Apply(changes []tun.FastChange, failed func(int, error)) {
 		}
 		fail(e.of, fmt.Errorf("nftables set %s: %w", e.set, err))
 	})
+	p.divert(visitors, true)
 	p.routes(steps, moved, fail)
 	for _, s := range steps {
 		if s.err != nil && s.new != nil {
@@ -68,6 +75,7 @@ func (p *path) Apply(changes []tun.FastChange, failed func(int, error)) {
 			failed(s.change, s.err)
 		}
 	}
+	p.divert(visitors, false)
 	p.dropDevices(steps)
 	if err := p.reshape(p.wantedShape()); err != nil {
 		p.log().Warn("nftables rules for tunnels that are gone remain", "engine", Name, "reason", err)
@@ -166,12 +174,17 @@ func (p *path) own(s *step) {
 		}
 		if s.key.Side == overlay.MobileSide {
 			p.mobiles[s.key] = s.new
+		} else {
+			p.remotes.add(s.new)
 		}
 	}
 }
 
 func (p *path) disown(t *tunnel) {
 	delete(p.mobiles, t.Key)
+	if t.leads {
+		p.remotes.remove(t)
+	}
 	for _, q := range t.Inner {
 		k := owned{t.Side, q.Masked()}
 		if p.owners[k] == t {

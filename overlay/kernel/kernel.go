@@ -36,6 +36,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay/tun"
 )
 
@@ -57,10 +58,29 @@ var (
 )
 
 // Open opens the engine. What it has in the kernel is made in the network namespace of
-// the calling thread and stays there. Errors are those of tun.Open, and those above.
+// the calling thread and stays there. Errors are those of tun.Open, and those above. A
+// kernel without tunnels is found out before anything is made.
 func Open(c tun.Config) (*tun.Engine, error) {
+	if err := knowsTunnels(); err != nil {
+		return nil, err
+	}
 	c.Fast = &path{}
 	return tun.Open(c)
+}
+
+// knowsTunnels asks the kernel for a device that it cannot make. One that knows the kind
+// of device, or can load its module, looks at what is asked for, and refuses that.
+func knowsTunnels() error {
+	c, err := rtbatch.Open()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	c.Commit([]rtbatch.Request{impossibleLink()}, func(_ int, e error) { err = e })
+	if errors.Is(err, unix.EINVAL) {
+		return nil
+	}
+	return explain("ask for ip6tnl devices", err, ErrNoTunnels)
 }
 
 // explain adds to an error of the kernel what to do about it.

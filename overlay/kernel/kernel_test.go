@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/nft"
@@ -329,10 +330,53 @@ func TestExternalTaken(t *testing.T) {
 	}
 }
 
+// Whether a kernel has tunnels is known without making a device, and one without them is
+// refused before anything is made.
+func TestKnowsTunnels(t *testing.T) {
+	var has bool
+	nstest.New(t).Do(func() error {
+		c, err := rtbatch.Open()
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		p := path{route: c}
+		has = p.commitAll("a tunnel", []rtbatch.Request{link{name: "t", external: true, mtu: 1400}.create()}) == nil
+		return nil
+	})
+	s := nstest.New(t)
+	// The kernel counts the devices that a namespace has ever had.
+	next := func(name string) int {
+		attributes := netlink.NewLinkAttrs()
+		attributes.Name = name
+		if err := s.Handle.LinkAdd(&netlink.Bridge{LinkAttrs: attributes}); err != nil {
+			t.Fatal(err)
+		}
+		return s.Index(name)
+	}
+	before := next("before")
+	ask := knowsTunnels
+	if !has {
+		ask = func() error {
+			e, err := Open(tun.Config{})
+			if err == nil {
+				e.Close()
+			}
+			return err
+		}
+	}
+	if err := s.Try(ask); has && err != nil || !has && !errors.Is(err, ErrNoTunnels) {
+		t.Errorf("a kernel with tunnels: %v; found %v", has, err)
+	}
+	if after := next("after"); after != before+1 {
+		t.Errorf("the next device has index %d, the one before %d: another has been there", after, before)
+	}
+}
+
 // A tunnel of somebody else's on the same nodes works beside ours.
 func TestForeignTunnel(t *testing.T) {
 	w := newWorld(t)
-	remove := w.bare()
+	remove := bare(t, planetest.Ends{Agent: w.agent, Mobile: w.mobile, AgentAddress: agentAddress, CareOf: careOf[0], Network: networkPrefix})
 	defer remove()
 	correspondent, node := w.udp(w.correspondent, correspondentAddress), w.udp(w.node, nodeAddress)
 	w.passes(correspondent, node)

@@ -39,10 +39,6 @@ func masked(r nft.Rule, to nft.Register, base nft.Base, offset uint32, bits int)
 	return r.Bitwise(to, mask[:], zero(address))
 }
 
-func nameBegins(m nft.Meta, device string) nft.Rule {
-	return nft.Rule(nil).LoadMeta(m).Equal([]byte(device)...)
-}
-
 func zeroTerminated(s string) []byte { return append([]byte(s), 0) }
 
 func setMark(r nft.Rule, bit uint32) nft.Rule {

@@ -44,6 +44,7 @@ type path struct {
 	pairs    map[overlay.Pair]bool
 	mobiles  map[overlay.Key]*tunnel // those of tunnels that are of mobiles, and carried
 	watched  int
+	remotes  remotes // of agents' tunnels
 	follower *follower
 
 	foreign   map[string]bool // ends of others' tunnels, as in the set
@@ -61,7 +62,8 @@ type tunnel struct {
 	device link             // on the mobile side
 	base   overlay.Counters // of elements that are gone
 	lost   bool             // no longer carried
-	astray bool             // the kernel would route its packets by another link: the engine sends them
+	astray bool             // the kernel would route its packets by another link, or into its own device: the engine sends them
+	leads  bool             // is among the remotes
 	seen   deviceDrops      // of the device, so far
 }
 

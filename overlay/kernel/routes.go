@@ -42,7 +42,7 @@ func (p *path) routes(steps []step, moved map[owned]*tunnel, fail func(int, erro
 		}
 		for _, r := range p.routesOf(s.old) {
 			same := func(q route) bool { return q.key() == r.key() }
-			if !slices.ContainsFunc(now, same) && (s.key.Side == overlay.MobileSide || moved[owned{s.key.Side, r.to}] == nil) {
+			if heir := moved[owned{s.key.Side, r.to}]; !slices.ContainsFunc(now, same) && (s.key.Side == overlay.MobileSide || heir == nil || heir.astray) {
 				requests, of = append(requests, r.remove(p.under.RouteProtocol)), append(of, -1)
 			}
 		}

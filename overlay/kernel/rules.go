@@ -33,6 +33,7 @@ const (
 	chainOriginal = "original" // output: what this node sends and is not for our devices
 	chainEnter    = "enter"    // postrouting: what enters our devices
 	chainApprove  = "approve"
+	chainWhose    = "whose"
 	chainHand     = "hand_over" // to the engine
 	chainTake     = "take"
 	chainSeenIn   = "seen_in"
@@ -56,7 +57,7 @@ func chains() []nft.Chain {
 		base(chainOriginal, nft.Output, nft.Mangle+1),
 		base(chainEnter, nft.Postrouting, last),
 	}
-	for _, name := range []string{chainApprove, chainHand, chainTake, chainSeenIn, chainSeenOut, chainLeave, chainMayLeave, chainRelayed, chainCounted} {
+	for _, name := range []string{chainApprove, chainWhose, chainHand, chainTake, chainSeenIn, chainSeenOut, chainLeave, chainMayLeave, chainRelayed, chainCounted} {
 		all = append(all, nft.Chain{Table: tableName, Name: name})
 	}
 	return all
@@ -111,6 +112,7 @@ func (s ruleSet) rules() (all []named) {
 	}
 	ends := nft.Rule(nil).Load(offsetSource, addresses)
 	add(chainHand,
+		clearMark(nil, s.sorted), // whoever has set it
 		ends.In(setForeign).Accept(),
 		ends.Bitwise(0, zero(address), zero(address)).In(setForeign).Accept(),
 		hand(next(nft.Network, 0, unix.IPPROTO_IPV6), offsetNextHeader),
@@ -118,11 +120,13 @@ func (s ruleSet) rules() (all []named) {
 		hand(fragment.Load(inFragment, 1).Equal(unix.IPPROTO_IPV6), inFragment),
 		hand(fragment.Load(inFragment, 1).Equal(unix.IPPROTO_DSTOPTS).Load(inFragment+2, 2).Bitwise(0, []byte{0xff, 0xf8}, zero(2)).Equal(0, 0).
 			Load(behindFragment, 1).Equal(unix.IPPROTO_IPV6), behindFragment))
-	add(chainApprove, s.approve()...)
+	add(chainApprove, approve()...)
+	add(chainWhose, s.whose()...)
 	add(chainTake, setMark(nil, s.sorted).Accept())
 	add(chainArrive,
-		nameBegins(nft.InputName, s.device).LoadMeta(nft.Mark).Bitwise(0, nft.MarkBits(s.sorted), zero(4)).Equal(zero(4)...).Drop(),
-		clearMark(nameBegins(nft.InputName, s.device), s.sorted).Accept())
+		nft.Rule(nil).LoadMeta(nft.InputName).NotEqual([]byte(s.device)...).Accept(),
+		nft.Rule(nil).LoadMeta(nft.Mark).Bitwise(0, nft.MarkBits(s.sorted), zero(4)).Equal(zero(4)...).Drop(),
+		clearMark(nil, s.sorted).Accept())
 	add(chainForward, s.forward()...)
 	add(chainDepart, s.depart()...)
 	add(chainOriginal, s.original()...)
@@ -143,19 +147,31 @@ func (s ruleSet) rules() (all []named) {
 	return all
 }
 
-// approve decides about tunnel packets to this node; the inner packet is what the
-// transport header is to others.
-func (s ruleSet) approve() []nft.Rule {
+// The rules that each packet meets are the cost of this engine: those that decide about
+// most packets come first.
+
+// approve sorts out tunnel packets to this node that are never carried here; the inner
+// packet is what the transport header is to others.
+func approve() []nft.Rule {
 	all := []nft.Rule{
-		clearMark(nil, s.sorted),
 		// RFC 6040 §4.2: a congestion mark may have to be dropped.
 		nft.Rule(nil).Load(1, 1).Bitwise(0, []byte{0x30}, zero(1)).Equal(0x30).Goto(chainHand),
-		nft.Rule(nil).LoadInto(0, nft.Transport, offsetNextHeader, 1).In(setHeaders).Goto(chainHand),
-		nft.Rule(nil).LoadInto(0, nft.Transport, offsetSource, 1).In(setScopes).Goto(chainHand),
-		nft.Rule(nil).LoadInto(0, nft.Transport, offsetDestination, 1).In(setScopes).Goto(chainHand),
+		next(nft.Transport, 0, unix.IPPROTO_TCP).Goto(chainWhose),
 	}
 	for _, r := range dhcp(nft.Transport) {
 		all = append(all, r.Goto(chainHand))
+	}
+	return append(all,
+		next(nft.Transport, 0, unix.IPPROTO_UDP).Goto(chainWhose),
+		nft.Rule(nil).LoadInto(0, nft.Transport, offsetNextHeader, 1).In(setHeaders).Goto(chainHand),
+		nft.Rule(nil).Goto(chainWhose))
+}
+
+// whose approves of packets between the ends of the tunnel that they belong to. An
+// address that is looked up in a tunnel's prefixes is not of link scope.
+func (s ruleSet) whose() (all []nft.Rule) {
+	if len(s.mobile) > 0 {
+		all = append(all, nft.Rule(nil).LoadInto(0, nft.Transport, offsetSource, 1).In(setScopes).Goto(chainHand))
 	}
 	if s.yields {
 		all = append(all, nft.Rule(nil).LoadInto(0, nft.Transport, offsetSource, addresses).In(setYielded).Goto(chainHand))
@@ -172,6 +188,9 @@ func (s ruleSet) approve() []nft.Rule {
 			all = append(all, masked(nil, 0, nft.Transport, offsetDestination, bits).In(setName(overlay.MobileSide, inner, bits)).Goto(chainHand))
 		}
 	}
+	if len(s.agent) > 0 {
+		all = append(all, nft.Rule(nil).LoadInto(0, nft.Transport, offsetDestination, 1).In(setScopes).Goto(chainHand))
+	}
 	for i, bits := range s.agent {
 		ends := nft.Rule(nil).LoadInto(0, nft.Network, offsetSource, addresses)
 		all = append(all, masked(ends, 8, nft.Transport, offsetSource, bits).In(setName(overlay.AgentSide, in, bits)).Goto(chainTake))
@@ -187,14 +206,15 @@ func (s ruleSet) forward() []nft.Rule {
 	if len(s.agent)+len(s.mobile) == 0 {
 		return nil
 	}
-	all := []nft.Rule{nft.Rule(nil).Load(offsetNextHeader, 1).In(setHeaders).Goto(chainMayLeave)}
-	if len(s.mobile) > 0 {
-		all = append(all, next(nft.Network, 0, unix.IPPROTO_IPV6).Goto(chainMayLeave))
-	}
+	all := []nft.Rule{next(nft.Network, 0, unix.IPPROTO_TCP).Accept()}
 	for _, r := range dhcp(nft.Network) {
 		all = append(all, r.Goto(chainMayLeave))
 	}
-	return all
+	all = append(all, next(nft.Network, 0, unix.IPPROTO_UDP).Accept())
+	if len(s.mobile) > 0 {
+		all = append(all, next(nft.Network, 0, unix.IPPROTO_IPV6).Goto(chainMayLeave))
+	}
+	return append(all, nft.Rule(nil).Load(offsetNextHeader, 1).In(setHeaders).Goto(chainMayLeave))
 }
 
 // mayLeave marks those of them that belong to a tunnel.

@@ -76,6 +76,17 @@ func (l link) create() rtbatch.Request {
 	return rtbatch.Request{Kind: unix.RTM_NEWLINK, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, Body: b}
 }
 
+// impossibleLink asks for a tunnel device of ICMP, which there is not. It has no name that
+// could be somebody's.
+func impossibleLink() rtbatch.Request {
+	data := rtbatch.Attributes(nil).Bytes(iflaTunnelProtocol, []byte{unix.IPPROTO_ICMP})
+	info := rtbatch.Attributes(nil).Bytes(iflaInfoKind, text(tunnelKind)).Bytes(iflaInfoData|unix.NLA_F_NESTED, data)
+	return rtbatch.Request{
+		Kind: unix.RTM_NEWLINK, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL,
+		Body: linkHeader(0, 0, 0).Bytes(unix.IFLA_LINKINFO|unix.NLA_F_NESTED, info),
+	}
+}
+
 // up sets the device up, without an address and multicast, so that the kernel sends
 // nothing into it by itself.
 func (l link) up(alias string) []rtbatch.Request {

@@ -127,29 +127,31 @@ func PacketRate(b *testing.B, open Open) {
 	w := makeWorld(b, false)
 	w.openBoth(open)
 	w.wires()
-	correspondent, node := w.udp(w.correspondent, correspondentAddress), w.udp(w.node, nodeAddress)
+	measure := w.packetRates()
 	w.agent.Route(networkPrefix.String(), "2001:db8:1::2", "mr1") // behind the tunnel's route
-	var plain, tunnel [2]float64
-	rates := func(into *[2]float64) {
-		w.passes(correspondent, node)
-		w.passes(node, correspondent)
-		into[0] += w.packets(w.correspondent, correspondentAddress, node)
-		into[1] += w.packets(w.node, nodeAddress, correspondent)
-	}
+	var plain, tunnel rates
 	for b.Loop() {
-		rates(&plain)
+		measure(&plain)
 		w.attach(0)
-		rates(&tunnel)
+		measure(&tunnel)
 		w.detach()
 	}
-	n := float64(b.N)
-	for i, direction := range []string{"down", "up"} {
-		b.ReportMetric(plain[i]/n, "plain-"+direction+"-packets/s")
-		b.ReportMetric(tunnel[i]/n, "tunnel-"+direction+"-packets/s")
-		b.ReportMetric(tunnel[i]/plain[i], "tunnel-"+direction+"-ratio")
-	}
-	b.ReportMetric(0, "ns/op") // says nothing here
+	plain.report(b, "plain", packets)
+	tunnel.report(b, "tunnel", packets)
+	tunnel.ratio(b, "tunnel", &plain)
 	logDrops(b, w.agentEngine, w.mobileEngine)
+}
+
+// packetRates prepares to measure datagrams between the correspondent and a node in the
+// mobile network.
+func (w *world) packetRates() (measure func(into *rates)) {
+	w.t.Helper()
+	correspondent, node := w.udp(w.correspondent, correspondentAddress), w.udp(w.node, nodeAddress)
+	return func(into *rates) {
+		w.passes(correspondent, node)
+		w.passes(node, correspondent)
+		into.add(w.packets(w.correspondent, correspondentAddress, node), w.packets(w.node, nodeAddress, correspondent))
+	}
 }
 
 // packets returns how many datagrams of 64 octets a second arrive at a socket while as

@@ -41,6 +41,7 @@ func Run(t *testing.T, open Open, traits Traits) {
 	}{
 		{"Forwarding", forwarding},
 		{"Links", byLink},
+		{"Visitor", visitor},
 		{"ReturnHome", returnHome},
 		{"InFlight", inFlight},
 		{"SourceCheck", sourceCheck},

@@ -106,24 +106,16 @@ func stackedThroughput(b *testing.B, open Open, offloads bool) {
 		}
 	}
 	w.enter(0)
-	var one, two [2]float64
-	rates := func(into *[2]float64) {
-		into[0] += w.rate(w.correspondent, netip.Addr{}, w.node, nodeAddress, period)
-		into[1] += w.rate(w.node, netip.Addr{}, w.correspondent, correspondentAddress, period)
-	}
+	var one, two rates
 	for b.Loop() {
 		w.attach(0)
-		rates(&one)
+		w.rates(&one)
 		w.stack()
-		rates(&two)
+		w.rates(&two)
 	}
-	n := float64(b.N)
-	for i, direction := range []string{"down", "up"} {
-		b.ReportMetric(one[i]/n*8/1e9, "single-"+direction+"-Gbit/s")
-		b.ReportMetric(two[i]/n*8/1e9, "stacked-"+direction+"-Gbit/s")
-		b.ReportMetric(two[i]/one[i], "stacked-"+direction+"-ratio")
-	}
-	b.ReportMetric(0, "ns/op") // says nothing here
+	one.report(b, "single", gigabits)
+	two.report(b, "stacked", gigabits)
+	two.ratio(b, "stacked", &one)
 	logDrops(b, w.agentEngine, w.anchorEngine, w.mobileEngine)
 }
 
@@ -148,20 +140,23 @@ func optimisedThroughput(b *testing.B, open Open, offloads bool) {
 	if !offloads {
 		w.wires()
 	}
-	var plain, optimised, tunnel [2]float64
-	rates := func(into *[2]float64, at netip.Addr) {
-		into[0] += w.rate(w.correspondent, netip.Addr{}, w.mobile, at, period)
-		into[1] += w.rate(w.mobile, at, w.correspondent, correspondentAddress, period)
+	var plain, optimised, tunnel rates
+	measure := func(into *rates, at netip.Addr) {
+		into.add(w.rate(w.correspondent, netip.Addr{}, w.mobile, at, period),
+			w.rate(w.mobile, at, w.correspondent, correspondentAddress, period))
 	}
 	for b.Loop() {
-		rates(&plain, firstCareOf)
-		rates(&tunnel, homeAddress)
+		measure(&plain, firstCareOf)
+		measure(&tunnel, homeAddress)
 		w.bind(0)
-		rates(&optimised, homeAddress)
+		measure(&optimised, homeAddress)
 		w.unbind()
 	}
-	compare(b, "tunnel", plain, tunnel)
-	compare(b, "optimised", plain, optimised)
+	plain.report(b, "plain", gigabits)
+	tunnel.report(b, "tunnel", gigabits)
+	tunnel.ratio(b, "tunnel", &plain)
+	optimised.report(b, "optimised", gigabits)
+	optimised.ratio(b, "optimised", &plain)
 	logDrops(b, w.correspondentEngine, w.mobileEngine)
 }
 
@@ -171,31 +166,25 @@ func throughput(b *testing.B, open Open, offloads bool) {
 	if !offloads {
 		w.wires()
 	}
-	var plain, tunnel [2]float64
-	rates := func(into *[2]float64) {
-		into[0] += w.rate(w.correspondent, netip.Addr{}, w.node, nodeAddress, period)
-		into[1] += w.rate(w.node, netip.Addr{}, w.correspondent, correspondentAddress, period)
-	}
+	var plain, tunnel rates
 	w.agent.Route(networkPrefix.String(), "2001:db8:1::2", "mr1") // behind the tunnel's route
 	for b.Loop() {
-		rates(&plain)
+		w.rates(&plain)
 		w.attach(0)
-		rates(&tunnel)
+		w.rates(&tunnel)
 		w.detach()
 	}
-	compare(b, "tunnel", plain, tunnel)
+	plain.report(b, "plain", gigabits)
+	tunnel.report(b, "tunnel", gigabits)
+	tunnel.ratio(b, "tunnel", &plain)
 	logDrops(b, w.agentEngine, w.mobileEngine)
 }
 
-// compare reports sums of rates, down and up, against those of plain routing.
-func compare(b *testing.B, name string, plain, measured [2]float64) {
-	n := float64(b.N)
-	for i, direction := range []string{"down", "up"} {
-		b.ReportMetric(plain[i]/n*8/1e9, "plain-"+direction+"-Gbit/s")
-		b.ReportMetric(measured[i]/n*8/1e9, name+"-"+direction+"-Gbit/s")
-		b.ReportMetric(measured[i]/plain[i], name+"-"+direction+"-ratio")
-	}
-	b.ReportMetric(0, "ns/op") // says nothing here
+// rates measures TCP between the correspondent and a node in the mobile network.
+func (w *world) rates(into *rates) {
+	w.t.Helper()
+	into.add(w.rate(w.correspondent, netip.Addr{}, w.node, nodeAddress, period),
+		w.rate(w.node, netip.Addr{}, w.correspondent, correspondentAddress, period))
 }
 
 func logDrops(b *testing.B, engines ...Engine) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"slices"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -71,8 +70,6 @@ func againstXFRM(b *testing.B, open Open, offloads bool) {
 	b.ReportMetric(0, "ns/op") // says nothing here
 	logDrops(b, engine.correspondentEngine, engine.mobileEngine)
 }
-
-func median(v []float64) float64 { return slices.Sorted(slices.Values(v))[len(v)/2] }
 
 // mobility gives the kernels of mobile and correspondent the optimised route between
 // home address and correspondent.

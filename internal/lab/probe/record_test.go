@@ -126,7 +126,7 @@ func TestTransferOverLoopback(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return begin(client, server, 50_000_000, 1)
+		return begin(client, server, Rate(50_000_000), 1)
 	}
 	good := dial()
 	for good.Received() < 200_000 {
@@ -190,6 +190,26 @@ func TestSince(t *testing.T) {
 		first, ok := r.Since(at(c.from), at(c.end), 10*time.Millisecond, c.row)
 		if ok != c.ok || ok && (!first.Sent.Equal(at(c.sent)) || first.Taken != 5*time.Millisecond) {
 			t.Errorf("%s: %v, %t", name, first, ok)
+		}
+	}
+}
+
+// TestRate: a transfer keeps its rate, and writes as seldom as makes packets worth it.
+func TestRate(t *testing.T) {
+	for _, c := range []struct {
+		bits int
+		want Pace
+	}{
+		{1_000_000_000, Pace{1_250_000, 10 * time.Millisecond}},
+		{2_000_000, Pace{2500, 10 * time.Millisecond}},
+		{200_000, Pace{250, 10 * time.Millisecond}},
+		{50_000, Pace{250, 40 * time.Millisecond}},
+		{20_000, Pace{250, 100 * time.Millisecond}},
+		{1000, Pace{125, time.Second}},
+		{1, Pace{1, time.Second}},
+	} {
+		if got := Rate(c.bits); got != c.want {
+			t.Errorf("%d bits a second: %+v, want %+v", c.bits, got, c.want)
 		}
 	}
 }

@@ -44,16 +44,26 @@ type Verdict struct {
 	Err error
 }
 
-const (
-	// tick is the pace of a transfer.
-	tick = 10 * time.Millisecond
-	// sendBuffer bounds what is still under way when the transfer ends.
-	sendBuffer = 128 << 10
-)
+// sendBuffer bounds what is still under way when the transfer ends.
+const sendBuffer = 128 << 10
+
+// Pace is that of one direction of a transfer.
+type Pace struct {
+	Octets int // written at once
+	Every  time.Duration
+}
+
+// Rate is the pace for a number of bits a second: every 10 ms, or where that would be
+// less than 250 octets less often, but once a second.
+func Rate(bits int) Pace {
+	const tick, least = 10 * time.Millisecond, 250
+	every := min(max(tick, least*8*time.Second/time.Duration(bits)), time.Second)
+	return Pace{Octets: max(1, int(int64(bits)/8*int64(every)/int64(time.Second))), Every: every}
+}
 
 // StartTransfer connects from a client to a server at an address of its own and
-// begins. rate is in bits a second for each direction.
-func StartTransfer(ctx context.Context, client, server *netns.Space, address netip.AddrPort, rate int, seed uint64) (*Transfer, error) {
+// begins.
+func StartTransfer(ctx context.Context, client, server *netns.Space, address netip.AddrPort, pace Pace, seed uint64) (*Transfer, error) {
 	var listener *net.TCPListener
 	var connected, accepted *net.TCPConn
 	err := server.Do(func() (err error) {
@@ -83,17 +93,17 @@ func StartTransfer(ctx context.Context, client, server *netns.Space, address net
 		}
 		return nil, fmt.Errorf("transfer: connect from %s to %v: %w", client.Name(), address, err)
 	}
-	return begin(connected, accepted, rate, seed), nil
+	return begin(connected, accepted, pace, seed), nil
 }
 
 // begin lets both ends of a connection send and check.
-func begin(client, server *net.TCPConn, rate int, seed uint64) *Transfer {
+func begin(client, server *net.TCPConn, pace Pace, seed uint64) *Transfer {
 	t := &Transfer{stop: make(chan struct{}), done: make(chan struct{}), client: client, server: server}
 	results := make(chan struct{}, 4)
 	run := func(f func()) { go func() { f(); results <- struct{}{} }() }
 	var sendDown, sendUp, receiveDown, receiveUp error
-	run(func() { sendDown = t.send(t.client, &t.down, rate, seed) })
-	run(func() { sendUp = t.send(t.server, &t.up, rate, seed+1) })
+	run(func() { sendDown = t.send(t.client, &t.down, pace, seed) })
+	run(func() { sendUp = t.send(t.server, &t.up, pace, seed+1) })
 	run(func() { receiveDown = receive(t.server, &t.down, seed) })
 	run(func() { receiveUp = receive(t.client, &t.up, seed+1) })
 	go func() {
@@ -197,13 +207,13 @@ func (t *Transfer) close() {
 	_ = t.server.Close()
 }
 
-func (t *Transfer) send(c *net.TCPConn, f *flow, rate int, seed uint64) error {
+func (t *Transfer) send(c *net.TCPConn, f *flow, pace Pace, seed uint64) error {
 	if err := c.SetWriteBuffer(sendBuffer); err != nil {
 		return err
 	}
 	content := stream(seed)
-	buffer := make([]byte, max(1, rate/8*int(tick/time.Millisecond)/1000))
-	ticker := time.NewTicker(tick)
+	buffer := make([]byte, pace.Octets)
+	ticker := time.NewTicker(pace.Every)
 	defer ticker.Stop()
 	for {
 		select {

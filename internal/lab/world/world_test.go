@@ -138,7 +138,7 @@ func TestWorldCarriesAndDelays(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer up.Stop()
-	transfer, err := probe.StartTransfer(t.Context(), w.Space("cn"), w.Space("mnn"), netip.MustParseAddrPort("[2001:db8:100::2]:9002"), 2_000_000, 7)
+	transfer, err := probe.StartTransfer(t.Context(), w.Space("cn"), w.Space("mnn"), netip.MustParseAddrPort("[2001:db8:100::2]:9002"), probe.Rate(2_000_000), 7)
 	if err != nil {
 		t.Fatal(err)
 	}

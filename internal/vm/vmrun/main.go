@@ -78,12 +78,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	none := flags.Bool("no-modules", false, "load none of the usual modules before the command; the kernel asks for most by itself")
 	flags.IntVar(&m.Memory, "memory", 1024, "memory in `MiB`; the files take theirs of it")
 	flags.IntVar(&m.CPUs, "cpus", 1, "`number` of processors; more than one has made kernels panic")
-	flags.StringVar(&m.Accel, "accel", "tcg,thread=multi", "`accelerator` of QEMU; kvm where it is not nested")
-	flags.StringVar(&m.Icount, "icount", "", "QEMU's `-icount`, such as shift=2,sleep=off: time inside is the number of instructions, so that ratios do not depend on what else the host does; with -accel tcg,thread=single")
+	flags.StringVar(&m.Accel, "accel", "tcg", "`accelerator` of QEMU; kvm, with -instruction 0, where it is not nested")
+	flags.DurationVar(&m.Instruction, "instruction", time.Nanosecond, "`time` that an instruction takes on the machine's clock, a power of two of nanoseconds; 0: the clock is the host's")
 	flags.StringVar(&m.Append, "append", "", "`options` to add to the kernel's command line")
 	flags.DurationVar(&m.Timeout, "timeout", 10*time.Minute, "`time` for boot and command together, when the machine is ended")
 	version := flags.String("kernel", "", "`version` of the kernel, such as 6.1; the newest when empty")
 	newest := flags.Bool("update", false, "ask apt for a newer kernel than that in the cache")
+	fetch := flags.Bool("fetch", false, "have the kernel in the cache, and no more: machines that begin at once would all fetch it")
 	verbose := flags.Bool("v", false, "tell which kernel, and the times")
 	cache, err := vm.DefaultStore()
 	if err != nil {
@@ -97,7 +98,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		}
 		return exitUsage
 	}
-	if flags.NArg() == 0 || m.CPUs < 1 || m.Memory < 128 || m.Timeout <= 0 {
+	if (flags.NArg() == 0) != *fetch || m.CPUs < 1 || m.Memory < 128 || m.Timeout <= 0 ||
+		m.Instruction < 0 || m.Instruction > vm.MostInstruction || m.Instruction&(m.Instruction-1) != 0 {
 		flags.Usage()
 		return exitUsage
 	}
@@ -119,6 +121,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if m.Kernel, err = get(ctx, *version); err != nil {
 		say(err.Error())
 		return exitFailed
+	}
+	if *fetch {
+		return 0
 	}
 	result, err := m.Run(ctx, flags.Args(), stdout, stderr)
 	var dead *vm.DeadError

@@ -9,7 +9,8 @@ import (
 
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
-		nil, {"-no-such-flag"}, {"-cpus", "0", "true"}, {"-memory", "1", "true"}, {"-timeout", "0s", "true"},
+		nil, {"-no-such-flag"}, {"-cpus", "0", "true"}, {"-memory", "1", "true"}, {"-timeout", "0s", "true"}, {"-fetch", "true"},
+		{"-instruction", "3ns", "true"}, {"-instruction", "2048ns", "true"}, {"-instruction", "-1ns", "true"},
 		{"-file", "/nonexistent", "true"}, {"-file", "x:y", "true"},
 	} {
 		var out, errs strings.Builder
