@@ -114,8 +114,12 @@ func (s *station) stop() {
 	if s.charon == nil {
 		return
 	}
-	_ = s.charon.Process.Signal(syscall.SIGTERM)
+	// Now and then it hangs when it is to end.
+	process := s.charon.Process
+	hanging := time.AfterFunc(10*time.Second, func() { _ = process.Kill() })
+	_ = process.Signal(syscall.SIGTERM)
 	_ = s.charon.Wait()
+	hanging.Stop()
 	s.charon = nil
 	if s.t.Failed() {
 		text, _ := os.ReadFile(filepath.Join(s.dir, "charon.log"))

@@ -63,6 +63,9 @@ type program struct {
 	args, env []string
 	// ready tells whether it can be used, in the namespace where it runs.
 	ready func() bool
+	// lingers: it may hang when it is to end, and is killed then, which proves nothing
+	// about roam6.
+	lingers bool
 }
 
 // newForeign opens the log of another program's process, of which there may be
@@ -146,6 +149,9 @@ func (d *daemon) stop() error {
 	case <-time.After(stopTime):
 		_ = process.Process.Kill()
 		<-ended
+		if d.program.lingers {
+			return nil
+		}
 		return fmt.Errorf("%s did not end within %v of SIGTERM", d.name, stopTime)
 	}
 	d.mu.Lock()

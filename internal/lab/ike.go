@@ -82,7 +82,8 @@ func (x *exchange) charons(s *stage, names ...string) (all []*daemon, err error)
 		}
 		d, err := newForeign(s.env, space, "charon-"+node, program{
 			path: path, env: []string{"STRONGSWAN_CONF=" + file},
-			ready: func() bool { _, err := os.Stat(x.socket(node)); return err == nil },
+			ready:   func() bool { _, err := os.Stat(x.socket(node)); return err == nil },
+			lingers: true, // charon 5.9 does, now and then
 		})
 		if err != nil {
 			return nil, err
@@ -122,10 +123,11 @@ func findCharon() string {
 }
 
 // strongswan is what charon has to know: no more than that the tunnel is not its affair,
-// where its socket is, and not to wait for long at a place that the mobile has left.
+// that routes are not either, where its socket is, and not to wait for long at a place that the mobile has left.
 func (x *exchange) strongswan(node string) string {
 	return fmt.Sprintf(`charon-systemd {
 	interfaces_ignore = roam6
+	install_routes = no
 	retransmit_timeout = 2
 	retransmit_base = 1.5
 	plugins {
