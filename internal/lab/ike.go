@@ -123,11 +123,10 @@ func findCharon() string {
 }
 
 // strongswan is what charon has to know: no more than that the tunnel is not its affair,
-// that routes are not either, where its socket is, and not to wait for long at a place that the mobile has left.
+// where its socket is, and not to wait for long at a place that the mobile has left.
 func (x *exchange) strongswan(node string) string {
 	return fmt.Sprintf(`charon-systemd {
 	interfaces_ignore = roam6
-	install_routes = no
 	retransmit_timeout = 2
 	retransmit_base = 1.5
 	plugins {
