@@ -63,9 +63,9 @@ type program struct {
 	args, env []string
 	// ready tells whether it can be used, in the namespace where it runs.
 	ready func() bool
-	// lingers: it may hang when it is to end, and is killed then, which proves nothing
-	// about roam6.
-	lingers bool
+	// tidy, where it is not nil, says that the program may hang when it is to end, which
+	// proves nothing about roam6: it is killed then, and tidy takes away what it left.
+	tidy func(*netns.Space) error
 }
 
 // newForeign opens the log of another program's process, of which there may be
@@ -149,8 +149,8 @@ func (d *daemon) stop() error {
 	case <-time.After(stopTime):
 		_ = process.Process.Kill()
 		<-ended
-		if d.program.lingers {
-			return nil
+		if d.program.tidy != nil {
+			return d.program.tidy(d.space)
 		}
 		return fmt.Errorf("%s did not end within %v of SIGTERM", d.name, stopTime)
 	}

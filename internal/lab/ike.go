@@ -82,8 +82,8 @@ func (x *exchange) charons(s *stage, names ...string) (all []*daemon, err error)
 		}
 		d, err := newForeign(s.env, space, "charon-"+node, program{
 			path: path, env: []string{"STRONGSWAN_CONF=" + file},
-			ready:   func() bool { _, err := os.Stat(x.socket(node)); return err == nil },
-			lingers: true, // charon 5.9 does, now and then
+			ready: func() bool { _, err := os.Stat(x.socket(node)); return err == nil },
+			tidy:  afterCharon, // version 5.9 hangs now and then
 		})
 		if err != nil {
 			return nil, err
@@ -120,6 +120,24 @@ func findCharon() string {
 		}
 	}
 	return ""
+}
+
+// afterCharon removes the rules for charon's routing table, which it does at its end.
+func afterCharon(space *netns.Space) error {
+	const priority = 220
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		rules, err := space.Link.RuleListFiltered(family, &netlink.Rule{Priority: priority}, netlink.RT_FILTER_PRIORITY)
+		if err != nil {
+			return fmt.Errorf("rules that charon left in %s: %w", space.Name(), err)
+		}
+		for _, r := range rules {
+			r.Family = family
+			if err := space.Link.RuleDel(&r); err != nil {
+				return fmt.Errorf("remove a rule that charon left in %s: %w", space.Name(), err)
+			}
+		}
+	}
+	return nil
 }
 
 // strongswan is what charon has to know: no more than that the tunnel is not its affair,
