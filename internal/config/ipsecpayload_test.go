@@ -15,18 +15,25 @@ func payloadLines(first uint32, key func(int) string) string {
 		first, key(5), first+1, key(6))
 }
 
-// One section, the same on both sides, makes associations that fit.
-func TestPayload(t *testing.T) {
-	const first = 1 << 31
-	section := ipsecSection(256, cbcKey) + payloadLines(first, cbcKey)
+// bothSides are the configurations of a mobile node and of its home agent that have a
+// section in place of a key.
+func bothSides(t *testing.T, section string) (here, there *Config) {
+	t.Helper()
 	here, err := Parse("roam6", []byte(unkeyed(node)+section))
 	if err != nil {
 		t.Fatal(err)
 	}
-	there, err := Parse("roam6", []byte(agent+unkeyed(mobile)+section))
-	if err != nil {
+	if there, err = Parse("roam6", []byte(agent+unkeyed(mobile)+section)); err != nil {
 		t.Fatal(err)
 	}
+	return here, there
+}
+
+// One section, the same on both sides, makes associations that fit.
+func TestPayload(t *testing.T) {
+	const first = 1 << 31
+	section := ipsecSection(256, cbcKey) + payloadLines(first, cbcKey)
+	here, there := bothSides(t, section)
 	m, a := here.MobileNodes[0].ESP[0], there.Mobiles[0].ESP
 	key := func(text string) esp.Key {
 		k, err := espKey().parse(text)

@@ -56,8 +56,13 @@ type viciSession struct {
 
 	mu sync.Mutex // one command at a time, its events included
 
-	listeners []*vici.Session
-	events    []chan vici.Event
+	listeners []listener
+}
+
+// listener is the connection for one kind of event.
+type listener struct {
+	*vici.Session
+	events chan vici.Event
 }
 
 // subscribe opens the connection for the events of a name.
@@ -68,7 +73,7 @@ func (v *viciSession) subscribe(path, name string, limit time.Duration) error {
 	}
 	events := make(chan vici.Event, 16)
 	s.NotifyEvents(events)
-	v.listeners, v.events = append(v.listeners, s), append(v.events, events)
+	v.listeners = append(v.listeners, listener{s, events})
 	// Package vici would wait for ever.
 	silent := time.AfterFunc(limit, func() { s.Close() })
 	err = s.Subscribe(name)
@@ -83,9 +88,9 @@ func (v *viciSession) subscribe(path, name string, limit time.Duration) error {
 func (v *viciSession) eventRunLoop() {
 	defer close(v.changed)
 	var running sync.WaitGroup
-	for _, events := range v.events {
+	for _, l := range v.listeners {
 		running.Go(func() {
-			for range events {
+			for range l.events {
 				select {
 				case v.changed <- struct{}{}:
 				default:
@@ -127,10 +132,11 @@ func (v *viciSession) Events() <-chan struct{} { return v.changed }
 
 func (v *viciSession) Close() error {
 	var failures []error
-	for _, s := range append(v.listeners, v.commands) {
-		if s != nil {
-			failures = append(failures, s.Close())
-		}
+	for _, l := range v.listeners {
+		failures = append(failures, l.Close())
+	}
+	if v.commands != nil {
+		failures = append(failures, v.commands.Close())
 	}
 	return errors.Join(failures...)
 }

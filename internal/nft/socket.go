@@ -83,17 +83,10 @@ func (s *Socket) query(kind, flags uint16, a Attributes, f func([]byte)) error {
 	if err := s.netlink.Send(t.b); err != nil {
 		return err
 	}
-	return s.netlink.Receive(t.seq, t.seq, func(m syscall.NetlinkMessage) (bool, error) {
-		if ended, err := nlsock.Outcome(m); ended {
-			return true, err
+	return s.netlink.ReceiveList(t.seq, func(b []byte) {
+		if len(b) >= sizeofNfgenmsg {
+			f(b[sizeofNfgenmsg:])
 		}
-		if m.Header.Type == unix.NLMSG_DONE {
-			return true, nil
-		}
-		if len(m.Data) >= sizeofNfgenmsg {
-			f(m.Data[sizeofNfgenmsg:])
-		}
-		return false, nil
 	})
 }
 

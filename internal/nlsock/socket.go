@@ -132,6 +132,21 @@ func (s *Socket) Receive(first, last uint32, f func(syscall.NetlinkMessage) (don
 	}
 }
 
+// ReceiveList calls f for the body of each item that the kernel answers a question with,
+// until it says that there are no more.
+func (s *Socket) ReceiveList(seq uint32, f func(body []byte)) error {
+	return s.Receive(seq, seq, func(m syscall.NetlinkMessage) (bool, error) {
+		if ended, err := Outcome(m); ended {
+			return true, err
+		}
+		if m.Header.Type == unix.NLMSG_DONE {
+			return true, nil
+		}
+		f(m.Data)
+		return false, nil
+	})
+}
+
 // FromKernel are the messages of a datagram; none if another than the kernel has sent it,
 // as anybody with CAP_NET_ADMIN can.
 func FromKernel(datagram []byte, from unix.Sockaddr) ([]syscall.NetlinkMessage, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -150,13 +151,29 @@ func (s *State) reconcile() error {
 			s.down[l.index] = true
 		}
 	}
-	present, err := s.takeStock()
-	if err != nil {
-		return fmt.Errorf("reconcile: %w", err)
-	}
 	// What somebody else has is found out anew by the operations: it may be gone.
 	clear(s.foreignAddresses)
 	clear(s.foreignRoutes)
+	ops, err := s.catchUp()
+	if slices.ContainsFunc(ops, s.isSource) {
+		// The kernel tells of an address that is gone before it takes it from the routes
+		// as their source, which it does without a word; while it does, no address can be
+		// set. Now that one has been, stock may be taken of the routes.
+		_, err = s.catchUp()
+	}
+	err = errors.Join(err, s.forgetReceptions())
+	if !s.settled && !s.steered {
+		return err
+	}
+	return errors.Join(err, s.applySteering())
+}
+
+// catchUp brings the kernel to what is wanted, by the operations that it returns.
+func (s *State) catchUp() ([]operation, error) {
+	present, err := s.takeStock()
+	if err != nil {
+		return nil, fmt.Errorf("reconcile: %w", err)
+	}
 	wanted := s.wanted(s.usable)
 	present.Addresses = filter(present.Addresses, func(a Address) bool {
 		_, ok := s.wantedEntry(a.key())
@@ -166,11 +183,21 @@ func (s *State) reconcile() error {
 		_, ok := s.wantedRoute(r)
 		return s.usable(r.Link) && (ok || s.settled)
 	})
-	err = errors.Join(s.carryOut(diff(wanted, present)), s.forgetReceptions())
-	if !s.settled && !s.steered {
-		return err
+	ops := diff(wanted, present)
+	return ops, s.carryOut(ops)
+}
+
+// isSource reports whether an operation sets an address that is the source of a route.
+func (s *State) isSource(o operation) bool {
+	if o.kind != setAddress {
+		return false
 	}
-	return errors.Join(err, s.applySteering())
+	for _, r := range s.wantedRoutes {
+		if r.Source == o.address.Prefix.Addr() {
+			return true
+		}
+	}
+	return false
 }
 
 func filter[T any](in []T, keep func(T) bool) []T {

@@ -1,6 +1,7 @@
 package rtnl
 
 import (
+	"log/slog"
 	"net/netip"
 	"os"
 	"runtime"
@@ -9,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"roam6/internal/logging/logtest"
 	"roam6/internal/role"
 	"roam6/internal/rtnl/nstest"
 )
@@ -38,14 +40,25 @@ type fixture struct {
 	events chan role.Event
 	watch  *Watcher
 	link   int
+	log    logtest.Buffer
 }
 
 func newFixture(t *testing.T) *fixture {
 	f := &fixture{t: t, mr: nstest.New(t), ar: nstest.New(t)}
 	nstest.Veth(f.mr, "u0", f.ar, "a0")
 	f.link = f.mr.Index("u0")
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log("\n" + f.log.String())
+		}
+	})
 	f.start()
 	return f
+}
+
+// logger writes what a test that fails shows.
+func (f *fixture) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(&f.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 // start makes a State, as a process that has just started would.
@@ -53,7 +66,7 @@ func (f *fixture) start() {
 	f.t.Helper()
 	f.local = new(LocalAddresses)
 	f.mr.Do(func() (err error) {
-		f.state, err = NewState(StateOptions{Local: f.local})
+		f.state, err = NewState(StateOptions{Local: f.local, Log: f.logger()})
 		return err
 	})
 	s := f.state
@@ -74,7 +87,7 @@ func (f *fixture) startWatch(o WatchOptions) {
 	if o.Notify == nil {
 		o.Notify = func(e role.Event) { f.events <- e }
 	}
-	o.Local, o.State = f.local, f.state
+	o.Local, o.State, o.Log = f.local, f.state, f.logger()
 	f.mr.Do(func() (err error) {
 		f.watch, err = Watch(o)
 		return err

@@ -77,19 +77,31 @@ func (p *path) reroute() {
 			continue
 		}
 		p.log().Info("way of a tunnel's packets by their link has changed", "engine", Name, "home_address", t.Home, "in_kernel", !astray)
-		t.astray = false
-		for _, r := range p.routesOf(t) {
-			if astray {
-				requests = append(requests, r.remove(p.under.RouteProtocol))
-			} else {
-				requests = append(requests, r.add(p.under.RouteProtocol))
-			}
-		}
-		t.astray = astray
+		requests = p.stray(requests, t, astray)
 	}
+	p.commitStray(requests, "routes of a tunnel are not changed")
+}
+
+// stray notes whether the packets of a tunnel have gone astray, and appends the requests
+// that take its routes or give them back.
+func (p *path) stray(requests []rtbatch.Request, t *tunnel, astray bool) []rtbatch.Request {
+	t.astray = false // which has no routes
+	for _, r := range p.routesOf(t) {
+		if astray {
+			requests = append(requests, r.remove(p.under.RouteProtocol))
+		} else {
+			requests = append(requests, r.add(p.under.RouteProtocol))
+		}
+	}
+	t.astray = astray
+	return requests
+}
+
+// commitStray carries out what stray has appended, or warns.
+func (p *path) commitStray(requests []rtbatch.Request, warning string) {
 	p.route.Commit(requests, func(_ int, err error) {
 		if !nlsock.Gone(err) {
-			p.log().Warn("routes of a tunnel are not changed", "engine", Name, "reason", err)
+			p.log().Warn(warning, "engine", Name, "reason", err)
 		}
 	})
 }

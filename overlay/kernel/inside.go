@@ -3,7 +3,6 @@ package kernel
 import (
 	"net/netip"
 
-	"roam6/internal/nlsock"
 	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 )
@@ -73,19 +72,7 @@ func (p *path) divert(visitors map[*tunnel]bool, yes bool) {
 		if t.lost || t.astray == yes || p.inside(t) != yes {
 			continue
 		}
-		t.astray = false
-		for _, r := range p.routesOf(t) {
-			if yes {
-				requests = append(requests, r.remove(p.under.RouteProtocol))
-			} else {
-				requests = append(requests, r.add(p.under.RouteProtocol))
-			}
-		}
-		t.astray = yes
+		requests = p.stray(requests, t, yes)
 	}
-	p.route.Commit(requests, func(_ int, err error) {
-		if !nlsock.Gone(err) {
-			p.log().Warn("routes of a tunnel to within another one's network are not changed", "engine", Name, "reason", err)
-		}
-	})
+	p.commitStray(requests, "routes of a tunnel to within another one's network are not changed")
 }

@@ -36,38 +36,28 @@ func againstXFRM(b *testing.B, open Open, offloads bool) {
 		kernel.wires()
 		engine.wires()
 	}
-	const plain, byEngine, byXFRM = 0, 1, 2
-	names := [...]string{plain: "plain", byEngine: "engine", byXFRM: "xfrm"}
-	var all [len(names)][4][]float64
-	measure := func(way int, w *world, at netip.Addr) {
-		mobile, correspondent := w.udp(w.mobile, at), w.udp(w.correspondent, correspondentAddress)
-		for i, v := range [...]float64{
-			w.rate(w.correspondent, correspondentAddress, w.mobile, at, period) * 8 / 1e6,
-			w.rate(w.mobile, at, w.correspondent, correspondentAddress, period) * 8 / 1e6,
-			w.packets(w.correspondent, correspondentAddress, mobile),
-			w.packets(w.mobile, at, correspondent),
-		} {
-			all[way][i] = append(all[way][i], v)
-		}
+	type way struct {
+		w              *world
+		at             netip.Addr // of the mobile
+		tcp, datagrams rates
 	}
+	plain, byEngine, byXFRM := way{w: kernel, at: firstCareOf}, way{w: engine.world, at: homeAddress}, way{w: kernel, at: homeAddress}
 	for b.Loop() {
-		measure(plain, kernel, firstCareOf)
-		measure(byEngine, engine.world, homeAddress)
-		measure(byXFRM, kernel, homeAddress)
-	}
-	for i, what := range [...]string{"down-Mbit/s", "up-Mbit/s", "down-packets/s", "up-packets/s"} {
-		for way, name := range names {
-			b.ReportMetric(median(all[way][i]), name+"-"+what)
-		}
-		for _, than := range []int{plain, byEngine} {
-			ratios := make([]float64, len(all[byXFRM][i]))
-			for round, v := range all[byXFRM][i] {
-				ratios[round] = v / all[than][i][round]
-			}
-			b.ReportMetric(median(ratios), "xfrm/"+names[than]+"-"+what[:len(what)-2]+"-ratio")
+		for _, x := range []*way{&plain, &byEngine, &byXFRM} {
+			w := x.w
+			mobile, correspondent := w.udp(w.mobile, x.at), w.udp(w.correspondent, correspondentAddress)
+			x.tcp.add(w.rate(w.correspondent, correspondentAddress, w.mobile, x.at, period), w.rate(w.mobile, x.at, w.correspondent, correspondentAddress, period))
+			x.datagrams.add(w.packets(w.correspondent, correspondentAddress, mobile), w.packets(w.mobile, x.at, correspondent))
 		}
 	}
-	b.ReportMetric(0, "ns/op") // says nothing here
+	for name, x := range map[string]*way{"plain": &plain, "engine": &byEngine, "xfrm": &byXFRM} {
+		x.tcp.report(b, name, gigabits)
+		x.datagrams.report(b, name, packets)
+	}
+	for name, than := range map[string]*way{"xfrm-to-plain": &plain, "xfrm-to-engine": &byEngine} {
+		byXFRM.tcp.ratio(b, name, &than.tcp)
+		byXFRM.datagrams.ratio(b, name+"-packets", &than.datagrams)
+	}
 	logDrops(b, engine.correspondentEngine, engine.mobileEngine)
 }
 

@@ -136,16 +136,7 @@ func (n *Conn) query(kind, flags uint16, body []byte, f func([]byte)) error {
 	if err := n.netlink.Send(n.out); err != nil {
 		return err
 	}
-	return n.netlink.Receive(n.seq, n.seq, func(m syscall.NetlinkMessage) (bool, error) {
-		if ended, err := nlsock.Outcome(m); ended {
-			return true, err
-		}
-		if m.Header.Type == unix.NLMSG_DONE {
-			return true, nil
-		}
-		f(m.Data)
-		return false, nil
-	})
+	return n.netlink.ReceiveList(n.seq, f)
 }
 
 // Attributes is a sequence of netlink attributes under construction.
