@@ -26,6 +26,7 @@ type daemon struct {
 	config  string // path
 	socket  string
 	log     *os.File
+	waits   *queueing // where it is added to
 
 	mu      sync.Mutex
 	process *exec.Cmd
@@ -99,6 +100,9 @@ func (d *daemon) start() error {
 	}
 	ended := make(chan struct{})
 	d.process, d.ended, d.wanted = cmd, ended, false
+	if d.waits != nil {
+		go d.waits.followRunLoop(cmd.Process.Pid, ended)
+	}
 	go func() {
 		err := cmd.Wait()
 		d.mu.Lock()

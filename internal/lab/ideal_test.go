@@ -18,6 +18,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"roam6/internal/lab/report"
 )
 
 // The lab's measuring is checked against roles that do exactly what the limits
@@ -379,23 +381,39 @@ func TestIdealRide(t *testing.T) {
 		handovers: 8, homeAgent: 20e6, access: 4e6, correspondent: 1e6, switching: 10e6,
 		dwell: 400e6, fast: 200e6, interval: 1e6, rate: 2_000_000, seed: 1, wait: true, patience: 10e9, transferFinish: 10e9,
 	}
-	result, err := perform(t.Context(), Environment{
-		Binary: os.Args[0], BinaryEnv: []string{idealVariable + "=1", "GORACE=atexit_sleep_ms=0"}, Directory: t.TempDir(), Progress: t.Output(),
-	}, &rideRun{rideOptions: o, train: o.train()})
-	if err != nil {
-		t.Fatal(err)
+	for attempt := 1; ; attempt++ {
+		result, err := perform(t.Context(), Environment{
+			Binary: os.Args[0], BinaryEnv: []string{idealVariable + "=1", "GORACE=atexit_sleep_ms=0"}, Directory: t.TempDir(), Progress: t.Output(),
+		}, &rideRun{rideOptions: o, train: o.train()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var table strings.Builder
+		if err := result.WriteTable(&table); err != nil {
+			t.Fatal(err)
+		}
+		t.Log("\n" + table.String())
+		faults := idealFaults(result)
+		if len(faults) == 0 {
+			return
+		}
+		// The machine did something else for a while.
+		if attempt == 3 || result.Relay.MaxWait < 200 && result.Relay.MaxLate < 200 {
+			t.Fatal(strings.Join(faults, "\n"))
+		}
+		t.Logf("once more, since processes waited for a processor: %s", strings.Join(faults, "\n"))
 	}
-	var table strings.Builder
-	if err := result.WriteTable(&table); err != nil {
-		t.Fatal(err)
-	}
-	t.Log("\n" + table.String())
-	if len(result.Failures) > 0 || !result.TCP.Intact || result.Summary.Completed != o.handovers {
-		t.Errorf("the ride failed: %q", result.Failures)
+}
+
+// idealFaults are what is not as it has to be.
+func idealFaults(result *report.Report) (faults []string) {
+	fault := func(format string, a ...any) { faults = append(faults, fmt.Sprintf(format, a...)) }
+	if s := result.Summary; len(result.Failures) > 0 || !result.TCP.Intact || s.Completed != s.Handovers {
+		fault("the ride failed: %q", result.Failures)
 	}
 	for i, h := range result.Handovers {
 		if h.LostDown == 0 || h.LostUp == 0 {
-			t.Errorf("handover %d: nothing lost: %d down, %d up", i+1, h.LostDown, h.LostUp)
+			fault("handover %d: nothing lost: %d down, %d up", i+1, h.LostDown, h.LostUp)
 		}
 	}
 	// A stream in steps of a millisecond is not interrupted for less than the
@@ -403,8 +421,9 @@ func TestIdealRide(t *testing.T) {
 	// right before. How much longer it takes depends on the machine too, and
 	// shows in the log.
 	if s := result.Summary; s.ExcessDown < -1.5 || s.ExcessUp < -1.5 {
-		t.Errorf("half of the handovers took less than the limit and %.2f ms down, %.2f ms up", s.ExcessDown, s.ExcessUp)
+		fault("half of the handovers took less than the limit and %.2f ms down, %.2f ms up", s.ExcessDown, s.ExcessUp)
 	}
+	return faults
 }
 
 // TestInUserNamespace rides again without the privileges of the machine's root.

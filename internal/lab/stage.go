@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -58,6 +59,7 @@ type stage struct {
 
 	verdict  probe.Verdict              // on the transfer
 	stats    relay.Stats                // at the end of measuring
+	waits    queueing                   // of the daemons
 	told     map[string][]role.Handover // by node, as its daemon told
 	silent   map[string]bool            // it did not tell the last time
 	failures []string
@@ -88,6 +90,9 @@ func perform(ctx context.Context, env Environment, p play) (*report.Report, erro
 			return nil, fmt.Errorf("capture: %w", err)
 		}
 	}
+	measured := make(chan struct{})
+	defer close(measured)
+	go s.waits.followRunLoop(os.Getpid(), measured)
 	if err := p.place(s); err != nil {
 		return nil, err
 	}
@@ -105,6 +110,7 @@ func perform(ctx context.Context, env Environment, p play) (*report.Report, erro
 		if err != nil {
 			return nil, err
 		}
+		d.waits = &s.waits
 		s.crew = append(s.crew, d)
 	}
 	if err := s.run(ctx, p); err != nil {
@@ -379,5 +385,6 @@ func (s *stage) relay() report.Relay {
 	return report.Relay{
 		Frames: s.stats.Frames, Discarded: s.stats.Discarded, RealTime: s.stats.HasRTClass,
 		MedianLate: report.Millis(late.Quantile(.5)), P99Late: report.Millis(late.Quantile(.99)), MaxLate: report.Millis(late.Max()),
+		MaxWait: report.Millis(s.waits.longest()),
 	}
 }

@@ -13,7 +13,16 @@ lab nested --dwell 2s --delay-ar 20ms --delay-ha 60ms --delay-ha2 40ms
 lab hierarchy --dwell 2s --delay-ar 20ms --delay-map 60ms --delay-ha 200ms --no-comparison --kill restart
 lab failover --dwell 1s --delay-ar 20ms --delay-ha 60ms
 lab delegation --handovers 2 --dwell 1s --delay-ar 20ms --delay-ha 60ms
+lab mobiles --dwell 1s --delay-ar 20ms --delay-ha 100ms --delay-direct 40ms
+lab renumber --delay-ar 20ms --delay-ha 60ms
+lab fleet --routers 6 --access-routers 3 --duration 10s --delay-ar 20ms --delay-ha 60ms --probe-interval 200ms
+roam6 lab run flood --plane kernel --rate 1000 --duration 500ms
 lab uplinks --dwell 2s --flaps 2 --delay-eth 20ms --delay-ha 40ms --delay-wlan 40ms --delay-wwan 120ms
+
+# Leased care-of addresses, of Kea and dnsmasq.
+file /usr/sbin/kea-dhcp6
+file /usr/sbin/dnsmasq
+lab managed --delay-ar 20ms --delay-ha 60ms
 
 # Keys by IKEv2, of strongSwan's charon: for signalling, and for payload as well.
 file /usr/sbin/charon-systemd

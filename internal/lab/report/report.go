@@ -210,7 +210,10 @@ type Relay struct {
 	MedianLate Milliseconds `json:"median_late_ms"`
 	P99Late    Milliseconds `json:"p99_late_ms"`
 	MaxLate    Milliseconds `json:"max_late_ms"`
-	RealTime   bool         `json:"real_time_priority"`
+	// MaxWait is for how long the threads of the lab or of a daemon stood ready without a processor, in
+	// the half of a second when it was most; zero where the kernel does not tell.
+	MaxWait  Milliseconds `json:"max_wait_ms"`
+	RealTime bool         `json:"real_time_priority"`
 }
 
 // Summarise fills the figures of the summary that follow from the handovers.
