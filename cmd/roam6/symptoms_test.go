@@ -168,7 +168,7 @@ func (v *village) rename(from, to string) {
 func TestFiftyMoves(t *testing.T) {
 	needWorlds(t)
 	t.Parallel()
-	r, _ := world(t, "ride --handovers 52 --dwell 420ms --dwell-fast 420ms --probe-interval 4ms --kill mr")
+	r, _ := world(t, "ride --handovers 52 --dwell 700ms --dwell-fast 700ms --probe-interval 4ms --kill mr")
 	if n := len(r.Handovers); n != 52 || r.Handovers[n-1].To != "home" {
 		t.Errorf("%d moves, the last to %q", n, r.Handovers[n-1].To)
 	}

@@ -23,7 +23,7 @@ const queueingPeriod = 500 * time.Millisecond
 func (q *queueing) followRunLoop(pid int, ended <-chan struct{}) {
 	tick := time.NewTicker(queueingPeriod)
 	defer tick.Stop()
-	last := map[string]time.Duration{}
+	last := waitsOf(pid)
 	for {
 		select {
 		case <-ended:
