@@ -60,13 +60,13 @@ func newStateCollector() *stateCollector {
 	}
 	return &stateCollector{desc: stateDescriptions{
 		mobiles:         desc("roam6_mobiles", "Mobile nodes and routers that this daemon is."),
-		atHome:          desc("roam6_at_home", "Of these, how many are attached to their home link."),
-		registered:      desc("roam6_registered", "Of these, how many have a registration that their home agent has acknowledged."),
+		atHome:          desc("roam6_at_home", "Mobile nodes and routers of this daemon that are attached to their home link."),
+		registered:      desc("roam6_registered", "Mobile nodes and routers of this daemon with a registration that their home agent has acknowledged."),
 		remaining:       desc("roam6_registration_remaining_seconds", "Time left until the first of the registrations expires; absent without one."),
 		uplinksUp:       desc("roam6_uplinks_up", "Uplinks of mobile nodes and routers that have a carrier."),
 		updates:         desc("roam6_binding_updates_sent_total", "Binding updates sent, retransmissions included."),
 		retransmissions: desc("roam6_binding_update_retransmissions_total", "Binding updates sent again for want of an acknowledgement."),
-		anchored:        desc("roam6_anchored", "Of these, how many have a registration with their home agent that goes by a mobility anchor point."),
+		anchored:        desc("roam6_anchored", "Mobile nodes and routers of this daemon whose registration with their home agent goes by a mobility anchor point."),
 
 		localUpdates:         desc("roam6_local_binding_updates_sent_total", "Binding updates sent to mobility anchor points, retransmissions included; roam6_binding_updates_sent_total counts those to home agents."),
 		localRetransmissions: desc("roam6_local_binding_update_retransmissions_total", "Binding updates sent again to mobility anchor points for want of an acknowledgement."),

@@ -222,18 +222,8 @@ func mobile(host byte, registered bool, remaining time.Duration, stats mn.Stats)
 	return s
 }
 
-func TestState(t *testing.T) {
-	m := New("1")
-	src := &source{}
-	m.Observe(src)
-	expect(t, samples(t, m), map[string]string{
-		"roam6_mobiles": "0", "roam6_registered": "0", "roam6_registration_remaining_seconds": "", "roam6_bindings": "0",
-		"roam6_bindings_limit": "", "roam6_binding_updates_sent_total": "0", "roam6_netlink_overruns_total": "0",
-		`roam6_duplicate_addresses_total{address="care_of"}`: "0", `roam6_duplicate_addresses_total{address="home"}`: "0",
-		`roam6_duplicate_addresses_total{address="regional"}`: "0", "roam6_anchored": "0", "roam6_anchor_bindings": "0",
-		"roam6_anchor_bindings_limit": "", "roam6_local_binding_updates_sent_total": "0", "roam6_anchor_failures_total": "0",
-	})
-
+// aState is one in which nothing is zero that a metric tells.
+func aState() State {
 	one := mobile(1, true, 90*time.Second, mn.Stats{UpdatesSent: 10, Retransmissions: 2, Duplicates: 1, LocalUpdates: 7, LocalRetransmissions: 3, AnchorFailures: 2})
 	// By an anchor; the second one has left its own behind.
 	one.Update.CareOf = netip.MustParseAddr("2001:db8:5::7")
@@ -243,7 +233,7 @@ func TestState(t *testing.T) {
 	two.Update.CareOf, two.Regional = netip.MustParseAddr("2001:db8:a1::7"), one.Regional
 	three := mobile(3, false, 0, mn.Stats{})
 	three.Attachment.AtHome = true
-	src.state = State{
+	return State{
 		Mobiles: []mn.Snapshot{one, two, three},
 		Agents:  []Agent{{Name: "a", Bindings: 7, Limit: 10, Duplicates: 3}, {Name: "b", Bindings: 1, Limit: 5}},
 		Anchors: []Anchor{{Name: "a", Bindings: 2, Limit: 8, Duplicates: 1}, {Name: "b", Bindings: 1, Limit: 100, Duplicates: 4}},
@@ -260,10 +250,26 @@ func TestState(t *testing.T) {
 			{Route: overlay.Route{Pair: overlay.Pair{Home: one.HomeAddress, Side: overlay.CorrespondentSide}},
 				Counters: overlay.Counters{EncapPackets: 50, EncapBytes: 5000, DecapPackets: 60, DecapBytes: 6000}},
 		},
-		CorrespondentBindings: 4,
-		Drops:                 map[overlay.DropReason]uint64{overlay.DropNoTunnel: 4, overlay.DropTooBig: 0},
-		NetlinkOverruns:       6,
+		CorrespondentBindings: 4, LeasedAddresses: 1, LeasedPrefixes: 2, DelegatedPrefixes: 3,
+		Drops:           map[overlay.DropReason]uint64{overlay.DropNoTunnel: 4, overlay.DropTooBig: 0},
+		NetlinkOverruns: 6,
 	}
+}
+
+func TestState(t *testing.T) {
+	m := New("1")
+	src := &source{}
+	m.Observe(src)
+	expect(t, samples(t, m), map[string]string{
+		"roam6_mobiles": "0", "roam6_registered": "0", "roam6_registration_remaining_seconds": "", "roam6_bindings": "0",
+		"roam6_bindings_limit": "", "roam6_binding_updates_sent_total": "0", "roam6_netlink_overruns_total": "0",
+		`roam6_duplicate_addresses_total{address="care_of"}`: "0", `roam6_duplicate_addresses_total{address="home"}`: "0",
+		`roam6_duplicate_addresses_total{address="regional"}`: "0", "roam6_anchored": "0", "roam6_anchor_bindings": "0",
+		"roam6_anchor_bindings_limit": "", "roam6_local_binding_updates_sent_total": "0", "roam6_anchor_failures_total": "0",
+	})
+
+	src.state = aState()
+	one, two := src.state.Mobiles[0], src.state.Mobiles[1]
 	want := map[string]string{
 		"roam6_mobiles": "3", "roam6_registered": "2", "roam6_at_home": "1", "roam6_uplinks_up": "1",
 		"roam6_registration_remaining_seconds": "60.5", "roam6_bindings": "8", "roam6_bindings_limit": "15",
