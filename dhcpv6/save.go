@@ -3,6 +3,7 @@ package dhcpv6
 import (
 	"encoding/hex"
 	"encoding/json"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"time"
@@ -36,6 +37,7 @@ type saver struct {
 	due     time.Time // of what had to wait; zero: nothing
 	stale   bool      // something may have changed
 	loaded  *savedState
+	ignored string // why what was in the store is not used
 }
 
 // savedState is the format of the store.
@@ -66,17 +68,25 @@ type savedLease struct {
 // load reads the store. It has no time yet: adopt follows.
 func (s *saver) load(c Config, data []byte) {
 	var state savedState
-	if len(data) == 0 || len(data) > maxSaved || json.Unmarshal(data, &state) != nil {
-		return
+	switch {
+	case len(data) == 0:
+	case len(data) > maxSaved, json.Unmarshal(data, &state) != nil:
+		s.ignored = "it cannot be read"
+	case state.Version != savedVersion:
+		s.ignored = "it is of another version"
+	case state.DUID != hex.EncodeToString(c.DUID) || state.IAID != c.IAID:
+		s.ignored = "this node's identifier is another one now"
+	default:
+		s.loaded = &state
 	}
-	if state.Version != savedVersion || state.DUID != hex.EncodeToString(c.DUID) || state.IAID != c.IAID {
-		return
-	}
-	s.loaded = &state
 }
 
 // adopt makes leases of what was loaded, at the first call that has a time.
 func (c *Client) adopt(now time.Time) {
+	if c.saver.ignored != "" {
+		c.log(now, slog.LevelWarn, "what an earlier run has kept is not used", slog.String("reason", c.saver.ignored))
+		c.saver.ignored = ""
+	}
 	state := c.saver.loaded
 	if state == nil {
 		return

@@ -30,6 +30,7 @@ type world struct {
 	saves  int
 	ended  int // role.DelegationEnded
 	drops  map[role.DropReason]int
+	logged map[string]bool // messages
 }
 
 // sent is a message that the client sent.
@@ -74,7 +75,7 @@ func prefixConfig() Config {
 }
 
 func newWorld(t *testing.T, c Config, saved []byte) *world {
-	return &world{t: t, now: epoch, config: c, client: NewClient(c, saved), drops: map[role.DropReason]int{}}
+	return &world{t: t, now: epoch, config: c, client: NewClient(c, saved), drops: map[role.DropReason]int{}, logged: map[string]bool{}}
 }
 
 // do delivers an event and returns what the client sent on it.
@@ -128,6 +129,7 @@ func (w *world) take(actions []role.Action) []sent {
 		case role.Dropped:
 			w.drops[a.Reason]++
 		case role.Log:
+			w.logged[a.Message] = true
 		default:
 			w.t.Errorf("action %T", a)
 		}

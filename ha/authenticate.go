@@ -29,9 +29,13 @@ func (a *Agent) authenticate(p mip6.Packet, bu mip6.BindingUpdate, h *home, u *u
 		return false
 	}
 
+	before := h.fresh
 	status := h.fresh.Take(u.proof, a.now, a.config.ReplayWindow, h.RequireTimestamp)
 	if status.Accepted() {
 		return true
+	}
+	if h.fresh != before {
+		a.remember(h)
 	}
 	a.drop(role.DropReplay, p.Source)
 	if e := a.bindings.Get(u.home); e != nil && e.State == binding.Probing && u.proof.Sequence == e.Sequence {

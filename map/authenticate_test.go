@@ -94,7 +94,10 @@ func TestTimestamps(t *testing.T) {
 	w.registered(stamped(bob, rcoaB, lcoa2, 1, now))
 	// A mobile that has started anew knows no sequence number; its clock is enough.
 	w.now = w.now.Add(time.Second)
-	w.registered(stamped(alice, rcoaA, lcoa2, 0, w.now))
+	w.registered(stamped(bob, rcoaB, lcoa2, 0, w.now))
+	// As long as updates were refused that are of the future it needs one.
+	w.refused(stamped(alice, rcoaA, lcoa2, 0, w.now), mip6.StatusSequenceOutOfWindow)
+	w.registered(stamped(alice, rcoaA, lcoa2, 3, w.now))
 	// What was recorded before the end of a registration does not bring it back.
 	recorded := stamped(alice, rcoaA, lcoa2, 9, w.now.Add(time.Millisecond))
 	w.registered(recorded)
@@ -183,10 +186,35 @@ func TestClockSetBack(t *testing.T) {
 	right := w.now.Add(-1000 * time.Hour)
 	w.registered(stamped(alice, rcoaA, lcoa1, 5, w.now))
 	w.now = right
-	w.refused(stamped(alice, rcoaA, lcoa2, 5, right), mip6.StatusIDMismatch)
+	w.refused(stamped(alice, rcoaA, lcoa2, 5, right), mip6.StatusSequenceOutOfWindow)
 	w.registered(stamped(alice, rcoaA, lcoa2, 6, right))
 	w.refused(stamped(alice, rcoaA, lcoa1, 7, right), mip6.StatusIDMismatch)
 	w.registered(stamped(alice, rcoaA, lcoa1, 7, right.Add(time.Millisecond)))
+}
+
+// The same with addresses that had to be forgotten, whose timestamps alone are remembered:
+// what comes after the set-back is taken, and what was recorded before it is not.
+// Covers: Attack: replay.
+func TestClockSetBackForgotten(t *testing.T) {
+	for name, back := range map[string]time.Duration{"by an hour": time.Hour, "by years, over the wrap of 2036": 20 * 365 * 24 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			c := testConfig()
+			c.DAD = false
+			w := newWorld(t, c)
+			right := w.now
+			w.now = right.Add(back)
+			for i := range maxRemembered + 1 {
+				r := stamped(alice, rcoaNumber(i), lcoa1, mip6.Sequence(i+1), w.now)
+				w.registered(r)
+				w.now = w.now.Add(time.Millisecond)
+				r.lifetime, r.timestamp = 0, w.now
+				w.registered(r)
+			}
+			w.now = right
+			w.refused(stamped(alice, rcoaNumber(0), lcoa1, 1, right.Add(-time.Minute)), mip6.StatusIDMismatch)
+			w.registered(stamped(alice, rcoaNumber(0), lcoa1, 100, right))
+		})
+	}
 }
 
 // With Insecure whoever asks is served, and answered without authentication; visitors

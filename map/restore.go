@@ -109,7 +109,7 @@ func (a *Anchor) Restore(now time.Time, memories []binding.Memory) []role.Action
 		case v == nil, v.anonymous() && !active, m.Forgotten():
 			continue
 		case m.Home == netip.IPv6Unspecified():
-			v.forgot, v.forgotten = true, max(v.forgotten, m.Fresh.Timestamp())
+			v.forget(m.Fresh.Timestamp())
 			continue
 		case a.regionalOf(v, m.Home) != nil:
 			continue

@@ -92,7 +92,7 @@ func (a *Anchor) remember(r *regional) {
 			oldest = i
 		}
 	}
-	v.forgot, v.forgotten = true, max(v.forgotten, v.addresses[oldest].fresh.Timestamp())
+	v.forget(v.addresses[oldest].fresh.Timestamp())
 	v.addresses = append(slices.Delete(v.addresses, oldest, oldest+1), r)
 	a.do(role.Remember{Memory: v.forgetfulness()})
 }
@@ -113,12 +113,23 @@ func (a *Anchor) take(v *visitor, u *update) (*regional, mip6.Status) {
 		r = &regional{visitor: v, addr: u.home}
 	}
 	if !known && v.forgot {
+		if v.setBack(a.now, a.config.ReplayWindow) {
+			a.do(role.Remember{Memory: v.forgetfulness()})
+		}
 		if status := v.permits(u.proof); !status.Accepted() {
 			return r, status
 		}
 	}
+	before := r.fresh
 	status := r.fresh.Take(u.proof, a.now, a.config.ReplayWindow, v.RequireTimestamp)
 	if !status.Accepted() {
+		if r.fresh != before {
+			if !known {
+				r.used = a.now
+				a.remember(r)
+			}
+			a.keep(r)
+		}
 		return r, status
 	}
 	r.used = a.now
@@ -128,12 +139,32 @@ func (a *Anchor) take(v *visitor, u *update) (*regional, mip6.Status) {
 	return r, status
 }
 
+// forget notes that an address is forgotten of which this timestamp was the newest; zero:
+// it had none.
+func (v *visitor) forget(newest mip6.Timestamp) {
+	v.forgot = true
+	if v.forgotten == 0 || newest != 0 && newest.After(v.forgotten) {
+		v.forgotten = newest
+	}
+}
+
+// setBack mends what is remembered of forgotten addresses where the time of day was set
+// back since, and reports whether it was: to insist on that would keep the visitor away
+// until that time comes again.
+func (v *visitor) setBack(now time.Time, window time.Duration) bool {
+	if v.forgotten == 0 || v.forgotten.Sub(mip6.TimestampFrom(now)) <= window {
+		return false
+	}
+	v.forgotten = mip6.TimestampFrom(now.Add(-window))
+	return true
+}
+
 // permits judges an update for an address that may be one of those that were forgotten.
 func (v *visitor) permits(p binding.Proof) mip6.Status {
 	switch {
 	case !p.Timestamped:
 		return mip6.StatusMessageIDRequired
-	case p.Timestamp <= v.forgotten:
+	case v.forgotten != 0 && !p.Timestamp.After(v.forgotten):
 		return mip6.StatusIDMismatch
 	default:
 		return mip6.StatusAccepted

@@ -125,6 +125,10 @@ func (t Timestamp) Sub(u Timestamp) time.Duration {
 	return time.Duration(d>>32)*time.Second + time.Duration(uint64(d)&0xffffffff*1e9>>32)
 }
 
+// After reports whether t is later than u, exactly, where Sub rounds to nanoseconds. It is
+// right under the same conditions.
+func (t Timestamp) After(u Timestamp) bool { return int64(t-u) > 0 }
+
 // OptionType implements Option.
 func (RefreshAdvice) OptionType() OptionType       { return OptionRefreshAdvice }
 func (AlternateCareOf) OptionType() OptionType     { return OptionAlternateCareOf }

@@ -98,6 +98,9 @@ func (n *Node) acknowledged(now time.Time, p mip6.Packet, a mip6.BindingAcknowle
 	n.stats.count(a.Status)
 	n.act(role.Acknowledged{Status: a.Status})
 	r.heard()
+	if a.Status != mip6.StatusIDMismatch {
+		r.timestampTaken(s)
+	}
 	if r != n.reg {
 		n.farewellAnswered(now, r, a)
 		return

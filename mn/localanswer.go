@@ -68,6 +68,9 @@ func (n *Node) locallyAcknowledged(now time.Time, r *regional, p mip6.Packet, sp
 	}
 	n.stats.LocalAcknowledgements[a.Status]++
 	n.act(role.Acknowledged{Status: a.Status})
+	if !sequence && a.Status != mip6.StatusIDMismatch {
+		r.timestampTaken(s)
+	}
 	switch {
 	case sequence:
 		if !r.sequence.After(a.Sequence) {

@@ -54,10 +54,19 @@ type registration struct {
 	rejected     bool      // it refused for good: not to be asked until reconfigured
 	farewell     bool      // it is not the home agent any more, and is told so
 
+	// clock is when the first timestamp was made. Those that follow are as much later
+	// by the monotonic clock: a time of day that is set, as by NTP after each start of a
+	// router, would make the next update one of the wrong time, and cost a hand-over
+	// another round trip to the home agent.
+	clock time.Time
 	// clockOffset is added to the local time of day in timestamps: routers
 	// have no clock that survives a power cut (RFC 4285 §6).
 	clockOffset   time.Duration
 	lastTimestamp mip6.Timestamp
+	// taken is the newest timestamp that was answered as valid; zero: none. above: the
+	// last refusal was answered with one above it.
+	taken mip6.Timestamp
+	above bool
 }
 
 // record notes an update that is being sent.
@@ -240,18 +249,45 @@ func (p *patience) ends() time.Time { return p.asked.Add(p.pause) }
 // stamp returns the timestamp for an update sent now: later than any before
 // (RFC 4285 §6).
 func (r *registration) stamp(now time.Time) mip6.Timestamp {
-	t := mip6.TimestampFrom(now.Add(r.clockOffset))
-	if t <= r.lastTimestamp {
+	t := mip6.TimestampFrom(r.timeOfDay(now).Add(r.clockOffset))
+	if r.lastTimestamp != 0 && !t.After(r.lastTimestamp) {
 		t = r.lastTimestamp + 1
 	}
 	r.lastTimestamp = t
 	return t
 }
 
+// timeOfDay is the time of day as it was at first, and has gone on since.
+func (r *registration) timeOfDay(now time.Time) time.Time {
+	if r.clock.IsZero() {
+		r.clock = now
+	}
+	return r.clock.Add(now.Sub(r.clock))
+}
+
 // adjustClock adopts the home agent's time of day from the upper half of the
 // timestamp in a BA with status 144 (RFC 4285 §6).
 func (r *registration) adjustClock(now time.Time, theirs mip6.Timestamp) {
-	ours := mip6.TimestampFrom(now)
-	r.clockOffset = (theirs &^ 0xffffffff).Sub(ours &^ 0xffffffff)
+	ours := mip6.TimestampFrom(r.timeOfDay(now))
+	theirs &^= 0xffffffff
+	r.clockOffset = theirs.Sub(ours &^ 0xffffffff)
 	r.lastTimestamp = 0
+	// Where the clock of the home agent was set back a little it refuses its own time,
+	// which is before what it has taken, until that has passed. Above that, and within its
+	// window, which nobody but itself knows, it takes one at once: every second attempt.
+	ahead := r.taken.Sub(theirs)
+	if r.above = r.taken != 0 && ahead > 0 && ahead <= mostWindow && !r.above; r.above {
+		r.lastTimestamp = r.taken
+	}
+}
+
+// mostWindow is how far a home agent may let timestamps be from its clock; more than a
+// minute would make them useless.
+const mostWindow = time.Minute
+
+// timestampTaken notes that an update was answered whose timestamp was valid.
+func (r *registration) timestampTaken(s sent) {
+	if s.timestamp != 0 {
+		r.taken, r.above = s.timestamp, false
+	}
 }

@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"roam6/internal/binding"
 	"roam6/internal/role"
+	"roam6/internal/role/roletest"
 	"roam6/mip6"
 	"roam6/nd"
 )
@@ -308,6 +310,62 @@ func TestTimestampsGrow(t *testing.T) {
 			t.Errorf("stamp %x after %x", s, last)
 		}
 		last = s
+	}
+}
+
+// A clock that is set, forward over the wrap of 2036 or back, changes nothing in the
+// timestamps: they go on from where they were, also with the home agent's time.
+func TestTimestampsOfClockThatIsSet(t *testing.T) {
+	const years = 20 * 365 * 24 * time.Hour
+	for _, adopted := range []time.Duration{0, -time.Hour, years} {
+		var r registration
+		now := roletest.ClockSet(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), 0)
+		if r.stamp(now); adopted != 0 {
+			r.adjustClock(now, mip6.TimestampFrom(now.Add(adopted)))
+		}
+		for _, d := range []time.Duration{years, -2 * years, years} {
+			now = roletest.ClockSet(now.Add(time.Minute), d)
+			theirs := r.clock.Add(now.Sub(r.clock)).Add(adopted) // their clock is not set
+			if off := r.stamp(now).Sub(mip6.TimestampFrom(theirs)); off.Abs() > 2*time.Second {
+				t.Errorf("adopted %v, set by %v: %v off", adopted, d, off)
+			}
+		}
+	}
+}
+
+// A home agent whose clock is set back, by whatever, takes the third update after it at
+// the latest: it judges as RFC 4285 §6 has it.
+func TestTimestampsOfAgentSetBack(t *testing.T) {
+	for _, back := range []time.Duration{time.Second, 6 * time.Second, 8 * time.Second, 10 * time.Second, 13 * time.Second, time.Minute, time.Hour, 20 * 365 * 24 * time.Hour} {
+		for _, window := range []time.Duration{3 * time.Second, 7 * time.Second, time.Minute} {
+			var r registration
+			var fresh binding.Freshness
+			now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+			sequence, setBack := mip6.Sequence(0), time.Duration(0)
+			attempts := func() (n int) {
+				for n = 1; n < 10; n++ {
+					sequence++
+					s := sent{sequence: sequence, timestamp: r.stamp(now)}
+					there := now.Add(-setBack)
+					status := fresh.Take(binding.Proof{Sequence: sequence, Timestamped: true, Timestamp: s.timestamp}, there, window, true)
+					if status.Accepted() {
+						r.timestampTaken(s)
+						return n
+					}
+					r.adjustClock(now, binding.MismatchTimestamp(s.timestamp, there))
+					now = now.Add(100 * time.Millisecond)
+				}
+				return n
+			}
+			attempts()
+			now, setBack = now.Add(3500*time.Millisecond), back
+			if n := attempts(); n > 3 {
+				t.Errorf("set back by %v, with a window of %v: %d updates", back, window, n)
+			}
+			if n := attempts(); n > 1 {
+				t.Errorf("set back by %v, with a window of %v: %d updates for the next", back, window, n)
+			}
+		}
 	}
 }
 

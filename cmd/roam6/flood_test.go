@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -19,9 +20,9 @@ import (
 // Attack: BU spoofing, Attack: reflection.
 func TestFlood(t *testing.T) {
 	needWorlds(t)
-	file := filepath.Join(t.TempDir(), "flood.json")
+	file, directory := filepath.Join(t.TempDir(), "flood.json"), t.TempDir()
 	// The race detector has its own idea of memory.
-	lab := exec.Command(withoutCgo(t), "lab", "run", "flood", "--duration", "200ms", "--json", file, "--dir", t.TempDir())
+	lab := exec.Command(withoutCgo(t), "lab", "run", "flood", "--duration", "200ms", "--json", file, "--dir", directory)
 	out, err := lab.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
@@ -41,6 +42,14 @@ func TestFlood(t *testing.T) {
 	}
 	if err := json.Unmarshal(b, &r); err != nil {
 		t.Fatal(err)
+	}
+	// Nor does the log grow with what comes: some lines for what every kind has caused.
+	log, err := os.ReadFile(filepath.Join(directory, "ha.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := bytes.Count(log, []byte("\n")); lines > 20*len(r.Floods) || len(log) > 200*20*len(r.Floods) {
+		t.Errorf("the home agent has logged %d lines, %d octets", lines, len(log))
 	}
 	if len(r.Floods) != 20 {
 		t.Errorf("%d floods, want ten kinds from one source and from many", len(r.Floods))

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"roam6/internal/control"
+	"roam6/internal/deadline"
 )
 
 const (
@@ -140,7 +141,7 @@ func endOf(remaining *control.Seconds, now time.Time) time.Time {
 	case remaining == nil:
 		return time.Time{}
 	case *remaining <= 0:
-		return time.Unix(0, 0)
+		return deadline.Passed()
 	default:
 		return now.Add(time.Duration(*remaining))
 	}

@@ -30,7 +30,8 @@ type village struct {
 	agentSpace   *netns.Space
 	hostSpace    *netns.Space
 	hostEthernet net.HardwareAddr
-	raw          int // sends to the host's link whatever one likes
+	raw          int    // sends to the host's link whatever one likes
+	directory    string // for what is of one daemon and of the next
 }
 
 const (
@@ -99,14 +100,9 @@ func emptyVillage(t *testing.T) *village {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = w.Close() })
-	v := &village{T: t, world: w, agentSpace: w.Space("agent"), hostSpace: w.Space("host"), hostEthernet: net.HardwareAddr{2, 6, 6, 0, 0, 2}}
-	v.must(v.agentSpace.Link.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "home0", TxQLen: -1}, PeerName: "home1"}))
-	for _, name := range []string{"home0", "home1"} {
-		v.up(v.agentSpace, name, true)
-	}
+	v := &village{T: t, world: w, agentSpace: w.Space("agent"), hostSpace: w.Space("host"), hostEthernet: net.HardwareAddr{2, 6, 6, 0, 0, 2}, directory: t.TempDir()}
+	v.homeLink()
 	v.plug("up0")
-	v.must(labworld.AddAddress(v.agentSpace, "home0", netip.MustParsePrefix("2001:db8:10::1/64")))
-	v.must(labworld.AddAddress(v.agentSpace, "home0", netip.PrefixFrom(villagePeer.Addr(), 128)))
 	v.must(v.agentSpace.Do(func() (err error) {
 		v.raw, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 		return err

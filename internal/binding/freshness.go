@@ -26,6 +26,10 @@ type Freshness struct {
 	sequence  mip6.Sequence
 	known     bool           // sequence is one
 	timestamp mip6.Timestamp // greatest accepted; zero: none yet
+	// ahead is the greatest that is known to exist and is not to be believed when its
+	// time comes: that of an update that was refused since it was of the future, or
+	// accepted before the time of day was set back. Zero: none.
+	ahead mip6.Timestamp
 }
 
 // Sequence is the newest accepted sequence number, which a status 135 carries;
@@ -50,19 +54,37 @@ func (f *Freshness) CheckSequence(s mip6.Sequence) error {
 //
 // A remembered timestamp that lies beyond the window in the future was accepted
 // before the time of day was set back. Insisting on it would lock the mobile
-// node out until that time comes again, so the sequence number decides instead.
+// node out until that time comes again, so the sequence number decides instead:
+// ErrSequence, of which the answer tells a node that has begun anew the number.
+// It decides, too, as long as t is not greater than one that was of the future
+// when it was heard: else that update, recorded and sent again when its time has
+// come, would be fresh, and draw the mobile node's traffic to where it was then.
 func (f *Freshness) CheckTimestamp(t mip6.Timestamp, s mip6.Sequence, wall time.Time, window time.Duration) error {
 	here := mip6.TimestampFrom(wall)
 	if off := t.Sub(here); off > window || off < -window {
 		return ErrTimestamp
 	}
 	switch {
-	case f.timestamp == 0 || after(t, f.timestamp):
-		return nil
-	case f.timestamp.Sub(here) > window && f.CheckSequence(s) == nil:
-		return nil
-	default:
+	case f.timestamp != 0 && !t.After(f.timestamp) && f.timestamp.Sub(here) <= window:
 		return ErrTimestamp
+	case f.timestamp != 0 && !t.After(f.timestamp), f.ahead != 0 && !t.After(f.ahead):
+		return f.CheckSequence(s)
+	default:
+		return nil
+	}
+}
+
+// refuse remembers an authentic update that did not pass CheckTimestamp, if its time
+// is still to come.
+func (f *Freshness) refuse(t mip6.Timestamp, s mip6.Sequence, wall time.Time, window time.Duration) {
+	if t.Sub(mip6.TimestampFrom(wall)) <= window {
+		return
+	}
+	if f.ahead == 0 || t.After(f.ahead) {
+		f.ahead = t
+	}
+	if f.CheckSequence(s) == nil {
+		f.AcceptSequence(s)
 	}
 }
 
@@ -74,6 +96,12 @@ func (f *Freshness) AcceptSequence(s mip6.Sequence) { f.sequence, f.known = s, t
 // number was not checked and counts only when it is the newer one, so that
 // updates without timestamps do not become fresh again.
 func (f *Freshness) AcceptTimestamp(t mip6.Timestamp, s mip6.Sequence) {
+	if f.timestamp != 0 && f.timestamp.After(t) && (f.ahead == 0 || f.timestamp.After(f.ahead)) {
+		f.ahead = f.timestamp // the time of day was set back
+	}
+	if f.ahead != 0 && t.After(f.ahead) {
+		f.ahead = 0
+	}
 	f.timestamp = t
 	if f.CheckSequence(s) == nil {
 		f.AcceptSequence(s)
@@ -86,6 +114,3 @@ func (f *Freshness) AcceptTimestamp(t mip6.Timestamp, s mip6.Sequence) {
 func MismatchTimestamp(received mip6.Timestamp, wall time.Time) mip6.Timestamp {
 	return mip6.TimestampFrom(wall)&^0xffffffff | received&0xffffffff
 }
-
-// after compares exactly, where Sub rounds to nanoseconds.
-func after(t, u mip6.Timestamp) bool { return int64(t-u) > 0 }

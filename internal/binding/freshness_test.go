@@ -40,26 +40,28 @@ func TestTimestamp(t *testing.T) {
 		before    Freshness
 		timestamp mip6.Timestamp
 		sequence  mip6.Sequence
-		ok        bool
+		want      error
 	}{
-		{"first", Freshness{}, at(0), 1, true},
-		{"slow clock within the window", Freshness{}, at(-7 * time.Second), 1, true},
-		{"slow clock", Freshness{}, at(-7001 * time.Millisecond), 1, false},
-		{"fast clock within the window", Freshness{}, at(7 * time.Second), 1, true},
-		{"fast clock", Freshness{}, at(7001 * time.Millisecond), 1, false},
-		{"same again", accepted(0, 1), at(0), 2, false},
-		{"older", accepted(0, 1), at(-time.Second), 2, false},
-		{"newer by the least bit", accepted(0, 1), at(0) + 1, 2, true},
-		{"newer, sequence number not used", accepted(0, 10), at(time.Second), 3, true},
-		{"epoch", Freshness{}, 0, 1, false},
+		{"first", Freshness{}, at(0), 1, nil},
+		{"slow clock within the window", Freshness{}, at(-7 * time.Second), 1, nil},
+		{"slow clock", Freshness{}, at(-7001 * time.Millisecond), 1, ErrTimestamp},
+		{"fast clock within the window", Freshness{}, at(7 * time.Second), 1, nil},
+		{"fast clock", Freshness{}, at(7001 * time.Millisecond), 1, ErrTimestamp},
+		{"same again", accepted(0, 1), at(0), 2, ErrTimestamp},
+		{"older", accepted(0, 1), at(-time.Second), 2, ErrTimestamp},
+		{"newer by the least bit", accepted(0, 1), at(0) + 1, 2, nil},
+		{"newer, sequence number not used", accepted(0, 10), at(time.Second), 3, nil},
+		{"epoch", Freshness{}, 0, 1, ErrTimestamp},
 		// The time of day was set back by an hour since the last one.
-		{"clock set back", accepted(time.Hour, 10), at(0), 11, true},
-		{"clock set back, replay", accepted(time.Hour, 10), at(0), 10, false},
-		{"within the window of a small step", accepted(5*time.Second, 10), at(0), 11, false},
+		{"clock set back", accepted(time.Hour, 10), at(0), 11, nil},
+		{"clock set back by years", accepted(20*365*24*time.Hour, 10), at(0), 11, nil},
+		{"clock set forward by years, past the wrap of 2036", accepted(-20*365*24*time.Hour, 10), at(0), 3, nil},
+		{"clock set back, replay", accepted(time.Hour, 10), at(0), 10, ErrSequence},
+		{"within the window of a small step", accepted(5*time.Second, 10), at(0), 11, ErrTimestamp},
 	} {
 		err := tt.before.CheckTimestamp(tt.timestamp, tt.sequence, start, window)
-		if (err == nil) != tt.ok || err != nil && !errors.Is(err, ErrTimestamp) {
-			t.Errorf("%s: %v", tt.name, err)
+		if !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
 		}
 	}
 }

@@ -22,6 +22,7 @@ func someMemory() Memory {
 		Explicit: true, Prefixes: []netip.Prefix{netip.MustParsePrefix("2001:db8:a::/48"), netip.MustParsePrefix("2001:db8:b:8000::/49")},
 	}
 	m.Fresh.AcceptTimestamp(mip6.TimestampFrom(start), 9)
+	m.Fresh.refuse(mip6.TimestampFrom(start.Add(time.Hour)), 10, start, time.Second)
 	return m
 }
 

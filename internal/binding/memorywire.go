@@ -21,6 +21,7 @@ var ErrMemory = errors.New("not a remembered binding")
 //	mobile           1 and that many, with hasMobile
 //	sequence number  2, with hasSequence
 //	timestamp        8, with hasTimestamp
+//	timestamp ahead  8, with hasAhead
 //	updated          8
 //
 // and with a state
@@ -38,7 +39,7 @@ const (
 	hasSequence  byte = 1 << 3
 	hasTimestamp byte = 1 << 4
 	isExplicit   byte = 1 << 5
-	allBits           = stateBits | hasVisitor | hasMobile | hasSequence | hasTimestamp | isExplicit
+	hasAhead     byte = 1 << 7
 )
 
 // Append appends the Memory in octets to b. started is when the host was started, by
@@ -57,6 +58,9 @@ func (m Memory) Append(b []byte, started time.Time) []byte {
 	}
 	if m.Fresh.timestamp != 0 {
 		b = binary.BigEndian.AppendUint64(b, uint64(m.Fresh.timestamp))
+	}
+	if m.Fresh.ahead != 0 {
+		b = binary.BigEndian.AppendUint64(b, uint64(m.Fresh.ahead))
 	}
 	when(m.Updated)
 	if m.State == 0 {
@@ -96,6 +100,9 @@ func (m Memory) wireFlags() byte {
 	}
 	if m.Fresh.timestamp != 0 {
 		f |= hasTimestamp
+	}
+	if m.Fresh.ahead != 0 {
+		f |= hasAhead
 	}
 	if m.Explicit {
 		f |= isExplicit
@@ -141,6 +148,9 @@ func ParseMemory(b []byte, started time.Time) (Memory, error) {
 	if f&hasTimestamp != 0 {
 		m.Fresh.timestamp = mip6.Timestamp(r.number(8))
 	}
+	if f&hasAhead != 0 {
+		m.Fresh.ahead = mip6.Timestamp(r.number(8))
+	}
 	m.Updated = when()
 	switch f & stateBits {
 	case 0:
@@ -162,7 +172,7 @@ func ParseMemory(b []byte, started time.Time) (Memory, error) {
 			m.Prefixes = append(m.Prefixes, r.prefix())
 		}
 	}
-	if r.short || len(r.rest) > 0 || f&^allBits != 0 || f&isExplicit != 0 && m.State == 0 {
+	if r.short || len(r.rest) > 0 || f&isExplicit != 0 && m.State == 0 {
 		return Memory{}, ErrMemory
 	}
 	return m, nil

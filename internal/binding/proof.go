@@ -25,14 +25,19 @@ func ProofOf(bu mip6.BindingUpdate) Proof {
 	return p
 }
 
-// Take judges whether an authentic update is fresh, and remembers it if so. now is
+// Take judges whether an authentic update is fresh, and remembers it if so, or if it is
+// one that might seem fresh later. now is
 // the time of day, window how far a timestamp may be from it, and demanded tells
 // that an update needs one. The status is accepted, or that of the answer: 144,
 // 145 (RFC 4285 §6) or 135 (RFC 6275 §9.5.1).
 func (f *Freshness) Take(p Proof, now time.Time, window time.Duration, demanded bool) mip6.Status {
 	switch {
 	case p.Timestamped:
-		if f.CheckTimestamp(p.Timestamp, p.Sequence, now, window) != nil {
+		switch err := f.CheckTimestamp(p.Timestamp, p.Sequence, now, window); {
+		case errors.Is(err, ErrSequence):
+			return mip6.StatusSequenceOutOfWindow
+		case err != nil:
+			f.refuse(p.Timestamp, p.Sequence, now, window)
 			return mip6.StatusIDMismatch
 		}
 		f.AcceptTimestamp(p.Timestamp, p.Sequence)

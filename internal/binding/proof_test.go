@@ -35,13 +35,59 @@ func TestTake(t *testing.T) {
 		{stamp(5, 0), false, mip6.StatusAccepted},
 		{stamp(6, 0), true, mip6.StatusIDMismatch},
 		{stamp(6, time.Minute), true, mip6.StatusIDMismatch},
-		{Proof{Sequence: 6}, false, mip6.StatusAccepted},
-		{stamp(0, time.Second), true, mip6.StatusAccepted},
-		{Proof{Sequence: 6}, false, mip6.StatusSequenceOutOfWindow},
+		{Proof{Sequence: 7}, false, mip6.StatusAccepted},
+		{stamp(8, time.Second), true, mip6.StatusAccepted},
+		{Proof{Sequence: 8}, false, mip6.StatusSequenceOutOfWindow},
 	} {
 		if got := f.Take(step.proof, now, 7*time.Second, step.demanded); got != step.want {
 			t.Errorf("step %d: %v, want %v", i, got, step.want)
 		}
+	}
+}
+
+// An update that is refused since it is of the future is not fresh either when its time
+// comes, nor is one that was accepted before the time of day was set back; a mobile that
+// has begun anew meanwhile is told its sequence number, and one that has its time from us
+// is asked for nothing. Later on timestamps are enough again.
+//
+// Covers: Attack: replay.
+func TestTakeOfTheFuture(t *testing.T) {
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	const years = 20 * 365 * 24 * time.Hour
+	for name, first := range map[string]struct {
+		ahead time.Duration // the mobile's clock
+		clock time.Duration // ours at that time
+		want  mip6.Status
+	}{
+		"the mobile's clock is fast by a minute": {time.Minute, 0, mip6.StatusIDMismatch},
+		"by years":                               {years, 0, mip6.StatusIDMismatch},
+		"ours was fast":                          {time.Hour, time.Hour, mip6.StatusAccepted},
+		"ours was fast by years":                 {years, years, mip6.StatusAccepted},
+	} {
+		stamp := func(s mip6.Sequence, at time.Duration) Proof {
+			return Proof{Sequence: s, Timestamped: true, Timestamp: mip6.TimestampFrom(now.Add(at))}
+		}
+		var f Freshness
+		take := func(what string, p Proof, at time.Duration, want mip6.Status) {
+			t.Helper()
+			// What is remembered outlives the process.
+			m, err := ParseMemory(Memory{Home: proofHome, Updated: now, Fresh: f}.Append(nil, now), now)
+			if err != nil || m.Fresh != f {
+				t.Fatalf("%s: %+v is kept as %+v, %v", name, f, m.Fresh, err)
+			}
+			if got := f.Take(p, now.Add(at), 7*time.Second, true); got != want {
+				t.Errorf("%s, %s: %v, want %v", name, what, got, want)
+			}
+		}
+		recorded := stamp(10, first.ahead)
+		take("at first", recorded, first.clock, first.want)
+		take("with our time", stamp(11, time.Second), time.Second, mip6.StatusAccepted)
+		take("a node that begins anew", stamp(3, 2*time.Second), 2*time.Second, mip6.StatusSequenceOutOfWindow)
+		take("it has its number", stamp(12, 3*time.Second), 3*time.Second, mip6.StatusAccepted)
+		take("recorded, when its time comes", recorded, first.ahead-time.Second, mip6.StatusSequenceOutOfWindow)
+		take("after that time", stamp(13, first.ahead+time.Second), first.ahead+time.Second, mip6.StatusAccepted)
+		take("a node that begins anew after that time", stamp(3, first.ahead+2*time.Second), first.ahead+2*time.Second, mip6.StatusAccepted)
+		take("recorded", recorded, first.ahead+2*time.Second, mip6.StatusIDMismatch)
 	}
 }
 

@@ -9,7 +9,8 @@ import (
 	"io/fs"
 	"net"
 	"syscall"
-	"time"
+
+	"roam6/internal/deadline"
 )
 
 // Errors of a client, to be told apart by a program that waits for a daemon.
@@ -140,7 +141,7 @@ func (c *Client) exchange(ctx context.Context, q request) (json.RawMessage, erro
 		return nil, err
 	}
 	defer connection.Close()
-	defer context.AfterFunc(ctx, func() { _ = connection.SetDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { _ = connection.SetDeadline(deadline.Passed()) })()
 	line, err := json.Marshal(q)
 	if err != nil {
 		return nil, err

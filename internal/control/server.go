@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"roam6/internal/deadline"
 )
 
 // ErrInUse is returned by Listen when another process answers on the socket.
@@ -89,7 +91,7 @@ func (s *Server) Serve(ctx context.Context, h Handler) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// The listener stays open until Close: see there.
-	stop := context.AfterFunc(ctx, func() { _ = s.listener.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = s.listener.SetDeadline(deadline.Passed()) })
 	defer stop()
 	var connections sync.WaitGroup
 	defer connections.Wait()
@@ -159,7 +161,7 @@ func (s *Server) Close() error {
 // itself is the client's business.
 func serveConnection(ctx context.Context, c *net.UnixConn, h Handler) {
 	defer c.Close()
-	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(deadline.Passed()) })()
 	if c.SetReadDeadline(time.Now().Add(requestTime)) != nil || ctx.Err() != nil {
 		return
 	}

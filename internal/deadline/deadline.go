@@ -8,6 +8,11 @@ import (
 	"roam6/mip6"
 )
 
+// Passed is a deadline that has passed whatever the clock says, for what is over and for
+// sockets that are to stop. 1970 is none: where seconds have 32 bits, as on most routers,
+// a clock that is set beyond 2038 is before it.
+func Passed() time.Time { return time.Time{}.Add(1) }
+
 // Earlier returns the earlier of two deadlines.
 func Earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {

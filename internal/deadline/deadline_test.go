@@ -1,6 +1,9 @@
 package deadline
 
 import (
+	"errors"
+	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -26,6 +29,26 @@ func TestEarlier(t *testing.T) {
 func TestDue(t *testing.T) {
 	if Due(now, never) || Due(now, soon) || !Due(now, now) || !Due(soon, now) {
 		t.Error("due when it is not, or not when it is")
+	}
+}
+
+// It has passed also where the clock of a machine of 32 bits has gone round, and closes a
+// socket there.
+func TestPassed(t *testing.T) {
+	for _, year := range []int{1885, 1901, 1970, 2026, 2157} {
+		now := time.Date(year, 1, 2, 0, 0, 0, 0, time.UTC)
+		if !Due(now, Passed()) || Remaining(now, Passed()) != 0 || Passed().Sub(now) >= 0 {
+			t.Errorf("in %d %v is left", year, Remaining(now, Passed()))
+		}
+	}
+	near, far := net.Pipe()
+	defer far.Close()
+	defer near.Close()
+	if err := near.SetDeadline(Passed()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := near.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("read: %v", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"roam6/internal/limit"
 	"roam6/internal/logging/logtest"
 	"roam6/internal/role"
 )
@@ -49,7 +50,7 @@ func equal(t *testing.T, got, want []string) {
 func TestLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b logtest.Buffer
-		l := New(Options{Writer: &b, Limit: Limit{Burst: 2, Window: 10 * time.Second}})
+		l := New(Options{Writer: &b, Limit: Limit{Message: limit.Rate{Burst: 2, Every: 4 * time.Second}, Silence: 10 * time.Second}})
 		for i := range 5 {
 			l.With("from", "x").Info("flood", "i", i)
 		}
@@ -62,7 +63,7 @@ func TestLimit(t *testing.T) {
 		l.Info("flood")
 		time.Sleep(time.Second)
 		synctest.Wait()
-		// The end of the window is told without anything being logged, and
+		// The end of the silence is told without anything being logged, and
 		// without the attributes of whoever logged first.
 		equal(t, lines(&b)[4:], []string{`level=INFO msg="suppressed repeated messages" suppressed=4 message=flood within=10s`})
 		l.Info("flood")
@@ -70,15 +71,15 @@ func TestLimit(t *testing.T) {
 	})
 }
 
-// A window in which nothing was suppressed ends by itself, without a word.
-func TestLimitWindow(t *testing.T) {
+// What is within the rate is all there, without a word of suppression.
+func TestLimitRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b logtest.Buffer
-		l := New(Options{Writer: &b, Limit: Limit{Burst: 2, Window: time.Second}})
+		l := New(Options{Writer: &b, Limit: Limit{Message: limit.Rate{Burst: 2, Every: time.Second}}})
 		for range 4 {
 			l.Info("twice")
 			l.Info("twice")
-			time.Sleep(time.Second)
+			time.Sleep(2 * time.Second)
 		}
 		if n := len(lines(&b)); n != 8 {
 			t.Errorf("%d lines, want 8: %q", n, lines(&b))
@@ -86,9 +87,61 @@ func TestLimitWindow(t *testing.T) {
 	})
 }
 
+// An error is logged although others have used up what there is for all.
+func TestLimitTotal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b logtest.Buffer
+		l := New(Options{Writer: &b, Limit: Limit{Total: limit.Rate{Burst: 3, Every: time.Minute}, Silence: time.Second}})
+		for i := range 5 {
+			l.Info(fmt.Sprint("message ", i))
+		}
+		l.Error("failed")
+		l.Warn("warned")
+		equal(t, lines(&b), []string{`level=INFO msg="message 0"`, `level=INFO msg="message 1"`, `level=INFO msg="message 2"`, "level=ERROR msg=failed"})
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := strings.Count(b.String(), "suppressed=1 "); n != 3 {
+			t.Errorf("%d of three are told:\n%s", n, b.String())
+		}
+	})
+}
+
+// Hours of a router under attack, with a hand-over every five seconds: these show, and the
+// rest is bounded, whatever the attacker does.
+func TestLimitHours(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b logtest.Buffer
+		l := New(Options{Writer: &b})
+		const hours, all = 4, 4 * 3600
+		for second := range all {
+			if second%5 == 0 {
+				l.Info("registered", "care_of", "2001:db8::1")
+			}
+			for kind := range 8 {
+				for range 2 {
+					l.Warn(fmt.Sprint("something that strangers cause, kind ", kind), "source", "2001:db8::2")
+				}
+			}
+			time.Sleep(time.Second)
+		}
+		if registered := strings.Count(b.String(), "msg=registered"); registered < all/5*9/10 {
+			t.Errorf("%d of %d hand-overs", registered, all/5)
+		}
+		// One a second, and for each message one a minute that tells of its silence.
+		n := len(lines(&b))
+		if most := totalBurst + all + 9*all/60; n > most {
+			t.Errorf("%d lines, want %d at most", n, most)
+		}
+		if octets := len(b.String()); octets > hours<<19 {
+			t.Errorf("%d octets", octets)
+		}
+		t.Logf("%d lines an hour, %d octets", n/hours, len(b.String())/hours)
+	})
+}
+
 func TestLimitDebug(t *testing.T) {
 	var b logtest.Buffer
-	l := New(Options{Level: slog.LevelDebug, Writer: &b, Limit: Limit{Burst: 2}})
+	l := New(Options{Level: slog.LevelDebug, Writer: &b, Limit: Limit{Message: limit.Rate{Burst: 2}}})
 	for range 100 {
 		l.Debug("all of them")
 	}
@@ -101,7 +154,8 @@ func TestLimitDebug(t *testing.T) {
 func TestLimitMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b logtest.Buffer
-		h := newLimiter(slog.NewTextHandler(&b, nil), Limit{Burst: 1, Window: time.Second})
+		h := newLimiter(slog.NewTextHandler(&b, nil), Limit{
+			Message: limit.Rate{Burst: 1, Every: time.Second}, Total: limit.Rate{Burst: 2 * maxMessages}, Silence: time.Second})
 		l := slog.New(h)
 		for i := range 3 * maxMessages {
 			l.Info(fmt.Sprint("message ", i))
@@ -109,19 +163,19 @@ func TestLimitMemory(t *testing.T) {
 		if n := len(lines(&b)); n != maxMessages+1 {
 			t.Errorf("%d lines, want %d and one of the others", n, maxMessages)
 		}
-		windows := func() int {
+		counted := func() int {
 			h.state.mu.Lock()
 			defer h.state.mu.Unlock()
-			return len(h.state.windows)
+			return len(h.state.counts)
 		}
-		if n := windows(); n > maxMessages+1 {
-			t.Errorf("%d windows", n)
+		if n := counted(); n > maxMessages+1 {
+			t.Errorf("%d are counted", n)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
 		l.Info("new")
-		if got := lines(&b); got[len(got)-1] != "level=INFO msg=new" || windows() != 1 {
-			t.Errorf("after the window: %d windows, last line %q", windows(), got[len(got)-1])
+		if got := lines(&b); got[len(got)-1] != "level=INFO msg=new" || counted() != 1 {
+			t.Errorf("after the silence: %d are counted, last line %q", counted(), got[len(got)-1])
 		}
 	})
 }

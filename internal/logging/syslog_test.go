@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/limit"
 	"roam6/internal/logging/logtest"
 )
 
@@ -128,7 +129,7 @@ func TestSyslogFull(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "log")
 	d := newLogDaemon(t, path)
 	var fallback logtest.Buffer
-	l := New(Options{Target: Syslog, Writer: &fallback, socket: path, Limit: Limit{Burst: 1 << 30}})
+	l := New(Options{Target: Syslog, Writer: &fallback, socket: path, Limit: Limit{Message: limit.Rate{Burst: 1 << 30, Every: time.Nanosecond}, Total: limit.Rate{Burst: 1 << 30, Every: time.Nanosecond}}})
 	const sent = 10000
 	for range sent {
 		l.Info("flood")

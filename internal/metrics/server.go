@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"roam6/internal/deadline"
 )
 
 // Limits of the endpoint.
@@ -98,7 +100,7 @@ func wait(ctx context.Context, d time.Duration) {
 // the client's business.
 func (m *Metrics) serveConnection(ctx context.Context, c net.Conn, log *slog.Logger) {
 	defer c.Close()
-	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })()
+	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(deadline.Passed()) })()
 	if c.SetReadDeadline(time.Now().Add(requestTime)) != nil || ctx.Err() != nil {
 		return
 	}

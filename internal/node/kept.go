@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"roam6/dhcpv6"
+	"roam6/internal/limit"
 	"roam6/internal/store"
 )
 
@@ -46,8 +47,9 @@ func keptName(name string) string {
 }
 
 // keeper saves what has to survive a restart in a goroutine of its own: the roles
-// must not wait for flash memory. Only the latest of each name is written; what
-// could not be is tried again. The directory is opened when it is needed for the
+// must not wait for flash memory. Only the latest of each name is written, and not
+// more often than saveRate, since flash memory wears out; what could not be is tried
+// again. The directory is opened when it is needed for the
 // first time, and a node goes on without one. It may be used by several goroutines.
 type keeper struct {
 	directory string
@@ -62,9 +64,14 @@ type keeper struct {
 	// unsaved is what is not in the store, by name: it waits, is being written, or
 	// there is no way to write it. No data forgets a name.
 	unsaved map[string][]byte
+	limits  map[string]limit.Limiter // by name
 	closed  bool
 	failing bool
 }
+
+// saveRate bounds how often what is kept under a name is written; the end of the process
+// does not wait for it. Home agents have a rate of their own for what they delegate.
+var saveRate = limit.Rate{Every: 5 * time.Minute, Burst: 10}
 
 const (
 	// saveAgain is the pause after which what could not be saved is tried again.
@@ -74,7 +81,7 @@ const (
 )
 
 func newKeeper(directory string, log *slog.Logger) *keeper {
-	return &keeper{directory: directory, log: log, wake: make(chan struct{}, 1), done: make(chan struct{}), unsaved: make(map[string][]byte)}
+	return &keeper{directory: directory, log: log, wake: make(chan struct{}, 1), done: make(chan struct{}), unsaved: make(map[string][]byte), limits: make(map[string]limit.Limiter)}
 }
 
 // open opens the directory, once, and begins to save. It is called with the lock.
@@ -159,25 +166,57 @@ func (k *keeper) close() {
 // saveRunLoop writes until close.
 func (k *keeper) saveRunLoop(s *store.Store) {
 	defer close(k.done)
+	held := false // something waits for its turn
 	for open := true; open; {
 		var again <-chan time.Time
-		if k.isFailing() {
+		switch {
+		case k.isFailing():
 			again = time.After(saveAgain)
+		case held:
+			again = time.After(saveRate.Every)
 		}
 		select {
 		case _, open = <-k.wake:
 		case <-again:
 		}
 		var failure error
+		held = false
 		for name, data, ok := k.next(""); ok; name, data, ok = k.next(name) {
+			before, allowed := k.turn(name)
+			if open && !allowed {
+				held = true
+				continue
+			}
 			err := s.Save(name, data)
 			if err == nil {
 				k.wrote(name, data)
+			} else {
+				k.giveBack(name, before)
 			}
 			failure = cmp.Or(failure, err)
 		}
 		k.went(failure)
 	}
+}
+
+// turn takes the turn of a name, if it has one, and returns what giveBack wants.
+func (k *keeper) turn(name string) (before limit.Limiter, allowed bool) {
+	if strings.HasPrefix(name, keptDelegating) {
+		return before, true
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l := k.limits[name]
+	allowed = l.Allow(time.Now(), saveRate)
+	before, k.limits[name] = k.limits[name], l
+	return before, allowed
+}
+
+// giveBack gives a turn back: nothing was written.
+func (k *keeper) giveBack(name string, before limit.Limiter) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.limits[name] = before
 }
 
 func (k *keeper) isFailing() bool {
@@ -227,8 +266,11 @@ func (k *keeper) went(err error) {
 // it is mostly the same after a restart (RFC 8415 §11.4).
 func (k *keeper) duid(addresses func() [][6]byte) []byte {
 	const longest = 130 // RFC 8415 §11.1
-	if d := k.load(keptDUID); len(d) > 2 && len(d) <= longest {
+	switch d := k.load(keptDUID); {
+	case len(d) > 2 && len(d) <= longest:
 		return d
+	case d != nil:
+		k.log.Warn("what an earlier run kept is no identifier of DHCPv6: there is a new one", "name", keptDUID)
 	}
 	d := dhcpv6.NewDUID(randomOctets)
 	if !k.lasts() {

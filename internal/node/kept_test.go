@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -156,6 +157,40 @@ func TestKeeperTriesAgain(t *testing.T) {
 	defer next.close()
 	if got := string(next.load("lease")) + string(next.load("other")); got != "23" {
 		t.Errorf("the next life has %q", got)
+	}
+}
+
+// Flash memory is written rarely, whatever changes how often: a router that gets another
+// prefix with each hand-over, every five seconds for a day, writes twelve times an hour
+// after the first ten. What was last is there in the end.
+func TestKeeperSparesFlash(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	synctest.Test(t, func(t *testing.T) {
+		k := newKeeper(dir, slog.New(slog.DiscardHandler))
+		writes, last := 0, ""
+		const day = 24 * time.Hour
+		for at := time.Duration(0); at < day; at += 5 * time.Second {
+			k.save(keptDownstreams, fmt.Append(nil, at))
+			k.save(keptDUID, []byte("the same"))
+			synctest.Wait()
+			b, err := os.ReadFile(filepath.Join(dir, keptDownstreams))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(b) != last {
+				writes, last = writes+1, string(b)
+			}
+			time.Sleep(5 * time.Second)
+		}
+		if most := saveRate.Burst + int(day/saveRate.Every); writes > most || writes < most/2 {
+			t.Errorf("%d writes in a day, want %d at most", writes, most)
+		}
+		k.close()
+	})
+	next := newKeeper(dir, slog.New(slog.DiscardHandler))
+	defer next.close()
+	if got, want := string(next.load(keptDownstreams)), fmt.Sprint(24*time.Hour-5*time.Second); got != want {
+		t.Errorf("the next life has %q, want %q", got, want)
 	}
 }
 

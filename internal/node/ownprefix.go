@@ -137,7 +137,7 @@ func (a advertisement) own(link string, c config.Prefix) []toldPrefix {
 		}
 		preferred := x.PreferredUntil
 		if x.Deprecated {
-			preferred = time.Unix(1, 0) // long ago
+			preferred = deadline.Passed()
 		}
 		if i := slices.IndexFunc(list, func(p toldPrefix) bool { return p.Prefix.Masked() == prefix }); i >= 0 {
 			e := &list[i].ends // of several addresses the one that lasts longest counts

@@ -188,7 +188,7 @@ func (w *World) startAnchor(h *host) {
 func (w *World) reconfigureAnchor(d *domain) {
 	if h := d.host; h.anchor != nil {
 		h.anchor.config = w.anchorConfig(d)
-		w.carryOut(h, &h.anchor.runner, h.anchor.role.Reconfigure(w.now, h.anchor.config))
+		w.carryOut(h, &h.anchor.runner, h.anchor.role.Reconfigure(w.clockOf(h), h.anchor.config))
 	}
 }
 
@@ -351,7 +351,7 @@ func (h *host) regionals() (list []netip.Addr) {
 func (w *World) reconfigureMobiles(h *host) {
 	for _, m := range slices.Clone(h.mobiles) {
 		if !m.gone && !m.ending {
-			w.carryOut(h, &m.runner, m.reconfigure(w.now))
+			w.carryOut(h, &m.runner, m.reconfigure(w.clockOf(h)))
 		}
 	}
 }

@@ -61,7 +61,7 @@ func (w *World) restore(h *host, r *runner, by interface {
 		return cmp.Or(m.Home.Compare(n.Home), cmp.Compare(m.Visitor, n.Visitor))
 	})
 	w.witness.resume(h)
-	w.carryOut(h, r, by.Restore(w.now, memories))
+	w.carryOut(h, r, by.Restore(w.clockOf(h), memories))
 	w.counts.Restored += len(h.kernel.tunnels)
 }
 

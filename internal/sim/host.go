@@ -24,6 +24,7 @@ type host struct {
 	kernel kernel
 	plane  plane
 	down   bool
+	set    time.Duration // by how much its clock was set
 
 	isAgent, isMobile bool
 	optimises         bool         // as a correspondent
@@ -271,7 +272,7 @@ func (w *World) handle(h *host, r *runner, e role.Event) {
 			m.ending = true
 		}
 	}
-	w.carryOut(h, r, r.machine.Handle(w.now, e))
+	w.carryOut(h, r, r.machine.Handle(w.clockOf(h), e))
 }
 
 // carryOut carries out a role's actions and sets its timer.

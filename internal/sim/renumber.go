@@ -56,7 +56,7 @@ func (w *World) reconfigureAgents() {
 			h.router.global = c.Address
 		}
 		h.agent.config = c
-		w.carryOut(h, &h.agent.runner, h.agent.role.Reconfigure(w.now, c))
+		w.carryOut(h, &h.agent.runner, h.agent.role.Reconfigure(w.clockOf(h), c))
 	}
 }
 

@@ -28,6 +28,11 @@ func (r Ride) Go(w *World) {
 		if r.Renumber && step > r.Steps/5 && r.Random.IntN(3) == 0 {
 			w.Renumber()
 		}
+		if w.plan.Clocks {
+			for range r.Random.IntN(3) {
+				w.setClock(w.hosts[r.Random.IntN(len(w.hosts))], r.Random)
+			}
+		}
 		r.step(w)
 		w.Run(time.Duration(r.Random.IntN(20_000)) * time.Millisecond)
 	}

@@ -193,6 +193,24 @@ func TestTwoHomeAgents(t *testing.T) {
 	}
 }
 
+// The same where the clocks of mobiles, home agents, anchors and correspondents are set by
+// years now and then, in front of a crash and behind it: no lifetime and no time-out is
+// longer or shorter for it, nobody is locked out, and nothing is believed twice.
+//
+// Covers: H4, M2, M3, C8.
+func TestClocks(t *testing.T) {
+	t.Parallel()
+	sum := rides(t, 200, func(r *rand.Rand) (Plan, Ride) {
+		return Plan{
+			Cells: 3, Agents: 1 + r.IntN(2), Routers: r.IntN(3), Hosts: 1 + r.IntN(2), Correspondents: r.IntN(2), Clocks: true,
+			Managed: r.IntN(2) == 0, Delegation: r.IntN(2) == 0, Anchors: r.IntN(2), Attacker: r.IntN(2) == 0,
+		}, Ride{Steps: 30}
+	})
+	if sum.Clocks == 0 || sum.Restored == 0 || sum.Strikes == 0 {
+		t.Errorf("no clock was set, nothing restored or no attack: %+v", sum)
+	}
+}
+
 // The same for mobile hosts that optimise routes with correspondents of all kinds
 // and with each other (RFC 6275 §9, §11.6).
 //

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"roam6/ha"
+	"roam6/internal/role/roletest"
 	"roam6/mip6"
 	"roam6/mn"
 )
@@ -43,6 +44,8 @@ type Plan struct {
 	Delegation bool
 	// Nested: mobiles may be in the networks of mobile routers.
 	Nested bool
+	// Clocks: the clocks of all nodes are set now and then, by years.
+	Clocks bool
 	// Anchors is how many mobility anchor points there are.
 	Anchors int
 }
@@ -85,6 +88,7 @@ type Counts struct {
 	Nested, Circles       int // attachments to mobile networks; packets that went in circles
 	Local, Stacked        int // registrations with anchors; packets in a tunnel in the tunnel to one
 	Restored              int // bindings, of home agents and anchors after a crash
+	Clocks                int // that were set
 	Regional, Inside      int // bindings at correspondents to regional care-of addresses; calm moves inside a domain
 }
 
@@ -100,7 +104,7 @@ func (c *Counts) Add(d Counts) {
 	c.Delegations, c.Numbered = c.Delegations+d.Delegations, c.Numbered+d.Numbered
 	c.Nested, c.Circles = c.Nested+d.Nested, c.Circles+d.Circles
 	c.Local, c.Stacked = c.Local+d.Local, c.Stacked+d.Stacked
-	c.Restored = c.Restored + d.Restored
+	c.Restored, c.Clocks = c.Restored+d.Restored, c.Clocks+d.Clocks
 	c.Regional, c.Inside = c.Regional+d.Regional, c.Inside+d.Inside
 }
 
@@ -148,7 +152,7 @@ const firstMobile = 0x100 // interface identifier of the first home address
 // NewWorld builds a world in which all mobiles are without carrier.
 func NewWorld(seed uint64, plan Plan, faults Faults, trace func(format string, args ...any)) *World {
 	w := &World{plan: plan, random: rand.New(rand.NewPCG(seed, 6275)), faults: faults, trace: trace, traced: trace != nil}
-	w.now = epoch
+	w.now = roletest.ClockSet(epoch, 0)
 	w.witness = newWitness(w)
 	w.air = make(neighbours)
 	w.buildCells()
@@ -353,6 +357,30 @@ func (w *World) everySecond() {
 }
 
 func (w *World) since() time.Duration { return w.now.Sub(epoch) }
+
+// clockOf is what a host's clock says.
+func (w *World) clockOf(h *host) time.Time {
+	if h.set == 0 {
+		return w.now
+	}
+	return roletest.ClockSet(w.now, h.set)
+}
+
+// setClock sets a host's clock, as an administrator, NTP or a start without a clock chip
+// does: by minutes or by years, not before 1970.
+func (w *World) setClock(h *host, random *rand.Rand) {
+	const year = 365 * 24 * time.Hour
+	switch random.IntN(4) {
+	case 0: // right again
+		h.set = 0
+	case 1:
+		h.set += time.Duration(random.IntN(600)-300) * time.Second
+	default:
+		h.set = time.Duration(random.IntN(40)-20) * year
+	}
+	w.counts.Clocks++
+	w.tell("%s: the clock is set to %v", h.name, w.clockOf(h).Format(time.DateTime))
+}
 
 // tell writes a line of the trace.
 func (w *World) tell(format string, args ...any) {
