@@ -1,6 +1,10 @@
 # roam6: build, test and demonstrate. `make help` lists the targets.
 
-VERSION  ?= 0.1.0_dev
+# The time of all files in packages: that of the last commit.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+# Before the first release: one that apk and opkg both take, and sort behind that of an
+# earlier day and before 0.1.0. With the day of the last commit.
+VERSION  ?= 0.0.0_git$(shell date -u -d @$(SOURCE_DATE_EPOCH) +%Y%m%d)
 GO       ?= go
 LDFLAGS  := -s -w -X main.version=$(VERSION)
 # For all of them, so that lint, build and tests share what is compiled.
@@ -13,18 +17,18 @@ COMPILING = GOGC=$(or $(GOGC),400)
 RACE      = $(if $(shell command -v gcc 2>/dev/null),-race,)
 # A process with the race detector would sleep for a second when it ends.
 export GORACE ?= atexit_sleep_ms=10
-# Router targets for `make size`: GOARCH/GOMIPS-or-GOARM.
-TARGETS  := mipsle/softfloat mips/softfloat arm/7 arm64/ amd64/
 # What a router's binary may leave out: nolab, the worlds of `roam6 lab`; noebpf, the data
 # plane for kernels without ip6_tunnel; nometrics, the endpoint for Prometheus.
 SMALL    := nolab,noebpf,nometrics
 # The packages for routers come with ip6_tunnel.
 ROUTER_TAGS ?= nolab,noebpf
+# How their binaries are made small: no inlining but where it pays, no net/http.
+include openwrt/inlining.mk
+SLIM         := bin/slim/go.mod
+ROUTER_FLAGS  = -buildvcs=false -modfile=$(SLIM) $(ROUTER_GCFLAGS)
 # Packages for `make openwrt`: opkg's architecture, GOARCH, and its variant.
 OPENWRT := mipsel_24kc:mipsle:GOMIPS=softfloat mips_24kc:mips:GOMIPS=softfloat \
            arm_cortex-a7_neon-vfpv4:arm:GOARM=7 aarch64_cortex-a53:arm64:GOARM64=v8.0 x86_64:amd64:GOAMD64=v1
-# The time of all files in packages: that of the last commit.
-SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 FUZZTIME ?= 10s
 
 .PHONY: help build test test-long deps unit rides worlds vm-test vm-bench lint demo bench size openwrt fuzz clean
@@ -115,23 +119,31 @@ bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 	$(MAKE) vm-bench
 
-## size    stripped size of the binary for each router architecture, with all and with less
-size:
+## size    size of the binary for each router architecture and what has a share in it: all, the package, without metrics
+# Each is linked twice: without symbols, as it is shipped, and with, which tell whose the
+# octets are.
+VARIANTS := all: package:$(ROUTER_TAGS) small:$(SMALL)
+size: $(SLIM)
 	@mkdir -p bin/size
-	@printf '%-18s %-24s %10s %10s %10s\n' target without raw gzip xz
-	@for t in $(TARGETS); do for tags in '' nolab nolab,noebpf $(SMALL); do \
-	  a=$${t%%/*}; v=$${t#*/}; out=bin/size/roam6-$$a$${tags:+-$$tags}; \
-	  case $$a in mips*) e=GOMIPS=$$v;; arm) e=GOARM=$$v;; *) e=GOAMD64=v1;; esac; \
-	  env GOOS=linux GOARCH=$$a $$e $(GO) build -tags "$$tags" -ldflags '$(LDFLAGS)' -o $$out ./cmd/roam6 || exit 1; \
-	  printf '%-18s %-24s %10d %10d %10s\n' $$t "$$(echo "$$tags" | sed 's/\<no//g')" $$(stat -c %s $$out) $$(gzip -9c $$out | wc -c) $$(command -v xz >/dev/null && xz -9ec $$out | wc -c || echo -); \
-	done; done
+	@set --; for t in $(OPENWRT); do for variant in $(VARIANTS); do \
+	  a=$${t%%:*}; v=$${t#*:}; name=$${variant%%:*}; tags=$${variant#*:}; out=bin/size/$$a-$$name; flags='$(ROUTER_FLAGS)'; \
+	  [ "$$name" != all ] || flags=; \
+	  for stripped in "$$out" ''; do \
+	    env GOOS=linux GOARCH=$${v%%:*} $${v#*:} $(GO) build $$flags -tags "$$tags" \
+	      -ldflags "$${stripped:+-s -w }-X main.version=$(VERSION)" -o "$${stripped:-$$out.symbols}" ./cmd/roam6 || exit 1; \
+	  done; set -- "$$@" "$$out"; \
+	done; done; $(GO) run ./openwrt/sizes "$$@"
+
+# go.mod for the binaries of routers, without what pulls in net/http.
+$(SLIM): go.mod openwrt/slim.sh
+	GO='$(GO)' openwrt/slim.sh $(@D)
 
 ## openwrt packages for OpenWrt routers (.ipk), without its SDK, in bin/openwrt: docs/openwrt.md
-openwrt:
+openwrt: $(SLIM)
 	@mkdir -p bin/openwrt
 	@for t in $(OPENWRT); do \
 	  a=$${t%%:*}; v=$${t#*:}; out=bin/openwrt/roam6-$$a; \
-	  env GOOS=linux GOARCH=$${v%%:*} $${v#*:} CGO_ENABLED=0 $(GO) build -buildvcs=false -tags '$(ROUTER_TAGS)' -ldflags '$(LDFLAGS)' -o $$out ./cmd/roam6 && \
+	  env GOOS=linux GOARCH=$${v%%:*} $${v#*:} CGO_ENABLED=0 $(GO) build $(ROUTER_FLAGS) -tags '$(ROUTER_TAGS)' -ldflags '$(LDFLAGS)' -o $$out ./cmd/roam6 && \
 	  $(GO) run ./openwrt/mkipk -arch $$a -version '$(VERSION)' -epoch '$(SOURCE_DATE_EPOCH)' -binary $$out -out bin/openwrt || exit 1; \
 	done
 

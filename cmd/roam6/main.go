@@ -10,7 +10,7 @@ import (
 )
 
 // version is set by the linker: -X main.version=0.1.0.
-var version = "0.1.0_dev"
+var version = "0.0.0_git"
 
 // stdio is what a sub-command reads from and writes to, so that tests can
 // stand in for the terminal.

@@ -70,7 +70,26 @@ type Globals struct {
 	// ResolverFile, when not empty, gets the DNS servers and search domains that
 	// DHCPv6 servers told, in the form of resolv.conf.
 	ResolverFile string
+	Runtime      Runtime
 }
+
+// Runtime is what the daemon may spend: Go's garbage collector and scheduler.
+type Runtime struct {
+	// GCPercent is how much the heap grows until it is collected, in percent of what
+	// is in use (GOGC).
+	GCPercent int
+	// MemoryLimit, in MiB, makes the collector work harder near it (GOMEMLIMIT).
+	// MemoryLimitAuto is a share of the machine's memory, MemoryLimitNone no limit.
+	MemoryLimit int
+	// Processors are those that run Go code at a time (GOMAXPROCS); 0: all there are.
+	Processors int
+}
+
+// Memory limits that are no number of MiB.
+const (
+	MemoryLimitAuto = 0
+	MemoryLimitNone = -1
+)
 
 // UplinkOptions say how an uplink gets its addresses.
 type UplinkOptions struct {

@@ -66,7 +66,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, "empty file", *c, Config{
-		Globals: Globals{LogLevel: slog.LevelInfo, LogTarget: LogStderr, Control: "/var/run/roam6.sock", Plane: PlaneAuto, TunnelDevice: "roam6", StateDirectory: "/var/lib/roam6"},
+		Globals: Globals{LogLevel: slog.LevelInfo, LogTarget: LogStderr, Control: "/var/run/roam6.sock", Plane: PlaneAuto, TunnelDevice: "roam6", StateDirectory: "/var/lib/roam6", Runtime: Runtime{GCPercent: 50}},
 		Metrics: Metrics{Listen: netip.MustParseAddrPort("[::1]:9706")},
 	})
 }
@@ -214,6 +214,9 @@ config globals 'any'
 	option tunnel_device 'mip0'
 	option state_directory '/etc/roam6'
 	option resolver_file '/tmp/resolv.conf.roam6'
+	option gogc '1000'
+	option memory_limit '8'
+	option processors '1'
 
 config metrics
 	option enabled 'yes'
@@ -351,7 +354,8 @@ config prefix
 	if err != nil {
 		t.Fatal(err)
 	}
-	same(t, "globals", c.Globals, Globals{LogLevel: slog.LevelDebug, LogTarget: LogSyslog, Control: "/tmp/x.sock", Plane: PlaneTUN, TunnelDevice: "mip0", StateDirectory: "/etc/roam6", ResolverFile: "/tmp/resolv.conf.roam6"})
+	same(t, "globals", c.Globals, Globals{LogLevel: slog.LevelDebug, LogTarget: LogSyslog, Control: "/tmp/x.sock", Plane: PlaneTUN, TunnelDevice: "mip0", StateDirectory: "/etc/roam6", ResolverFile: "/tmp/resolv.conf.roam6",
+		Runtime: Runtime{GCPercent: 1000, MemoryLimit: 8, Processors: 1}})
 	same(t, "metrics", c.Metrics, Metrics{Enabled: true, Listen: netip.MustParseAddrPort("192.0.2.1:80")})
 	same(t, "mobile nodes", c.MobileNodes, []MobileNode{
 		{Name: "phone", HomeAddress: prefix("2001:db8:2::7/48"), HomeAgents: []netip.Addr{addr("2001:db8:2::1"), addr("2001:db8:2::2")}, Discover: true, Uplinks: []string{"eth0"},

@@ -100,8 +100,20 @@ func globalsTable() schema[Globals] {
 			one("resolver_file", absolutePath(4095), func(g *Globals) *string { return &g.ResolverFile }).
 				dependent("none").onReload(EffectDaemon).
 				help("A file that gets the DNS servers and search domains that DHCPv6 servers told, in the form of resolv.conf, such as /tmp/resolv.conf.d/resolv.conf.roam6, which OpenWrt's dnsmasq reads where its `option resolvfile` names it."),
+			one("gogc", integer[int](10, 1000, "percent"), func(g *Globals) *int { return &g.Runtime.GCPercent }).fallback("50").
+				help("How much the heap grows, in percent of what is in use, until garbage is collected (Go's GOGC). Less saves memory and costs processor time; a home agent of many mobiles with memory to spare is faster with 100 or more. " + inEnvironment("GOGC")),
+			one("memory_limit", orElse(orElse(integer[int](8, 1<<20, "MiB"), "none", MemoryLimitNone), "auto", MemoryLimitAuto),
+				func(g *Globals) *int { return &g.Runtime.MemoryLimit }).fallback("auto").
+				help("The memory of the Go runtime near which garbage is collected more and more often, with up to half of the processors' time (GOMEMLIMIT). It is no bound: what is in use stays. auto is a quarter of the memory of the machine, or of the control group if that has less, and 16 MiB or more. " + inEnvironment("GOMEMLIMIT")),
+			one("processors", orElse(integer[int](1, 1024, ""), "auto", 0), func(g *Globals) *int { return &g.Runtime.Processors }).fallback("auto").
+				help("How many processors roam6 uses at a time (GOMAXPROCS); auto is all that it may run on. 1 spares some memory. " + inEnvironment("GOMAXPROCS")),
 		},
 	}
+}
+
+// inEnvironment says who has the last word on an option of Go's runtime.
+func inEnvironment(name string) string {
+	return "The environment variable " + name + " takes precedence."
 }
 
 func metricsTable() schema[metricsDraft] {

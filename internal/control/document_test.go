@@ -297,7 +297,7 @@ func sampleStats() Stats {
 		Mobile:        &MobileStats{UpdatesSent: 9, Retransmissions: 1, Handovers: 3, LocalUpdatesSent: 12, LocalRetransmissions: 2, AnchorFailures: 1},
 		Anchor:        &AnchorStats{Visitors: 3, Bindings: 2, Limit: 12, Registrations: 5, Refreshes: 7, Moves: 6, Deregistrations: 2, Expirations: 1},
 		Agent:         &AgentStats{Mobiles: 5, Bindings: 2, Probing: 1, Registrations: 4, Moves: 3},
-		Daemon:        DaemonStats{RouterAdvertisementsSent: 123456, Reloads: 1},
+		Daemon:        DaemonStats{RouterAdvertisementsSent: 123456, Reloads: 1, Budget: Budget{GCPercent: 50, MemoryLimit: 32, Processors: 4, Memory: 9 << 20}},
 	}
 }
 

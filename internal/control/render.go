@@ -349,5 +349,9 @@ func (d Stats) parts() []part {
 		{"reloads that failed", d.Daemon.ReloadsFailed},
 		{"netlink overruns", d.Daemon.NetlinkOverruns},
 		{"events lost", d.Daemon.EventsLost},
+		{"KiB of memory in the Go runtime", d.Daemon.Budget.Memory >> 10},
+		{"MiB where it is limited (0: nowhere)", d.Daemon.Budget.MemoryLimit},
+		{"% that the heap grows (GOGC)", uint64(d.Daemon.Budget.GCPercent)},
+		{"processors used", uint64(d.Daemon.Budget.Processors)},
 	}})
 }

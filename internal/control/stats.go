@@ -115,6 +115,18 @@ type DaemonStats struct {
 	ReloadsFailed            uint64 `json:"reloads_failed"`
 	NetlinkOverruns          uint64 `json:"netlink_overruns"` // notifications lost; the state was read anew
 	EventsLost               uint64 `json:"events_lost"`      // more than the roles could take
+	Budget                   Budget `json:"budget"`
+}
+
+// Budget is what the daemon may spend in Go's runtime, and has of it: the options gogc,
+// memory_limit and processors, or what the environment said instead.
+type Budget struct {
+	GCPercent   int    `json:"gogc"`             // 0: no collection but near the limit
+	MemoryLimit uint64 `json:"memory_limit_mib"` // 0: none
+	Processors  int    `json:"processors"`
+	// Memory is what the runtime has of the system, in octets, as the limit counts it;
+	// not all of it is resident.
+	Memory uint64 `json:"memory_bytes"`
 }
 
 // MessagesDroppedOf converts counters by reason.

@@ -59,6 +59,7 @@ func (s *Shell) apply(now time.Time, c *config.Config) {
 	old := s.config
 	s.config = c
 	s.level.Set(c.Globals.LogLevel)
+	applyBudget(old.Globals.Runtime, c.Globals.Runtime, s.log)
 	s.tellRestarts(old, c)
 	s.applyPolicies(c)
 	s.applyExchanges(c)
@@ -83,6 +84,7 @@ func (s *Shell) apply(now time.Time, c *config.Config) {
 func (s *Shell) tellRestarts(old, c *config.Config) {
 	a, b := old.Globals, c.Globals
 	a.LogLevel, b.LogLevel = 0, 0
+	a.Runtime, b.Runtime = config.Runtime{}, config.Runtime{}
 	for _, change := range []struct {
 		what  string
 		needs bool

@@ -179,6 +179,7 @@ func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (
 		remembered: c.Globals.Control + ".", kept: newKeeper(c.Globals.StateDirectory, log), resolver: resolver{path: c.Globals.ResolverFile},
 	}
 	s.makeMaps()
+	applyBudget(config.Runtime{}, c.Globals.Runtime, log)
 	defer func() {
 		if err != nil {
 			s.close()

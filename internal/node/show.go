@@ -73,6 +73,7 @@ func (s *Shell) stats(now time.Time) control.Stats {
 			RouterAdvertisementsSent: s.metrics.Advertisements(),
 			NetlinkOverruns:          s.watcher.Counters().Resubscribed,
 			EventsLost:               s.lostEvents.Load(),
+			Budget:                   budget(),
 		},
 	}
 	d.Daemon.Reloads, d.Daemon.ReloadsFailed = s.metrics.Reloads()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -95,6 +96,9 @@ func (x *feed) assemble(name string, t target) (ipk.Package, error) {
 	if version == "" {
 		version = x.variables["PKG_VERSION"]
 	}
+	if err := checkVersion(version); err != nil {
+		return p, fmt.Errorf("package %s: %w", name, err)
+	}
 	p.Version = version + "-r" + x.variables["PKG_RELEASE"]
 	for _, line := range x.blocks["Package/"+name] {
 		key, value, ok := strings.Cut(strings.TrimSpace(line), ":=")
@@ -124,6 +128,16 @@ func (x *feed) assemble(name string, t target) (ipk.Package, error) {
 		return p, fmt.Errorf("package %s: %w", name, err)
 	}
 	return p, p.Validate()
+}
+
+// checkVersion refuses versions that are not apk's, too: opkg takes nearly all, and the
+// same program is to have the same version with both.
+func checkVersion(version string) error {
+	const grammar = `^\d+(\.\d+)*[a-z]?(_(alpha|beta|pre|rc|cvs|svn|git|hg|p)\d*)*(~[0-9a-f]+)?$`
+	if !regexp.MustCompile(grammar).MatchString(version) {
+		return fmt.Errorf("version %q: not one of apk's, such as 0.1.0, 0.1.0_rc1 or 0.0.0_git20261122", version)
+	}
+	return nil
 }
 
 // dependencies are those on other packages: not on configuration (@), nor on the

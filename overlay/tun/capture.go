@@ -46,7 +46,7 @@ func openCapture(size, buffer, device int) (_ *receiver, err error) {
 	if err := unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: sock.NetworkOrder16(unix.ETH_P_IPV6)}); err != nil {
 		return nil, openError("packet socket: bind", err)
 	}
-	return newReceiver(fd, size, maximumLinkHeader+maximumPacket), nil
+	return newReceiver(fd, size, maximumLinkHeader+maximumPacket)
 }
 
 // homeAddressesOnly accepts packets to this host, from any other interface than

@@ -354,7 +354,7 @@ func (e *Engine) release() {
 	}
 	for _, r := range []*receiver{e.receive, e.capture} {
 		if r != nil {
-			open = append(open, r.fd)
+			r.close() // the loops have ended
 		}
 	}
 	if e.nft != nil {

@@ -2,6 +2,7 @@ package tun
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"unsafe"
 
@@ -19,6 +20,7 @@ type receiver struct {
 	names    []unix.RawSockaddrInet6
 	controls [][]byte
 	buffers  [][]byte
+	memory   []byte // of the buffers, mapped
 }
 
 const (
@@ -28,16 +30,24 @@ const (
 	receiveControl = 128
 )
 
-// newReceiver takes over the socket. length is that of the longest message.
-func newReceiver(fd, size, length int) *receiver {
+// newReceiver takes over the socket, but for an error. length is that of the longest
+// message. The buffers are megabytes of which packets mostly touch a few pages. In Go's heap
+// they would count as in use all the same, and let as much garbage be there beside them.
+func newReceiver(fd, size, length int) (*receiver, error) {
+	stride := receiveHeadroom + length
+	memory, err := unix.Mmap(-1, 0, size*stride, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	if err != nil {
+		return nil, openError(fmt.Sprintf("%d octets for received packets", size*stride), err)
+	}
+	_ = unix.Madvise(memory, unix.MADV_NOHUGEPAGE) // of a kernel that has those
 	r := &receiver{
 		fd: fd, messages: make([]message, size), vectors: make([]unix.Iovec, size),
-		names: make([]unix.RawSockaddrInet6, size), controls: make([][]byte, size), buffers: make([][]byte, size),
+		names: make([]unix.RawSockaddrInet6, size), controls: make([][]byte, size), buffers: make([][]byte, size), memory: memory,
 	}
 	for i := range size {
 		r.controls[i] = make([]byte, receiveControl)
 		// Not touched, and so not in memory, until a packet needs it.
-		r.buffers[i] = make([]byte, receiveHeadroom+length)
+		r.buffers[i] = memory[i*stride : (i+1)*stride : (i+1)*stride]
 		r.vectors[i].Base = &r.buffers[i][receiveHeadroom]
 		r.vectors[i].SetLen(length)
 		h := &r.messages[i].header
@@ -46,7 +56,14 @@ func newReceiver(fd, size, length int) *receiver {
 		h.SetIovlen(1)
 		h.Control = &r.controls[i][0]
 	}
-	return r
+	return r, nil
+}
+
+// close gives back the socket and the buffers, which nothing may use any more.
+func (r *receiver) close() {
+	unix.Close(r.fd)
+	_ = unix.Munmap(r.memory)
+	r.buffers = nil
 }
 
 // openTunnelReceiver opens a raw socket of protocol 41. The kernel takes off the
@@ -66,7 +83,11 @@ func openTunnelReceiver(size, buffer, nextHeader int) (*receiver, error) {
 			return nil, openError("raw socket of protocol 41", err)
 		}
 	}
-	return newReceiver(fd, size, maximumPacket), nil
+	r, err := newReceiver(fd, size, maximumPacket)
+	if err != nil {
+		unix.Close(fd)
+	}
+	return r, err
 }
 
 // only keeps packets without a bit of the mark from the socket.
