@@ -158,7 +158,7 @@ func (k *kernelEnd) secure(local netip.Addr) {
 			k.set("policy", func() error {
 				return netlink.XfrmPolicyAdd(&netlink.XfrmPolicy{
 					Src: network(p.state.Src), Dst: network(p.state.Dst), Proto: netlink.Proto(protocol), Dir: p.dir, Priority: 10,
-					Tmpls: []netlink.XfrmPolicyTmpl{template(p.state), p.header.Template(netip.Addr{}, netip.Addr{}, optional)},
+					Tmpls: []netlink.XfrmPolicyTmpl{template(p.state), p.header.Template(netip.Addr{}, netip.Addr{}, 0, optional)},
 				})
 			})
 		}

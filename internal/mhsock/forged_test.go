@@ -36,7 +36,7 @@ func TestForgedNetlink(t *testing.T) {
 		binary.NativeEndian.PutUint32(failure[unix.SizeofNlMsghdr:], 0xffffffff-uint32(unix.EPERM)+1)
 		forge(w.router, c.silencer.nft.Port(), failure)
 	}
-	if err := replaceTable(c.silencer.nft, DefaultTableName, rules(false)); err != nil {
+	if err := replaceTable(c.silencer.nft, DefaultTableName, rules(false, 0)); err != nil {
 		t.Errorf("believed that the kernel refused: %v", err)
 	}
 

@@ -82,6 +82,11 @@ type Options struct {
 	IPsec *IPsec
 	// Mark, when not zero, is the SO_MARK of what is sent.
 	Mark uint32
+	// RouteMark, when not zero, are bits of the mark that a kernel with Mobile IPv6 gets on
+	// data along optimised routes with its headers where everybody places them. It takes of
+	// that what the data plane has given it states for (tun.RouteMark), and drops the rest
+	// without a word. With zero all of it is dropped.
+	RouteMark uint32
 }
 
 // Conn captures and sends signalling in one network namespace. Send and
@@ -157,7 +162,7 @@ func Open(o Options) (_ *Conn, err error) {
 		return nil, fmt.Errorf("packet socket: %w", err)
 	}
 	mobileIPv6 := kernelHasMobileIPv6(c.raw.file)
-	c.silencer, err = openSilencer(o.TableName, mobileIPv6, c.log)
+	c.silencer, err = openSilencer(o.TableName, rules(mobileIPv6, o.RouteMark), c.log)
 	switch {
 	case err == nil:
 		c.silenced = true

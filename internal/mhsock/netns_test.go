@@ -482,7 +482,7 @@ func TestTableRestored(t *testing.T) {
 func TestRulesForMobileIPv6Kernel(t *testing.T) {
 	w := newWorld(t)
 	c := w.openSilent()
-	if err := replaceTable(c.silencer.nft, DefaultTableName, rules(true)); err != nil {
+	if err := replaceTable(c.silencer.nft, DefaultTableName, rules(true, 0)); err != nil {
 		t.Fatal(err)
 	}
 	for name, packet := range w.signalling() {
@@ -503,6 +503,60 @@ func TestRulesForMobileIPv6Kernel(t *testing.T) {
 			if n := w.parameterProblems(); n != 1 {
 				t.Errorf("protocol %d behind %d headers did not reach the stack: %d parameter problems", ipsec, len(headers), n)
 			}
+		}
+	}
+}
+
+// With Options.RouteMark a kernel with Mobile IPv6 gets data with its headers in the usual
+// places, marked, and nothing else with the mark; whatever kernel this is.
+func TestRouteMark(t *testing.T) {
+	const mark, table = 1 << 31, "roam6_marked"
+	w := newWorld(t)
+	c := w.openSilent()
+	if err := replaceTable(c.silencer.nft, DefaultTableName, rules(true, mark)); err != nil {
+		t.Fatal(err)
+	}
+	if mobileIPv6(t) {
+		t.Skip("this kernel says nothing of what it gets")
+	}
+	t.Cleanup(func() { _ = c.silencer.nft.RemoveTable(table) })
+	for _, test := range []struct {
+		name    string
+		next    byte
+		headers []header
+		kernel  bool // gets it
+		marked  bool
+	}{
+		{"option", 17, []header{homeAddressOption(0)}, true, true},
+		{"routing header", 17, []header{routing(2, homeAddress)}, true, true},
+		{"both", 17, []header{routing(2, homeAddress), homeAddressOption(0)}, true, true},
+		{"option after others", 17, []header{homeAddressOption(2)}, false, false},
+		{"both, option after others", 17, []header{routing(2, homeAddress), homeAddressOption(1)}, false, false},
+		{"signalling behind the option", 135, []header{homeAddressOption(0)}, false, false},
+		{"signalling behind the routing header", 135, []header{routing(2, homeAddress)}, false, false},
+		{"signalling behind both", 135, []header{routing(2, homeAddress), homeAddressOption(0)}, false, false},
+		{"ESP behind the option", 50, []header{homeAddressOption(0)}, true, false},
+		{"AH behind both", 51, []header{routing(2, homeAddress), homeAddressOption(0)}, true, false},
+	} {
+		gets := func(drop bool) int { // and complains, unless what is marked is dropped behind
+			err := c.silencer.nft.Commit(func(b *nft.Batch) {
+				b.EmptyTable(table)
+				b.NewChain(nft.Chain{Table: table, Name: chainName, Base: true, Hook: nft.Input, Priority: nft.Raw + 1})
+				if drop {
+					b.Append(table, chainName, nft.Rule(nil).LoadMeta(nft.Mark).Equal(nft.MarkBits(mark)...).Drop())
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			send(t, w.peer, build(w.peerAddr, w.addr, test.next, make([]byte, 32), test.headers...))
+			return w.parameterProblems()
+		}
+		if got := gets(false); got != map[bool]int{true: 1}[test.kernel] {
+			t.Errorf("%s: the stack got %d, want it %v", test.name, got, test.kernel)
+		}
+		if got := gets(true); got != map[bool]int{true: 1}[test.kernel && !test.marked] {
+			t.Errorf("%s: the stack got %d without the mark, want the mark %v", test.name, got, test.marked)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 // TrySilence tries, in the network namespace of the calling thread, whether the kernel
 // can be kept from answering signalling. Its table is there for a moment.
 func TrySilence() error {
-	s, err := openSilencer("roam6_trial", false, slog.New(slog.DiscardHandler))
+	s, err := openSilencer("roam6_trial", rules(false, 0), slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
 	}

@@ -36,8 +36,9 @@ import (
 //
 // That goes for data as well as for signalling, and for kernels with Mobile IPv6
 // as well as without: the data plane takes the packets of optimised routes from
-// a packet socket of its own on every kernel, and a kernel that handled them too
-// would do so a second time. A kernel with Mobile IPv6 answers some Mobility
+// a packet socket of its own, and a kernel that handled them too would do so a
+// second time. What a data plane leaves to a kernel with Mobile IPv6 gets the mark
+// that its states ask for (Options.RouteMark). A kernel with Mobile IPv6 answers some Mobility
 // Headers itself (RFC 6275 §9.2), so there those without option or header are
 // dropped as well. What such a kernel does with IPsec is left to it: packets
 // whose option or header ESP or AH follows, and packets that it has just
@@ -80,8 +81,8 @@ func kernelHasMobileIPv6(socket *os.File) bool {
 // options' worth of other content may precede it.
 const homeAddressPlaces = 5
 
-// rules returns what is dropped in the input hook.
-func rules(mobileIPv6 bool) []nft.Rule {
+// rules returns what is dropped in the input hook; routeMark is Options.RouteMark.
+func rules(mobileIPv6 bool, routeMark uint32) []nft.Rule {
 	const (
 		typeAndLength = 2  // of an option
 		first         = 6  // first place of the option in its header
@@ -109,6 +110,9 @@ func rules(mobileIPv6 bool) []nft.Rule {
 					Load(ipv6HeaderLen+routingLen, 1).Equal(ipsec).Accept())
 		}
 	}
+	if mobileIPv6 && routeMark != 0 {
+		rs = append(rs, kernelsOwn(routeMark)...)
+	}
 	for place := range uint32(homeAddressPlaces) {
 		r := nextHeaderIs(mip6.ProtocolDestination)
 		// The header must be long enough to hold the option there, or what is
@@ -119,6 +123,34 @@ func rules(mobileIPv6 bool) []nft.Rule {
 	}
 	// Wherever it stands in the chain of extension headers.
 	return append(rs, nft.Rule(nil).ExtensionHeader(mip6.ProtocolRouting, 2, 1).Equal(mip6.RoutingType2).Drop())
+}
+
+// kernelsOwn marks and lets pass what the kernel's Mobile IPv6 may take: data with the
+// headers where everybody places them, and neither ESP nor AH behind. A state of XFRM that
+// asks for the mark takes nothing else: not what is IPsec's, nor what a packet socket takes
+// from behind other headers. What no state permits the kernel drops without a word, so that
+// this says nothing about who takes a packet.
+func kernelsOwn(mark uint32) []nft.Rule {
+	const (
+		second     = ipv6HeaderLen + 24 // header behind a type 2 routing header
+		length     = 1
+		optionType = 6
+	)
+	begins := func(protocol byte) nft.Rule { return load(offsetNextHeader, 1).Equal(protocol) }
+	// The routing header with its length, type and one segment left; the option with its own length.
+	route := begins(mip6.ProtocolRouting).Load(ipv6HeaderLen+length, 3).Equal(2, mip6.RoutingType2, 1)
+	option := func(r nft.Rule, at uint32) nft.Rule {
+		return r.Load(at+length, 1).Equal(2).Load(at+optionType, 2).Equal(mip6.OptionTypeHomeAddress, 16)
+	}
+	data := func(r nft.Rule, at uint32) nft.Rule {
+		return r.Load(at, 1).NotEqual(mip6.ProtocolMobility).
+			LoadMeta(nft.Mark).Bitwise(0, nft.MarkBits(^mark), nft.MarkBits(mark)).StoreMeta(nft.Mark).Accept()
+	}
+	return []nft.Rule{
+		data(option(begins(mip6.ProtocolDestination), ipv6HeaderLen), ipv6HeaderLen),
+		data(option(route.Load(ipv6HeaderLen, 1).Equal(mip6.ProtocolDestination), second), second),
+		data(route.Load(ipv6HeaderLen, 1).NotEqual(mip6.ProtocolDestination), ipv6HeaderLen),
+	}
 }
 
 // silencer keeps the nftables table in place.
@@ -132,12 +164,12 @@ type silencer struct {
 }
 
 // openSilencer replaces the table, whatever an earlier instance left of it.
-func openSilencer(table string, mobileIPv6 bool, log *slog.Logger) (*silencer, error) {
+func openSilencer(table string, rules []nft.Rule, log *slog.Logger) (*silencer, error) {
 	socket, err := nft.Open()
 	if err != nil {
 		return nil, err
 	}
-	s := &silencer{log: log, nft: socket, table: table, rules: rules(mobileIPv6)}
+	s := &silencer{log: log, nft: socket, table: table, rules: rules}
 	if err := replaceTable(socket, table, s.rules); err != nil {
 		socket.Close()
 		return nil, err

@@ -286,7 +286,7 @@ func (s *Shell) openMobility() error {
 		return err
 	}
 	conn, err := mhsock.Open(mhsock.Options{
-		Log: s.log, Mark: tun.DefaultMark, Local: s.local.Contains, Deliver: s.deliver, ICMP: s.deliverICMP, IPsec: s.protect(),
+		Log: s.log, Mark: tun.DefaultMark, RouteMark: plane.RouteMark(), Local: s.local.Contains, Deliver: s.deliver, ICMP: s.deliverICMP, IPsec: s.protect(),
 		Refused: func(local, peer netip.Addr) { s.post(role.PeerRefused{Local: local, Peer: peer}) },
 	})
 	if err != nil {

@@ -13,6 +13,7 @@
 
 # The data plane in the kernel: the whole suite, and what is its own.
 gotest overlay/kernel
+gotest overlay/xfrmro
 
 # The others where ip6_tunnel is loaded and the kernel has Mobile IPv6.
 gotest overlay/tun -test.run '^TestPlane$/^(Forwarding|SourceCheck|PacketTooBig|Unreachable|Crash|Adopt|Optimised|Stacked)$'
@@ -20,6 +21,9 @@ gotest overlay/tcx -test.run '^TestPlane$/^(Forwarding|SourceCheck|PacketTooBig|
 
 # ESP for signalling, with the kernel's Mobile IPv6 and ESP at the other end.
 gotest internal/esp -test.run '^TestKernel'
+
+# States of XFRM for Mobile IPv6.
+gotest internal/xfrm/mobility
 
 # ESP for payload, which the kernel does.
 gotest internal/xfrm

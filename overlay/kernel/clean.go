@@ -10,6 +10,7 @@ import (
 	"roam6/internal/nft"
 	"roam6/internal/nlsock"
 	"roam6/internal/rtnl/rtbatch"
+	"roam6/overlay/xfrmro"
 )
 
 // Clean removes from the calling thread's network namespace whatever an engine of this
@@ -48,6 +49,7 @@ func Clean(log *slog.Logger) error {
 		defer s.Close()
 		note("nftables", s.RemoveTable(tableName))
 	}
+	note("optimised routes", xfrmro.Clean(log))
 	if len(requests) > 0 {
 		log.Info("kernel state of the kernel data plane removed", "items", len(requests))
 	}

@@ -1,7 +1,7 @@
 // Package kernel is the data plane engine whose packets pass in the kernel: by ip6tnl
 // devices, routes and nftables sets. It is the engine of package tun with a fast path,
-// so that all that the kernel cannot do, optimised routes above all, is carried beside
-// it in user space.
+// so that all that the kernel cannot do is carried beside it in user space. Optimised
+// routes are XFRM's while they are busy, where the kernel has Mobile IPv6 (package xfrmro).
 //
 // In the kernel is, besides what the engine of package tun has there (D is the name of
 // its TUN device, P an inner prefix, T its table, N its rule priority, M its metric):
@@ -38,6 +38,7 @@ import (
 
 	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay/tun"
+	"roam6/overlay/xfrmro"
 )
 
 // Name is that of the engine in the configuration.
@@ -64,7 +65,7 @@ func Open(c tun.Config) (*tun.Engine, error) {
 	if err := knowsTunnels(); err != nil {
 		return nil, err
 	}
-	c.Fast = &path{}
+	c.Fast, c.Routes = &path{}, xfrmro.New()
 	return tun.Open(c)
 }
 

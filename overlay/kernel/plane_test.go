@@ -12,7 +12,7 @@ func TestMain(m *testing.M) { planetest.Main(m, openPlane) }
 
 func TestPlane(t *testing.T) {
 	needed(t)
-	planetest.Run(t, openPlane, planetest.Traits{SurvivesCrash: true, NoLimit: true})
+	planetest.Run(t, openPlane, planetest.Traits{SurvivesCrash: true, NoLimit: true, Delegates: true})
 }
 
 func BenchmarkThroughput(b *testing.B) {

@@ -10,6 +10,7 @@ import (
 	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay/feature"
 	"roam6/overlay/tun"
+	"roam6/overlay/xfrmro"
 )
 
 // Probe tells what the engine needs, and the one in user space that it is part of, and
@@ -56,6 +57,9 @@ func probe() ([]feature.Feature, error) {
 			Instead: "mobiles' tunnels in user space", OpenWrt: "an image with CONFIG_IPV6_SUBTREES", Debian: image,
 		}),
 		feature.Tried("nftables sets that count", probeSets(), feature.Feature{OpenWrt: "kmod-nft-core", Debian: image}),
+		feature.Tried("routes by XFRM (hao, route2)", cmp.Or(xfrmro.Try(), tun.TrySpared()), feature.Feature{
+			Instead: "optimised routes in user space", OpenWrt: "an image with CONFIG_XFRM_USER, CONFIG_IPV6_MIP6 and CONFIG_BPF_SYSCALL", Debian: image,
+		}),
 	}, nil
 }
 

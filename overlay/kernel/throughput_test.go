@@ -8,6 +8,7 @@ import (
 	"roam6/internal/rtnl/nstest"
 	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay/planetest"
+	"roam6/overlay/tun"
 )
 
 // bare makes tunnels of the kernel between two ends, with nothing else.
@@ -51,4 +52,11 @@ func bare(t testing.TB, ends planetest.Ends) (remove func()) {
 func BenchmarkAgainstBareTunnel(b *testing.B) {
 	needed(b)
 	planetest.AgainstBare(b, openPlane, func(e planetest.Ends) (remove func()) { return bare(b, e) })
+}
+
+// BenchmarkAgainstXFRM compares the engine with that in user space and with XFRM alone,
+// along an optimised route. It needs a kernel with CONFIG_IPV6_MIP6.
+func BenchmarkAgainstXFRM(b *testing.B) {
+	needed(b)
+	planetest.AgainstXFRM(b, planetest.Of(tun.Open), openPlane)
 }

@@ -3,6 +3,7 @@ package planetest
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -18,8 +19,8 @@ import (
 )
 
 // Snapshot is what a namespace has of links with queue disciplines and filters for what
-// they receive and send, IPv6 addresses, routes of all tables and policy rules, one a line,
-// sorted.
+// they receive and send, IPv6 addresses, routes of all tables, policy rules and policies of
+// XFRM, one a line, sorted.
 func Snapshot(s *nstest.Space) string {
 	var lines []string
 	var err error
@@ -75,6 +76,13 @@ func snapshot(h *netlink.Handle) (lines []string, err error) {
 	}
 	for _, r := range rules {
 		lines = append(lines, fmt.Sprintf("rule %d from %v to %v table %d protocol %d", r.Priority, r.Src, r.Dst, r.Table, r.Protocol))
+	}
+	policies, err := netlink.XfrmPolicyList(netlink.FAMILY_V6)
+	if err != nil && !errors.Is(err, unix.EPROTONOSUPPORT) { // a kernel without XFRM
+		return nil, err
+	}
+	for _, p := range policies {
+		lines = append(lines, fmt.Sprintf("policy %v from %v to %v priority %d", p.Dir, p.Src, p.Dst, p.Priority))
 	}
 	return lines, nil
 }

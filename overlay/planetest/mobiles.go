@@ -24,7 +24,7 @@ func (w *optimisedWorld) otherMobile() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.correspondent.Address(l.Attrs().Name, otherHome.String()+"/128")
+	assignHome(w.correspondent, l.Attrs().Name, otherHome)
 	w.core.Route("2001:db8:aa::/64", agentAddress.String(), "ha")
 	tunnel := func(side overlay.Side) overlay.Change {
 		path := overlay.Path{Local: agentAddress, Remote: correspondentAddress}

@@ -13,6 +13,7 @@ import (
 	"roam6/internal/mhsock"
 	"roam6/internal/rtnl/nstest"
 	"roam6/overlay"
+	"roam6/overlay/tun"
 )
 
 // A second mobile, for tests of two: the correspondent, with a home address too.
@@ -111,7 +112,10 @@ func (w *optimisedWorld) silence(s *nstest.Space) {
 	w.t.Helper()
 	var c *mhsock.Conn
 	s.Do(func() (err error) {
-		c, err = mhsock.Open(mhsock.Options{Local: func(netip.Addr) bool { return false }, Deliver: func([]byte, int) {}})
+		c, err = mhsock.Open(mhsock.Options{
+			Local: func(netip.Addr) bool { return false }, Deliver: func([]byte, int) {},
+			RouteMark: tun.RouteMark(tun.DefaultMark, tun.DefaultMarkMask),
+		})
 		return err
 	})
 	w.t.Cleanup(func() { c.Close() })

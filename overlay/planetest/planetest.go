@@ -27,6 +27,9 @@ type Traits struct {
 	// how it is attached to the kernel: no optimised routes, which are user space's, and no
 	// great number of tunnels.
 	Again bool
+	// Delegates: busy optimised routes are carried by the kernel's Mobile IPv6, where it has
+	// that.
+	Delegates bool
 }
 
 // limit is how many octets an agent adds to tunnel packets beside the tunnel header.
@@ -90,6 +93,9 @@ func Run(t *testing.T, open Open, traits Traits) {
 			continue
 		}
 		t.Run(test.name, func(t *testing.T) { test.run(t, open) })
+	}
+	if traits.Delegates {
+		t.Run("OptimisedDelegated", func(t *testing.T) { delegatedRoute(t, open) })
 	}
 }
 

@@ -175,7 +175,16 @@ func (w *world) home() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.mobile.Address(l.Attrs().Name, homeAddress.String()+"/128")
+	assignHome(w.mobile, l.Attrs().Name, homeAddress)
+}
+
+// assignHome assigns a home address, with the flag that says so.
+func assignHome(s *nstest.Space, link string, home netip.Addr) {
+	s.Do(func() error {
+		a := &netlink.Addr{IPNet: &net.IPNet{IP: home.AsSlice(), Mask: net.CIDRMask(128, 128)}, Flags: unix.IFA_F_NODAD | unix.IFA_F_HOMEADDRESS}
+		return s.Handle.AddrAdd(s.Link(link), a)
+	})
+	s.Local(home)
 }
 
 // path is the i-th path, seen from one side.

@@ -14,51 +14,62 @@ import (
 	"roam6/internal/xfrm/mobility"
 )
 
-// AgainstXFRM measures what an optimised route carries, TCP and small datagrams, each way,
-// by an engine and by the Mobile IPv6 of a kernel that has it, alone, without an engine and
-// what keeps the kernel silent: no engine that left packets to XFRM could carry more.
-// Both and plain routing take turns; ratios are medians of rounds. The router between the
-// ends has no engine.
-func AgainstXFRM(b *testing.B, open Open) {
-	b.Run("Aggregates", func(b *testing.B) { againstXFRM(b, open, true) })
-	b.Run("Wires", func(b *testing.B) { againstXFRM(b, open, false) })
+// AgainstXFRM measures what an optimised route carries, TCP and small datagrams, each way:
+// by an engine in user space, by one that leaves busy routes to the Mobile IPv6 of a kernel
+// that has it, and by that alone, without an engine and what keeps the kernel silent. They
+// and plain routing take turns; ratios are medians of rounds. The router between the ends
+// has no engine.
+func AgainstXFRM(b *testing.B, user, delegating Open) {
+	b.Run("Aggregates", func(b *testing.B) { againstXFRM(b, user, delegating, true) })
+	b.Run("Wires", func(b *testing.B) { againstXFRM(b, user, delegating, false) })
 }
 
-func againstXFRM(b *testing.B, open Open, offloads bool) {
+func againstXFRM(b *testing.B, user, delegating Open, offloads bool) {
 	kernel := makeWorld(b, false)
 	kernel.mobility()
-	engine := optimise(makeWorld(b, false), open)
-	engine.bind(0)
-	if err := engine.agentEngine.Close(); err != nil {
-		b.Fatal(err)
+	bound := func(open Open) *optimisedWorld {
+		w := optimise(makeWorld(b, false), open)
+		w.bind(0)
+		if err := w.agentEngine.Close(); err != nil {
+			b.Fatal(err)
+		}
+		return w
 	}
+	engine, delegates := bound(user), bound(delegating)
+	delegates.delegate(firstCareOf, delegates.udp(delegates.correspondent, correspondentAddress), delegates.udp(delegates.mobile, homeAddress))
 	if !offloads {
-		kernel.wires()
-		engine.wires()
+		for _, w := range []*world{kernel, engine.world, delegates.world} {
+			w.wires()
+		}
 	}
 	type way struct {
 		w              *world
 		at             netip.Addr // of the mobile
 		tcp, datagrams rates
 	}
-	plain, byEngine, byXFRM := way{w: kernel, at: firstCareOf}, way{w: engine.world, at: homeAddress}, way{w: kernel, at: homeAddress}
+	plain, byEngine, byBoth, byXFRM := way{w: kernel, at: firstCareOf}, way{w: engine.world, at: homeAddress},
+		way{w: delegates.world, at: homeAddress}, way{w: kernel, at: homeAddress}
 	for b.Loop() {
-		for _, x := range []*way{&plain, &byEngine, &byXFRM} {
+		for _, x := range []*way{&plain, &byEngine, &byBoth, &byXFRM} {
 			w := x.w
 			mobile, correspondent := w.udp(w.mobile, x.at), w.udp(w.correspondent, correspondentAddress)
 			x.tcp.add(w.rate(w.correspondent, correspondentAddress, w.mobile, x.at, period), w.rate(w.mobile, x.at, w.correspondent, correspondentAddress, period))
 			x.datagrams.add(w.packets(w.correspondent, correspondentAddress, mobile), w.packets(w.mobile, x.at, correspondent))
 		}
 	}
-	for name, x := range map[string]*way{"plain": &plain, "engine": &byEngine, "xfrm": &byXFRM} {
+	for name, x := range map[string]*way{"plain": &plain, "user": &byEngine, "kernel": &byBoth, "xfrm": &byXFRM} {
 		x.tcp.report(b, name, gigabits)
 		x.datagrams.report(b, name, packets)
 	}
-	for name, than := range map[string]*way{"xfrm-to-plain": &plain, "xfrm-to-engine": &byEngine} {
-		byXFRM.tcp.ratio(b, name, &than.tcp)
-		byXFRM.datagrams.ratio(b, name+"-packets", &than.datagrams)
+	for _, r := range []struct {
+		name     string
+		of, than *way
+	}{{"kernel-to-plain", &byBoth, &plain}, {"kernel-to-user", &byBoth, &byEngine}, {"kernel-to-xfrm", &byBoth, &byXFRM}} {
+		r.of.tcp.ratio(b, r.name, &r.than.tcp)
+		r.of.datagrams.ratio(b, r.name+"-packets", &r.than.datagrams)
 	}
 	logDrops(b, engine.correspondentEngine, engine.mobileEngine)
+	logDrops(b, delegates.correspondentEngine, delegates.mobileEngine)
 }
 
 // mobility gives the kernels of mobile and correspondent the optimised route between
@@ -101,7 +112,7 @@ func (w *world) mobility() {
 				optional := way.dir == netlink.XFRM_DIR_IN
 				if err := policies.XfrmPolicyAdd(&netlink.XfrmPolicy{
 					Src: host(way.from), Dst: host(way.to), Dir: way.dir,
-					Tmpls: []netlink.XfrmPolicyTmpl{way.header.Template(netip.Addr{}, netip.Addr{}, optional)},
+					Tmpls: []netlink.XfrmPolicyTmpl{way.header.Template(netip.Addr{}, netip.Addr{}, 0, optional)},
 				}); err != nil {
 					return fmt.Errorf("XFRM policy %v from %v to %v: %w", way.dir, way.from, way.to, err)
 				}

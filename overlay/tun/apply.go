@@ -43,6 +43,7 @@ func (e *Engine) Apply(changes []overlay.Change) error {
 	nudge := e.steer(&plan)
 	failures = append(failures, plan.carryOut(e.netlink, &e.left)...)
 	e.accelerate()
+	e.delegate()
 	if nudge {
 		e.nudge()
 	}
@@ -73,6 +74,7 @@ func (e *Engine) set(s *overlay.Tunnel, plan *plan) error {
 	t.silence.heard() // another path may have more to say
 	if s.Side == overlay.MobileSide {
 		e.link(paths)
+		e.delegation.touchMobiles()
 	}
 	e.unnoteSealed(t)
 	t.paths.Store(t.paths.Load().swap(paths, e.now(), e.config.Grace))
@@ -124,6 +126,7 @@ func (e *Engine) remove(k overlay.Key, plan *plan) {
 	delete(e.tunnels, k)
 	e.fast.touch(k)
 	if k.Side == overlay.MobileSide {
+		e.delegation.touchMobiles()
 		t.gone.Store(true)
 		delete(e.mobiles, k.Home)
 		e.table.returned.add(t, e.now(), e.config.Grace)

@@ -79,6 +79,9 @@ type Config struct {
 	HomeTest func(home overlay.Key, path overlay.Path, packet []byte)
 	// Fast carries what it can of the tunnels' packets past user space; nil: nothing.
 	Fast FastPath
+	// Routes carries what it can of the packets of optimised routes past user space, on
+	// kernels that can do that; nil: nothing.
+	Routes RoutePath
 	// Adopt is how long what a predecessor that crashed left in the kernel goes on
 	// until somebody sets it again.
 	Adopt time.Duration

@@ -58,21 +58,22 @@ type Engine struct {
 	reports *reporter
 	marks   bool // the engine's packets carry a mark
 
-	ended    chan struct{}
-	mu       sync.Mutex // held by one who changes tunnels or routes
-	tunnels  map[overlay.Key]*tunnel
-	sealed   map[sealedEnds]*tunnel // those that are sealed, by each path
-	mobiles  map[netip.Addr]*tunnel // those of them of mobiles, by home address
-	routes   map[overlay.Pair]*optimised
-	leads    map[led]*lead
-	bound    int         // leads of the correspondent side
-	steered  bool        // the rule for them is there
-	departed []departure // in the order of time
-	nudging  nudging
-	fast     acceleration
-	left     leftovers
-	nft      *nft.Socket // nil: none
-	closed   bool
+	ended      chan struct{}
+	mu         sync.Mutex // held by one who changes tunnels or routes
+	tunnels    map[overlay.Key]*tunnel
+	sealed     map[sealedEnds]*tunnel // those that are sealed, by each path
+	mobiles    map[netip.Addr]*tunnel // those of them of mobiles, by home address
+	routes     map[overlay.Pair]*optimised
+	leads      map[led]*lead
+	bound      int         // leads of the correspondent side
+	steered    bool        // the rule for them is there
+	departed   []departure // in the order of time
+	nudging    nudging
+	fast       acceleration
+	delegation delegation
+	left       leftovers
+	nft        *nft.Socket // nil: none
+	closed     bool
 
 	sealing sync.Mutex    // held by one who makes the sealer ready
 	sealer  *sealedSender // the sender's, when that is ready
@@ -98,6 +99,7 @@ func Open(c Config) (_ *Engine, err error) {
 	e.table.local, e.table.espOurs, e.table.relayed = c.Local, c.Signalling, c.Relayed
 	defer func() {
 		if err != nil {
+			_ = e.closeDelegation()
 			e.release()
 		}
 	}()
@@ -128,6 +130,9 @@ func Open(c Config) (_ *Engine, err error) {
 		return nil, err
 	}
 	if e.capture, err = openCapture(c.Batch, c.SocketBuffer, e.device.index); err != nil {
+		return nil, err
+	}
+	if err := e.openDelegation(); err != nil {
 		return nil, err
 	}
 	e.kernel = kernel{config: c, index: e.device.index}
@@ -172,6 +177,9 @@ func Open(c Config) (_ *Engine, err error) {
 	e.loops.Go(e.errorRunLoop)
 	if e.fast.path != nil {
 		e.loops.Go(e.fastRunLoop)
+	}
+	if e.delegation.path != nil {
+		e.loops.Go(e.routesRunLoop)
 	}
 	c.Log.Info("data plane is up", "engine", e.Name(), "device", e.device.name, "index", e.device.index)
 	return e, nil
@@ -302,6 +310,10 @@ func (e *Engine) Close() error {
 	e.left.stop()
 	e.nudging.stop()
 	var plan plan
+	var closing []error
+	if err := e.closeDelegation(); err != nil {
+		closing = append(closing, err)
+	}
 	for k := range e.tunnels {
 		e.remove(k, &plan)
 	}
@@ -309,7 +321,7 @@ func (e *Engine) Close() error {
 		e.deoptimise(pair, &plan)
 	}
 	e.steer(&plan)
-	failures := plan.carryOut(e.netlink, &e.left)
+	failures := append(closing, plan.carryOut(e.netlink, &e.left)...)
 	if err := e.closeFast(); err != nil {
 		failures = append(failures, err)
 	}

@@ -234,3 +234,29 @@ func firstHop(n *rtbatch.Conn, from, to netip.Addr, mark uint32) (index int, err
 	}
 	return index, err
 }
+
+// wayMTU is what the kernel knows of the path MTU between two addresses; 0: nothing.
+func wayMTU(n *rtbatch.Conn, socket int, from, to netip.Addr) (mtu int) {
+	b := make(rtbatch.Attributes, unix.SizeofRtMsg)
+	b[0], b[1], b[2] = unix.AF_INET6, 128, 128
+	s, d := from.As16(), to.As16()
+	b = b.Bytes(unix.RTA_SRC, s[:]).Bytes(unix.RTA_DST, d[:])
+	err := n.Get(unix.RTM_GETROUTE, b, func(m []byte) {
+		if len(m) < unix.SizeofRtMsg {
+			return
+		}
+		a := m[unix.SizeofRtMsg:]
+		if v, ok := rtbatch.Uint32Attribute(rtbatch.Attribute(a, unix.RTA_METRICS), unix.RTAX_MTU); ok {
+			mtu = int(v)
+		}
+		if link, ok := rtbatch.Uint32Attribute(a, unix.RTA_OIF); ok {
+			if v, err := linkMTU(socket, int(link)); err == nil && (mtu == 0 || v < mtu) {
+				mtu = v
+			}
+		}
+	})
+	if err != nil {
+		return 0
+	}
+	return mtu
+}

@@ -301,10 +301,17 @@ func (e *Engine) routeFailed(relays *errorSender, report *routeError, router add
 		return
 	}
 	if report.unreachable() {
+		if e.delegation.path != nil {
+			e.mu.Lock() // received is to be up to date
+			seen := e.collect()
+			e.mu.Unlock()
+			e.sighted(seen)
+		}
 		e.reports.unreachable(report.correspondent, p.Remote, now)
 	}
 	e.config.Log.Debug("error about a packet of an optimised route", "engine", e.Name(), "remote", p.Remote, "router", router.netip(),
 		"type", report.kind, "code", report.code, "parameter", report.parameter, "path_mtu", p.mtu(now))
+	e.routeNarrowed(report)
 	if !ok {
 		return
 	}

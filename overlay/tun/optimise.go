@@ -40,6 +40,7 @@ func (e *Engine) optimise(r *overlay.Route, plan *plan) error {
 		e.table.routes(r.Side).insert(o)
 		e.fast.yield(r.Pair, true)
 	}
+	e.delegation.touch(r.Pair)
 	e.lead(o, plan)
 	return nil
 }
@@ -52,6 +53,7 @@ func (e *Engine) deoptimise(pair overlay.Pair, plan *plan) {
 		return
 	}
 	delete(e.routes, pair)
+	e.delegation.touch(pair)
 	e.fast.yield(pair, false)
 	until := e.now() + e.config.Grace
 	if e.table.routes(pair.Side).remove(o, until) {
@@ -204,6 +206,7 @@ func (e *Engine) steer(plan *plan) (nudge bool) {
 // Routes returns a snapshot, in the order of home addresses and peers.
 func (e *Engine) Routes() []overlay.RouteStatus {
 	e.mu.Lock()
+	seen := e.collect()
 	all := make([]overlay.RouteStatus, 0, len(e.routes))
 	for _, o := range e.routes {
 		p := o.path()
@@ -221,6 +224,7 @@ func (e *Engine) Routes() []overlay.RouteStatus {
 		all = append(all, s)
 	}
 	e.mu.Unlock()
+	e.sighted(seen)
 	slices.SortFunc(all, func(a, b overlay.RouteStatus) int {
 		return cmp.Or(a.Home.Compare(b.Home), a.Peer.Compare(b.Peer), cmp.Compare(a.Side, b.Side))
 	})

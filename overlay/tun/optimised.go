@@ -21,6 +21,10 @@ type optimised struct {
 	// route and one of the mobile side at once; the one last used.
 	joint atomic.Pointer[path]
 
+	// delegated: the route path carries it.
+	delegated atomic.Bool
+	looked    uint64 // packets, when it was last looked how many; under the engine's lock
+
 	encapsulated, decapsulated counter
 	reported                   atomic.Int64 // when traffic may be reported again
 	// unreachable is when that may be reported again. Of the goroutine that hears

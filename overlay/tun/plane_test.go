@@ -21,7 +21,4 @@ func BenchmarkRebind(b *testing.B) { planetest.Rebind(b, openPlane) }
 
 func BenchmarkPacketRate(b *testing.B) { planetest.PacketRate(b, openPlane) }
 
-// It needs a kernel with CONFIG_IPV6_MIP6.
-func BenchmarkAgainstXFRM(b *testing.B) { planetest.AgainstXFRM(b, openPlane) }
-
 func BenchmarkProcessor(b *testing.B) { planetest.Processor(b, openPlane) }

@@ -91,13 +91,23 @@ func (t *table) pathOf(e *routeError) (p *path) {
 		p = correspondent.path()
 	}
 	if mobile != nil && correspondent != nil {
-		p = correspondent.joint.Load()
+		if p = correspondent.joint.Load(); p == nil && correspondent.delegated.Load() {
+			p = correspondent.jointPath(mobile.path(), correspondent.path()) // nobody here has sent by it
+		}
 	}
 	if p == nil || p.local != from || p.remote != to {
 		return nil
 	}
 	e.correspondent = correspondent
 	return p
+}
+
+// peer is the other end of a mobile's route, as the packet was.
+func (e *routeError) peer() address {
+	if e.hasRoute {
+		return e.route
+	}
+	return destination(e.packet)
 }
 
 // unreachable reports whether the error says that the packet did not get to the

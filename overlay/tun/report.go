@@ -81,13 +81,13 @@ func (w *watcher) received(t *tunnel, packet []byte, now time.Duration) {
 }
 
 // route reports the traffic of an optimised route, which may be nil.
-func (w *watcher) route(o *optimised, now time.Duration) {
-	if o == nil || w.traffic == nil {
+func (r *reporter) route(o *optimised, now time.Duration) {
+	if o == nil || r.traffic == nil {
 		return
 	}
 	next := o.reported.Load()
 	if int64(now) >= next && o.reported.CompareAndSwap(next, int64(now+overlay.TrafficInterval)) {
-		w.traffic(o.pair.Home, o.pair.Peer, o.pair.Side)
+		r.traffic(o.pair.Home, o.pair.Peer, o.pair.Side)
 	}
 }
 

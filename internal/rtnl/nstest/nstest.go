@@ -178,13 +178,19 @@ func (s *Space) Rename(old, name string) {
 func (s *Space) Address(name, prefix string) netip.Addr {
 	s.t.Helper()
 	a := s.Assign(name, prefix)
+	s.Local(a)
+	return a
+}
+
+// Local waits until the kernel receives for an address.
+func (s *Space) Local(a netip.Addr) {
+	s.t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if r, err := s.Handle.RouteGet(a.AsSlice()); err == nil && len(r) > 0 && r[0].Type == unix.RTN_LOCAL {
-			return a
+			return
 		}
 	}
 	s.t.Fatalf("%v does not become local", a)
-	return a
 }
 
 // Assign is Address without the wait: the address is a source at once, but its

@@ -52,12 +52,13 @@ func (h Header) String() string {
 	}
 }
 
-// Template is that of a policy that demands the header. An inbound policy of optional ones
-// takes packets without the header as well; where source and destination are valid, one
-// with it has to come by the state between them, and not by Any.
-func (h Header) Template(source, destination netip.Addr, optional bool) netlink.XfrmPolicyTmpl {
+// Template is that of a policy that demands the header, by a state with a request
+// number, or any with zero. An inbound policy of optional ones takes packets without the
+// header as well; of those with it the state has to be from source to destination, where
+// they are valid.
+func (h Header) Template(source, destination netip.Addr, request uint32, optional bool) netlink.XfrmPolicyTmpl {
 	t := netlink.XfrmPolicyTmpl{
-		Src: ip(source), Dst: ip(destination), Proto: netlink.Proto(h), Mode: netlink.XFRM_MODE_ROUTEOPTIMIZATION,
+		Src: ip(source), Dst: ip(destination), Proto: netlink.Proto(h), Mode: netlink.XFRM_MODE_ROUTEOPTIMIZATION, Reqid: int(request),
 	}
 	if optional {
 		t.Optional = 1

@@ -154,8 +154,8 @@ func TestHomeAddressOption(t *testing.T) {
 	change("mobile", ofMobile.Add, s)
 	change("peer", ofPeer.Add, s)
 	change("peer", ofPeer.Add, mobility.Any(mobility.HomeAddressOption))
-	policy(t, mobile, netlink.XFRM_DIR_OUT, home, peer, mobility.HomeAddressOption.Template(home, peer, false))
-	policy(t, correspondent, netlink.XFRM_DIR_IN, home, peer, mobility.HomeAddressOption.Template(home, peer, false))
+	policy(t, mobile, netlink.XFRM_DIR_OUT, home, peer, mobility.HomeAddressOption.Template(home, peer, 0, false))
+	policy(t, correspondent, netlink.XFRM_DIR_IN, home, peer, mobility.HomeAddressOption.Template(home, peer, 0, false))
 	sender, receiver := listen(t, mobile, home), listen(t, correspondent, peer)
 	arrives := func(what string) {
 		t.Helper()
