@@ -1,6 +1,7 @@
 package nft
 
 import (
+	"cmp"
 	"encoding/binary"
 	"time"
 
@@ -13,10 +14,23 @@ const sizeofNfgenmsg = 4
 
 // Batch is a transaction under construction: all of it happens, or nothing.
 type Batch struct {
-	b   []byte
-	seq uint32
-	set uint32 // identifiers of new sets
+	b      []byte
+	seq    uint32
+	set    uint32 // identifiers of new sets
+	family Family // 0: IPv6
 }
+
+// Family is one of tables. Those of different families share nothing, names included.
+type Family uint8
+
+// Families: what passes the hooks of IPv6, and what passes a device.
+const (
+	IPv6   Family = unix.NFPROTO_IPV6
+	Netdev Family = unix.NFPROTO_NETDEV
+)
+
+// Use has the commands that follow be about tables of a family; before that it is IPv6.
+func (t *Batch) Use(f Family) { t.family = f }
 
 func (t *Batch) message(kind, flags uint16, family uint8, resource uint16, a Attributes) {
 	t.seq++
@@ -28,7 +42,7 @@ func (t *Batch) message(kind, flags uint16, family uint8, resource uint16, a Att
 }
 
 func (t *Batch) command(kind, flags uint16, a Attributes) {
-	t.message(unix.NFNL_SUBSYS_NFTABLES<<8|kind, flags|unix.NLM_F_ACK, unix.NFPROTO_IPV6, 0, a)
+	t.message(unix.NFNL_SUBSYS_NFTABLES<<8|kind, flags|unix.NLM_F_ACK, uint8(cmp.Or(t.family, IPv6)), 0, a)
 }
 
 // NewTable makes a table; one that is there stays as it is.
@@ -59,6 +73,13 @@ const (
 	Postrouting Hook = unix.NF_INET_POST_ROUTING
 )
 
+// Hooks of the family Netdev, at one device: what comes in by it, and what leaves by it
+// (Linux 5.16, with CONFIG_NETFILTER_EGRESS).
+const (
+	Ingress Hook = unix.NF_NETDEV_INGRESS
+	Egress  Hook = unix.NF_NETDEV_EGRESS
+)
+
 // Priorities in a hook.
 const (
 	Raw    = -300 // before connection tracking and the firewall
@@ -73,6 +94,9 @@ type Chain struct {
 	Base     bool
 	Hook     Hook
 	Priority int32
+	// Device is the name of the one whose packets come; of the family Netdev, where the
+	// chain goes with it.
+	Device string
 	// Reroute looks the route of a packet up again that has another mark behind the
 	// chain. At Output only.
 	Reroute bool
@@ -86,12 +110,20 @@ func (t *Batch) NewChain(c Chain) {
 		if c.Reroute {
 			kind = "route"
 		}
-		a = a.Nested(unix.NFTA_CHAIN_HOOK, Attributes(nil).
+		hook := Attributes(nil).
 			Uint32(unix.NFTA_HOOK_HOOKNUM, uint32(c.Hook)).
-			Uint32(unix.NFTA_HOOK_PRIORITY, uint32(c.Priority))).
-			Text(unix.NFTA_CHAIN_TYPE, kind)
+			Uint32(unix.NFTA_HOOK_PRIORITY, uint32(c.Priority))
+		if c.Device != "" {
+			hook = hook.Text(unix.NFTA_HOOK_DEV, c.Device)
+		}
+		a = a.Nested(unix.NFTA_CHAIN_HOOK, hook).Text(unix.NFTA_CHAIN_TYPE, kind)
 	}
 	t.command(unix.NFT_MSG_NEWCHAIN, unix.NLM_F_CREATE, a)
+}
+
+// DeleteChain removes a chain that no rule leads to, and that has none.
+func (t *Batch) DeleteChain(table, chain string) {
+	t.command(unix.NFT_MSG_DELCHAIN, 0, Attributes(nil).Text(unix.NFTA_CHAIN_TABLE, table).Text(unix.NFTA_CHAIN_NAME, chain))
 }
 
 // FlushChain removes the rules of a chain.

@@ -31,7 +31,7 @@ func (e *Events) File() *os.File { return e.file }
 func (e *Events) Close() error { return e.file.Close() }
 
 // Deleted waits for news, and reports whether somebody else than the socket with a port
-// has deleted a table, or may have: news can be lost. err is not nil when the socket was
+// has deleted a table of that name, or may have: news can be lost. err is not nil when the socket was
 // closed.
 func (e *Events) Deleted(table string, port uint32) (deleted bool, err error) {
 	rc, err := e.file.SyscallConn()
@@ -57,7 +57,7 @@ func (e *Events) Deleted(table string, port uint32) (deleted bool, err error) {
 	}
 	for _, m := range messages {
 		if m.Header.Type == unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_DELTABLE && m.Header.Pid != port &&
-			len(m.Data) >= sizeofNfgenmsg && m.Data[0] == unix.NFPROTO_IPV6 &&
+			len(m.Data) >= sizeofNfgenmsg && (Family(m.Data[0]) == IPv6 || Family(m.Data[0]) == Netdev) &&
 			StringAttribute(m.Data[sizeofNfgenmsg:], unix.NFTA_TABLE_NAME) == table {
 			return true, nil
 		}

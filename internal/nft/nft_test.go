@@ -315,6 +315,67 @@ func TestMark(t *testing.T) {
 	}
 }
 
+// Chains at a device see what comes in and leaves by it, and can send that elsewhere.
+func TestDevice(t *testing.T) {
+	w := newWorld(t)
+	nstest.Veth(w.here, "side", w.there, "side")
+	for _, c := range []struct {
+		name  string
+		hook  Hook
+		rule  Rule
+		needs string
+	}{
+		{"ingress", Ingress, judged().Drop(), "CONFIG_NETFILTER_INGRESS"},
+		{"egress", Egress, Rule(nil).Load(6, 1).Equal(unix.IPPROTO_UDP).Forward(w.here.Index("side")), "Linux 5.18 with CONFIG_NETFILTER_EGRESS"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before := w.here.Link("side").Attrs().Statistics.TxPackets
+			err := w.nft.Commit(func(b *Batch) {
+				b.Use(Netdev)
+				b.NewTable(table)
+				b.NewChain(Chain{Table: table, Name: "c", Base: true, Hook: c.hook, Device: "up"})
+				b.Append(table, "c", c.rule)
+			})
+			if err != nil {
+				t.Skipf("needs %s: %v", c.needs, err)
+			}
+			// Here receives by the one, and sends by the other.
+			if c.hook == Ingress && w.sends() {
+				t.Error("comes in")
+			}
+			if c.hook == Egress {
+				w.here.Do(func() error {
+					c, err := net.Dial("udp6", "[2001:db8::2]:1000")
+					if err == nil {
+						defer c.Close()
+						_, err = c.Write([]byte("x"))
+					}
+					return err
+				})
+				for end := time.Now().Add(10 * time.Second); w.here.Link("side").Attrs().Statistics.TxPackets == before; {
+					if time.Now().After(end) {
+						t.Fatal("does not leave by the other device")
+					}
+				}
+			}
+			if err := w.nft.Commit(func(b *Batch) { b.Use(Netdev); b.FlushChain(table, "c"); b.DeleteChain(table, "c") }); err != nil {
+				t.Fatal(err)
+			}
+			if !w.sends() {
+				t.Error("without the chain nothing comes in")
+			}
+			for _, when := range []string{"there", "not there"} {
+				if err := w.nft.RemoveTableOf(Netdev, table); err != nil {
+					t.Errorf("the table is %s: %v", when, err)
+				}
+			}
+		})
+	}
+	if err := w.nft.Commit(func(b *Batch) { b.DeleteTable(table) }); err != nil {
+		t.Errorf("the table of the same name of the family IPv6: %v", err)
+	}
+}
+
 // Deletions by others are told, and of one's own are not.
 func TestEvents(t *testing.T) {
 	w := newWorld(t)

@@ -160,6 +160,13 @@ func (r Rule) Jump(chain string) Rule { return r.verdict(unix.NFT_JUMP, chain) }
 func (r Rule) Goto(chain string) Rule { return r.verdict(unix.NFT_GOTO, chain) }
 func (r Rule) Return() Rule           { return r.verdict(unix.NFT_RETURN, "") }
 
+// Forward has a packet leave by another device, whose interface index is given, as it is.
+// In chains of the family Netdev alone; at Egress from Linux 5.18 on.
+func (r Rule) Forward(device int) Rule {
+	return r.Set(binary.NativeEndian.AppendUint32(nil, uint32(device))...).
+		expression("fwd", Attributes(nil).Uint32(unix.NFTA_FWD_SREG_DEV, firstRegister))
+}
+
 func (r Rule) verdict(code int32, chain string) Rule {
 	v := Attributes(nil).Uint32(unix.NFTA_VERDICT_CODE, uint32(code))
 	if chain != "" {

@@ -90,11 +90,17 @@ func (s *Socket) query(kind, flags uint16, a Attributes, f func([]byte)) error {
 	})
 }
 
-// RemoveTable removes a table with everything in it. One that is not there, be it that the
-// kernel has no nftables, is no failure.
-func (s *Socket) RemoveTable(name string) error {
-	err := s.Commit(func(b *Batch) { b.DeleteTable(name) })
-	for _, absent := range []error{unix.ENOENT, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT, unix.EINVAL} {
+// RemoveTable removes a table of the family IPv6 with everything in it. One that is not
+// there, be it that the kernel has no nftables, is no failure.
+func (s *Socket) RemoveTable(name string) error { return s.RemoveTableOf(IPv6, name) }
+
+// RemoveTableOf does so with one of any family.
+func (s *Socket) RemoveTableOf(f Family, name string) error {
+	err := s.Commit(func(b *Batch) {
+		b.Use(f)
+		b.DeleteTable(name)
+	})
+	for _, absent := range []error{unix.ENOENT, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT, unix.EINVAL} {
 		if errors.Is(err, absent) {
 			return nil
 		}

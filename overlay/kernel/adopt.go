@@ -110,6 +110,7 @@ func (p *path) inheritSets() error {
 		}
 	}
 	for e := range i.elements {
+		i.shape.nested = true // nobody knows
 		i.shape.yields = i.shape.yields || e[0] == setYielded
 		i.shape.watch = i.shape.watch || e[0] == setWatched
 	}
@@ -181,6 +182,10 @@ func (p *path) Sweep() error {
 	}
 	if err := p.reshape(p.wantedShape()); err != nil {
 		failures = append(failures, fmt.Errorf("nftables table %s: %w", tableName, err))
+	}
+	if !p.ruleSet(p.shape).marks() {
+		p.leads = true // a predecessor's perhaps
+		p.unlead(p.shape)
 	}
 	return errors.Join(failures...)
 }

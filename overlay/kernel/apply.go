@@ -55,6 +55,11 @@ func (p *path) Apply(changes []tun.FastChange, failed func(int, error)) {
 	}
 	p.keepCounts(remove, steps)
 	wanted := p.wantedShape()
+	if err := p.lead(wanted); err != nil {
+		for i := range steps {
+			fail(i, err)
+		}
+	}
 	err := p.reshape(wanted.and(p.shape))
 	if err != nil {
 		for i := range steps {
@@ -80,6 +85,7 @@ func (p *path) Apply(changes []tun.FastChange, failed func(int, error)) {
 	if err := p.reshape(p.wantedShape()); err != nil {
 		p.log().Warn("nftables rules for tunnels that are gone remain", "engine", Name, "reason", err)
 	}
+	p.unlead(p.shape)
 }
 
 // steps finds what becomes of each tunnel and pair.
@@ -153,6 +159,11 @@ func (p *path) steps(changes []tun.FastChange) (steps []step, remove, add []elem
 
 // own notes whose the inner prefixes are.
 func (p *path) own(s *step) {
+	if s.new != nil && s.err == nil {
+		for _, q := range s.new.Inner { // before the old ones: those that stay cost nothing
+			p.nests.add(s.key.Side, q)
+		}
+	}
 	if s.old != nil {
 		p.disown(s.old)
 		delete(p.tunnels, s.key)
@@ -191,6 +202,7 @@ func (p *path) disown(t *tunnel) {
 			delete(p.owners, k)
 		}
 		p.lengths[length{t.Side, q.Bits()}]--
+		p.nests.remove(t.Side, q)
 	}
 	if watches(t.FastTunnel) {
 		p.watched--

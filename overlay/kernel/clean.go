@@ -43,11 +43,11 @@ func Clean(log *slog.Logger) error {
 	})
 	note("list links", err)
 	c.Commit(requests, func(_ int, err error) { note("devices and rules", err) })
-	// The table comes last: it drops what comes out of the devices unapproved. So it goes
+	// The tables come last: they drop what comes out of the devices unapproved. So they go
 	// even if no device is there any more.
 	if s, err := nft.Open(); err == nil {
 		defer s.Close()
-		note("nftables", s.RemoveTable(tableName))
+		note("nftables", errors.Join(s.RemoveTable(tableName), s.RemoveTableOf(nft.Netdev, tableName)))
 	}
 	note("optimised routes", xfrmro.Clean(log))
 	if len(requests) > 0 {

@@ -17,12 +17,12 @@ import (
 // counted reports whether the elements of a set count packets, and which.
 func counted(set string) bool { return strings.Contains(set, in) || strings.Contains(set, out) }
 
-// addElement adds what an element has counted. What comes out of a tunnel is counted
-// with the tunnel header. An aggregate of several packets is one.
+// addElement adds what an element has counted: packets with the tunnel header. An
+// aggregate of several is one.
 func addElement(c *overlay.Counters, set string, e nft.Element) {
 	if strings.Contains(set, out) {
 		c.EncapPackets += e.Packets
-		c.EncapBytes += e.Bytes
+		c.EncapBytes += e.Bytes - headerLength*e.Packets
 		return
 	}
 	c.DecapPackets += e.Packets

@@ -59,7 +59,7 @@ func (p *path) restore() {
 	}
 	p.inherited.shape, p.inherited.elements = shape{}, nil
 	p.shape, p.shaped = shape{}, false
-	err := p.reshape(p.wantedShape())
+	err := errors.Join(p.reshape(p.wantedShape()), p.hookAll())
 	if err == nil {
 		var all []element
 		for _, t := range p.tunnels {

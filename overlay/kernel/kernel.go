@@ -10,9 +10,11 @@
 //	mobile side, for each tunnel a device D-k1, D-k2, … of type ip6tnl
 //	agent side:   route P encap ip6 … dev D-k metric M−1     main table
 //	mobile side:  route default from P dev D-k1              table T
-//	always:       rule  N−1: fwmark L/L lookup T+2
+//	one nftables table (rules.go, sets.go), and one of the family netdev with chains at
+//	the devices, where the kernel has that (hooks.go)
+//	where packets are marked L, which is where it has not, and beside optimised routes:
+//	              rule  N−1: fwmark L/L lookup T+2
 //	              route default dev D                        table T+2
-//	one nftables table (rules.go, sets.go)
 //
 // The routes of the engine to its TUN device stay behind ours: what we take back, or
 // never had, goes there.
@@ -21,11 +23,12 @@
 // the addresses without and within, is marked K, and a tunnel device takes it apart: the
 // one that has its ends, or else D-k. All else is for the engine, and gets another next
 // header, so that no device takes it. What comes out of a device without K is dropped
-// before it is routed.
+// there, or else before it is routed.
 //
 // A packet into a tunnel is routed to one of our devices. What must not go there
-// (tun.FastPath says what) is marked L in the prerouting or output hook and routed to
-// the TUN device instead.
+// (tun.FastPath says what) leaves by the TUN device instead: at the egress hook of the
+// device for what it is, which costs other packets nothing, or else, and for whom it is of,
+// it is marked L in the prerouting or output hook and routed.
 package kernel
 
 import (

@@ -23,8 +23,9 @@ import (
 )
 
 // What can pass in the kernel does, both ways, and is counted.
-func TestPassesInKernel(t *testing.T) {
-	w := newWorld(t)
+func TestPassesInKernel(t *testing.T) { everyKernel(t, passesInKernel) }
+
+func passesInKernel(t *testing.T, w *world) {
 	w.attach(0)
 	correspondent, home, node := w.udp(w.correspondent, correspondentAddress), w.udp(w.mobile, homeAddress), w.udp(w.node, nodeAddress)
 	all := func() {
@@ -122,8 +123,9 @@ func TestSwapInKernel(t *testing.T) {
 
 // RFC 6040: the traffic class of the inner packet is that of the tunnel packet, and a
 // congestion mark on the way is not lost; one on a packet that cannot have it drops that.
-func TestTrafficClass(t *testing.T) {
-	w := newWorld(t)
+func TestTrafficClass(t *testing.T) { everyKernel(t, trafficClass) }
+
+func trafficClass(t *testing.T, w *world) {
 	w.attach(0)
 	correspondent, node := w.udp(w.correspondent, correspondentAddress), w.udp(w.node, nodeAddress)
 	w.passes(correspondent, node)
@@ -193,8 +195,9 @@ func TestTrafficClass(t *testing.T) {
 }
 
 // A longer prefix of another mobile's decides, whatever the order in which they came.
-func TestPrefixInPrefix(t *testing.T) {
-	w := newWorld(t)
+func TestPrefixInPrefix(t *testing.T) { everyKernel(t, prefixInPrefix) }
+
+func prefixInPrefix(t *testing.T, w *world) {
 	w.attach(0)
 	around := netip.MustParsePrefix("2001:db8:4::/46")
 	w.apply(w.agentEngine, overlay.Change{Set: tunnelOf(overlay.AgentSide, agentAddress, careOf[1], 0, netip.MustParseAddr("2001:db8:6::1"), around)})
@@ -225,8 +228,9 @@ func TestPrefixInPrefix(t *testing.T) {
 }
 
 // Somebody flushes the ruleset: the table comes back, and all is as it was.
-func TestTableRestored(t *testing.T) {
-	w := newWorld(t)
+func TestTableRestored(t *testing.T) { everyKernel(t, tableRestored) }
+
+func tableRestored(t *testing.T, w *world) {
 	w.attach(0)
 	correspondent, node := w.udp(w.correspondent, correspondentAddress), w.udp(w.node, nodeAddress)
 	w.passes(correspondent, node)
@@ -423,19 +427,23 @@ func (w *world) sender(s *nstest.Space) func([]byte) {
 	w.Cleanup(func() { unix.Close(fd) })
 	return func(b []byte) {
 		w.Helper()
-		in := b[40:]
-		sum := uint32(unix.IPPROTO_UDP) + uint32(len(in)-40)
-		for pair := range slices.Chunk(append(slices.Clone(in[8:]), 0), 2) {
-			if len(pair) == 2 {
-				sum += uint32(pair[0])<<8 | uint32(pair[1])
-			}
-		}
-		for sum > 0xffff {
-			sum = sum>>16 + sum&0xffff
-		}
-		binary.BigEndian.PutUint16(in[46:], ^uint16(sum))
+		complete(b[40:])
 		if err := unix.Sendto(fd, b, 0, &unix.SockaddrInet6{Addr: [16]byte(b[24:40])}); err != nil {
 			w.Fatal(err)
 		}
 	}
+}
+
+// complete puts the checksum into a packet of a datagram.
+func complete(b []byte) {
+	sum := uint32(unix.IPPROTO_UDP) + uint32(len(b)-40)
+	for pair := range slices.Chunk(append(slices.Clone(b[8:]), 0), 2) {
+		if len(pair) == 2 {
+			sum += uint32(pair[0])<<8 | uint32(pair[1])
+		}
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	binary.BigEndian.PutUint16(b[46:], ^uint16(sum))
 }

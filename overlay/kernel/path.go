@@ -29,8 +29,11 @@ var errFragments = errors.New("the path is so small that the tunnel needs fragme
 type path struct {
 	under tun.Underlay
 	left  uint32 // mark of what leads to the TUN device
-	nft   *nft.Socket
-	route *rtbatch.Conn
+	at    deviceHooks
+	// without is for tests: there are to be no hooks at devices, as on OpenWrt.
+	without bool
+	nft     *nft.Socket
+	route   *rtbatch.Conn
 
 	mu       sync.Mutex
 	external link
@@ -41,7 +44,9 @@ type path struct {
 	tunnels  map[overlay.Key]*tunnel
 	owners   map[owned]*tunnel
 	lengths  map[length]int
+	nests    nests
 	pairs    map[overlay.Pair]bool
+	leads    bool                    // the way of marked packets is there
 	mobiles  map[overlay.Key]*tunnel // those of tunnels that are of mobiles, and carried
 	watched  int
 	remotes  remotes // of agents' tunnels
@@ -89,6 +94,7 @@ func (p *path) Start(u tun.Underlay) (err error) {
 	free := u.MarkMask &^ u.Mark &^ u.Sorted
 	p.left = free & -free
 	p.tunnels, p.owners, p.lengths, p.pairs = make(map[overlay.Key]*tunnel), make(map[owned]*tunnel), make(map[length]int), make(map[overlay.Pair]bool)
+	p.nests = newNests()
 	p.drops, p.mobiles = make(map[overlay.DropReason]uint64), make(map[overlay.Key]*tunnel)
 	if u.Sorted == 0 || p.left == 0 {
 		return ErrNoMark
@@ -117,6 +123,9 @@ func (p *path) Start(u tun.Underlay) (err error) {
 	if err := p.inherit(); err != nil {
 		return err
 	}
+	if p.at, err = p.findHooks(); err != nil {
+		return err
+	}
 	if err := p.reshape(p.wantedShape()); err != nil {
 		// Perhaps the table of another version.
 		if err = p.nft.Commit(func(b *nft.Batch) { b.EmptyTable(tableName) }); err == nil {
@@ -127,10 +136,13 @@ func (p *path) Start(u tun.Underlay) (err error) {
 			return explain("nftables table "+tableName, err, ErrNoSets)
 		}
 	}
+	if err := p.hookAll(); err != nil {
+		return err
+	}
 	if err := p.openExternal(); err != nil {
 		return err
 	}
-	if err := p.lead(); err != nil {
+	if err := p.lead(p.wantedShape()); err != nil {
 		return err
 	}
 	if err := p.inheritForeign(); err != nil {
@@ -182,6 +194,11 @@ func (p *path) create(l *link) error {
 		return err
 	}
 	l.index = index
+	if err := p.hook(*l); err != nil {
+		_ = p.commitAll("remove "+l.name, []rtbatch.Request{l.remove()})
+		l.index = 0
+		return err
+	}
 	// The kernel has its own idea of the MTU when it makes one with two ends.
 	requests := l.up(p.alias())
 	if !l.external {
@@ -210,12 +227,16 @@ func (p *path) index(name string) (index int, err error) {
 	return index, nil
 }
 
-// lead makes the way to the TUN device for packets that are marked.
-func (p *path) lead() error {
-	table := p.under.Table + 2
+// lead makes the way to the TUN device for packets that are marked, before any is: policy
+// rules cost each look-up of a route, so there is none where none is marked.
+func (p *path) lead(s shape) error {
+	if p.leads || !p.ruleSet(s).marks() {
+		return nil
+	}
+	way, rule := p.way()
 	requests := []rtbatch.Request{
-		route{table: table, metric: routeMetric, device: p.under.Index}.add(p.under.RouteProtocol),
-		{Kind: unix.RTM_NEWRULE, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, Body: leftRule(p.under.RulePriority-1, table, p.under.RouteProtocol, p.left)},
+		way.add(p.under.RouteProtocol),
+		{Kind: unix.RTM_NEWRULE, Flags: unix.NLM_F_CREATE | unix.NLM_F_EXCL, Body: rule},
 	}
 	var failures []error
 	p.route.Commit(requests, func(i int, err error) {
@@ -223,7 +244,32 @@ func (p *path) lead() error {
 			failures = append(failures, fmt.Errorf("route marked packets to %s: %w", p.under.Device, err))
 		}
 	})
+	p.leads = len(failures) == 0
 	return errors.Join(failures...)
+}
+
+// unlead takes the way away when none is marked any more.
+func (p *path) unlead(s shape) {
+	if !p.leads || p.ruleSet(s).marks() {
+		return
+	}
+	p.leads = false
+	p.route.Commit(p.unleadRequests(), func(_ int, err error) {
+		if !nlsock.Gone(err) {
+			p.log().Warn("the way of marked packets remains, which costs look-ups of routes", "engine", Name, "reason", err)
+		}
+	})
+}
+
+// way is the route of marked packets, and the rule that they take it by.
+func (p *path) way() (r route, rule []byte) {
+	table := p.under.Table + 2
+	return route{table: table, metric: routeMetric, device: p.under.Index}, leftRule(p.under.RulePriority-1, table, p.under.RouteProtocol, p.left)
+}
+
+func (p *path) unleadRequests() []rtbatch.Request {
+	way, rule := p.way()
+	return []rtbatch.Request{{Kind: unix.RTM_DELRULE, Body: rule}, way.remove(p.under.RouteProtocol)}
 }
 
 // commitAll carries out requests that must all succeed.
@@ -272,14 +318,11 @@ func (p *path) remove() error {
 		if err := p.devices(func(l link) { requests = append(requests, l.remove()) }); err != nil {
 			note("list links", err)
 		}
-		table := p.under.Table + 2
-		requests = append(requests,
-			rtbatch.Request{Kind: unix.RTM_DELRULE, Body: leftRule(p.under.RulePriority-1, table, p.under.RouteProtocol, p.left)},
-			route{table: table, metric: routeMetric, device: p.under.Index}.remove(p.under.RouteProtocol))
+		requests = append(requests, p.unleadRequests()...)
 		p.route.Commit(requests, func(_ int, err error) { note("remove devices and routes", err) })
 	}
 	if p.nft != nil {
-		failures = append(failures, p.nft.RemoveTable(tableName))
+		failures = append(failures, p.nft.RemoveTable(tableName), p.nft.RemoveTableOf(nft.Netdev, tableName))
 	}
 	return errors.Join(failures...)
 }

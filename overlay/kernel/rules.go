@@ -24,14 +24,15 @@ const seenFor = overlay.TrafficInterval + 500*time.Millisecond
 // mostSeen bounds the memory of pairs. The packets of others go to the engine.
 const mostSeen = 8192
 
-// Chains. Those of hooks first.
+// Chains. Those of hooks first. Each that is there costs every packet of the node that
+// passes its hook, some hundred instructions for nothing: what concerns our devices alone
+// is decided at the devices where the kernel can (hooks.go).
 const (
 	chainReceive  = "receive"  // input: which tunnel packets are ours
 	chainArrive   = "arrive"   // prerouting: what comes out of our devices
 	chainForward  = "forward"  // prerouting, behind what others do: what is not for our devices
 	chainDepart   = "depart"   // output: outer packets, and errors about them
 	chainOriginal = "original" // output: what this node sends and is not for our devices
-	chainEnter    = "enter"    // postrouting: what enters our devices
 	chainApprove  = "approve"
 	chainWhose    = "whose"
 	chainHand     = "hand_over" // to the engine
@@ -40,27 +41,32 @@ const (
 	chainSeenOut  = "seen_out"
 	chainLeave    = "leave"
 	chainMayLeave = "may_leave"
+	chainMade     = "made"
+	chainErrors   = "errors"
 	chainRelayed  = "relayed"
-	chainCounted  = "counted"
+	chainClass    = "class"
 )
 
-func chains() []nft.Chain {
-	base := func(name string, h nft.Hook, priority int32) nft.Chain {
-		return nft.Chain{Table: tableName, Name: name, Base: true, Hook: h, Priority: priority, Reroute: name == chainOriginal}
+// chains are all chains but those at devices. unwanted are those of hooks that are not
+// needed, and that a table of before may have.
+func (s ruleSet) chains() (wanted, unwanted []nft.Chain) {
+	base := func(needed bool, name string, h nft.Hook, priority int32) {
+		c := nft.Chain{Table: tableName, Name: name, Base: true, Hook: h, Priority: priority, Reroute: name == chainOriginal}
+		if needed {
+			wanted = append(wanted, c)
+		} else {
+			unwanted = append(unwanted, c)
+		}
 	}
-	const last = 1000
-	all := []nft.Chain{
-		base(chainReceive, nft.Input, nft.Raw),
-		base(chainArrive, nft.Prerouting, nft.Raw),
-		base(chainForward, nft.Prerouting, nft.Mangle+1),
-		base(chainDepart, nft.Output, nft.Raw),
-		base(chainOriginal, nft.Output, nft.Mangle+1),
-		base(chainEnter, nft.Postrouting, last),
+	base(true, chainReceive, nft.Input, nft.Raw)
+	base(!s.at.arrive, chainArrive, nft.Prerouting, nft.Raw)
+	base(!s.at.enter, chainForward, nft.Prerouting, nft.Mangle+1)
+	base(true, chainDepart, nft.Output, nft.Raw)
+	base(s.marks(), chainOriginal, nft.Output, nft.Mangle+1)
+	for _, name := range []string{chainApprove, chainWhose, chainHand, chainTake, chainSeenIn, chainSeenOut, chainLeave, chainMayLeave, chainMade, chainErrors, chainRelayed, chainClass} {
+		wanted = append(wanted, nft.Chain{Table: tableName, Name: name})
 	}
-	for _, name := range []string{chainApprove, chainWhose, chainHand, chainTake, chainSeenIn, chainSeenOut, chainLeave, chainMayLeave, chainRelayed, chainCounted} {
-		all = append(all, nft.Chain{Table: tableName, Name: name})
-	}
-	return all
+	return wanted, unwanted
 }
 
 // Offsets from the start of an IPv6 header.
@@ -79,9 +85,14 @@ const portDHCP = 547 // of relays and servers (RFC 8415 §7.2)
 // ruleSet builds the rules.
 type ruleSet struct {
 	shape
+	at           deviceHooks
 	device       string // name of the external device, and what the names of the others begin with
-	sorted, left uint32
+	sorted, left uint32 // marks
+	mark, mask   uint32 // of the engine's own packets
 }
+
+// marks reports whether packets are marked so that they are routed to the TUN device.
+func (s ruleSet) marks() bool { return !s.at.enter || s.yields || s.watch }
 
 // named is a rule of a chain.
 type named struct {
@@ -123,15 +134,18 @@ func (s ruleSet) rules() (all []named) {
 	add(chainApprove, approve()...)
 	add(chainWhose, s.whose()...)
 	add(chainTake, setMark(nil, s.sorted).Accept())
-	add(chainArrive,
-		nft.Rule(nil).LoadMeta(nft.InputName).NotEqual([]byte(s.device)...).Accept(),
-		nft.Rule(nil).LoadMeta(nft.Mark).Bitwise(0, nft.MarkBits(s.sorted), zero(4)).Equal(zero(4)...).Drop(),
-		clearMark(nil, s.sorted).Accept())
-	add(chainForward, s.forward()...)
+	if !s.at.arrive {
+		add(chainArrive, nft.Rule(nil).LoadMeta(nft.InputName).NotEqual([]byte(s.device)...).Accept())
+		add(chainArrive, s.arrive()...)
+	}
+	if !s.at.enter {
+		add(chainForward, s.forward()...)
+	}
 	add(chainDepart, s.depart()...)
 	add(chainOriginal, s.original()...)
-	add(chainEnter, s.enter()...)
-	add(chainCounted, setMark(nil, s.sorted))
+	add(chainMade, s.made()...)
+	add(chainErrors, s.errors()...)
+	add(chainClass, class()...)
 	add(chainLeave, setMark(nil, s.left).Accept())
 	add(chainMayLeave, s.mayLeave()...)
 	add(chainRelayed, s.relayed()...)
@@ -171,7 +185,7 @@ func approve() []nft.Rule {
 // address that is looked up in a tunnel's prefixes is not of link scope.
 func (s ruleSet) whose() (all []nft.Rule) {
 	if len(s.mobile) > 0 {
-		all = append(all, nft.Rule(nil).LoadInto(0, nft.Transport, offsetSource, 1).In(setScopes).Goto(chainHand))
+		all = append(all, scoped(offsetSource).Goto(chainHand))
 	}
 	if s.yields {
 		all = append(all, nft.Rule(nil).LoadInto(0, nft.Transport, offsetSource, addresses).In(setYielded).Goto(chainHand))
@@ -181,24 +195,39 @@ func (s ruleSet) whose() (all []nft.Rule) {
 		all = append(all, notNext(nft.Transport, unix.IPPROTO_IPV6).LoadInto(0, nft.Network, offsetSource, address).
 			LoadInto(4, nft.Transport, offsetDestination, address).In(setWatchedIn).Jump(chainSeenIn))
 	}
-	for i, bits := range s.mobile {
+	for i, bits := range s.order(s.mobile) {
 		from := notNext(nft.Transport, unix.IPPROTO_IPV6).LoadInto(0, nft.Network, offsetSource, address)
 		all = append(all, masked(from, 4, nft.Transport, offsetDestination, bits).In(setName(overlay.MobileSide, in, bits)).Goto(chainTake))
-		if i < len(s.mobile)-1 { // a longer prefix decides
+		if s.nested && i < len(s.mobile)-1 { // a longer prefix decides
 			all = append(all, masked(nil, 0, nft.Transport, offsetDestination, bits).In(setName(overlay.MobileSide, inner, bits)).Goto(chainHand))
 		}
 	}
 	if len(s.agent) > 0 {
-		all = append(all, nft.Rule(nil).LoadInto(0, nft.Transport, offsetDestination, 1).In(setScopes).Goto(chainHand))
+		all = append(all, scoped(offsetDestination).Goto(chainHand))
 	}
-	for i, bits := range s.agent {
+	for i, bits := range s.order(s.agent) {
 		ends := nft.Rule(nil).LoadInto(0, nft.Network, offsetSource, addresses)
 		all = append(all, masked(ends, 8, nft.Transport, offsetSource, bits).In(setName(overlay.AgentSide, in, bits)).Goto(chainTake))
-		if i < len(s.agent)-1 {
+		if s.nested && i < len(s.agent)-1 {
 			all = append(all, masked(nil, 0, nft.Transport, offsetSource, bits).In(setName(overlay.AgentSide, inner, bits)).Goto(chainHand))
 		}
 	}
 	return append(all, nft.Rule(nil).Goto(chainHand))
+}
+
+// scoped passes packets with an address within that is perhaps of link scope: most are
+// of 2000::/3, and are known for that without a look-up.
+func scoped(at uint32) nft.Rule {
+	return nft.Rule(nil).LoadInto(0, nft.Transport, at, 1).Bitwise(0, []byte{0xe0}, zero(1)).NotEqual(0x20).
+		LoadInto(0, nft.Transport, at, 1).In(setScopes)
+}
+
+// arrive drops what comes out of our devices and was not approved.
+func (s ruleSet) arrive() []nft.Rule {
+	return []nft.Rule{
+		nft.Rule(nil).LoadMeta(nft.Mark).Bitwise(0, nft.MarkBits(s.sorted), zero(4)).Equal(zero(4)...).Drop(),
+		clearMark(nil, s.sorted).Accept(),
+	}
 }
 
 // forward finds packets that are forwarded and must not enter our devices.
@@ -234,13 +263,17 @@ func (s ruleSet) mayLeave() (all []nft.Rule) {
 
 // original finds what this node sends by our devices and must not.
 func (s ruleSet) original() []nft.Rule {
-	all := []nft.Rule{
-		nft.Rule(nil).LoadMeta(nft.OutputName).NotEqual([]byte(s.device)...).Accept(),
-		nft.Rule(nil).Load(offsetNextHeader, 1).In(setHeaders).Goto(chainLeave),
-		next(nft.Network, 0, unix.IPPROTO_IPV6).LoadMeta(nft.OutputName).NotEqual(zeroTerminated(s.device)...).Goto(chainLeave),
+	if !s.marks() {
+		return nil
 	}
-	for _, r := range dhcp(nft.Network) {
-		all = append(all, r.Goto(chainLeave))
+	all := []nft.Rule{nft.Rule(nil).LoadMeta(nft.OutputName).NotEqual([]byte(s.device)...).Accept()}
+	if !s.at.enter {
+		all = append(all,
+			nft.Rule(nil).Load(offsetNextHeader, 1).In(setHeaders).Goto(chainLeave),
+			next(nft.Network, 0, unix.IPPROTO_IPV6).LoadMeta(nft.OutputName).NotEqual(zeroTerminated(s.device)...).Goto(chainLeave))
+		for _, r := range dhcp(nft.Network) {
+			all = append(all, r.Goto(chainLeave))
+		}
 	}
 	if s.yields {
 		all = append(all, nft.Rule(nil).Load(offsetSource, addresses).In(setYielded).Goto(chainLeave))
@@ -251,45 +284,63 @@ func (s ruleSet) original() []nft.Rule {
 	return all
 }
 
-// enter counts what enters our devices, and marks it so that the tunnel packet is known.
-func (s ruleSet) enter() []nft.Rule {
-	all := []nft.Rule{nft.Rule(nil).LoadMeta(nft.OutputName).NotEqual([]byte(s.device)...).Accept()}
-	for _, bits := range s.agent {
-		all = append(all, masked(nil, 0, nft.Network, offsetDestination, bits).In(setName(overlay.AgentSide, out, bits)).Goto(chainCounted))
+// depart finds tunnel packets, and errors about them.
+func (s ruleSet) depart() []nft.Rule {
+	if len(s.agent)+len(s.mobile) == 0 {
+		return nil
 	}
-	for _, bits := range s.mobile {
-		all = append(all, masked(nil, 0, nft.Network, offsetSource, bits).In(setName(overlay.MobileSide, out, bits)).Goto(chainCounted))
+	return []nft.Rule{
+		next(nft.Network, 0, unix.IPPROTO_IPV6).Goto(chainMade),
+		next(nft.Network, 0, unix.IPPROTO_ICMPV6).Goto(chainErrors),
+	}
+}
+
+// made counts the tunnel packets that our devices make, and gives them the traffic class
+// of what is in them. The engine does that for its own: they have its mark, and so have
+// those that such a packet is in.
+func (s ruleSet) made() []nft.Rule {
+	all := []nft.Rule{
+		nft.Rule(nil).Load(headerLength+offsetNextHeader, 1).NotEqual(unix.IPPROTO_IPV6).
+			LoadMeta(nft.Mark).Bitwise(0, nft.MarkBits(s.mask), zero(4)).Equal(nft.MarkBits(s.mark)...).Accept(),
+	}
+	for _, bits := range s.order(s.agent) {
+		all = append(all, masked(nil, 0, nft.Network, headerLength+offsetDestination, bits).In(setName(overlay.AgentSide, out, bits)).Goto(chainClass))
+	}
+	for _, bits := range s.order(s.mobile) {
+		all = append(all, masked(nil, 0, nft.Network, headerLength+offsetSource, bits).In(setName(overlay.MobileSide, out, bits)).Goto(chainClass))
 	}
 	return all
 }
 
-// depart gives tunnel packets the traffic class of what is in them, congestion mark and
-// all (RFC 6040 §4.1, normal mode), where the kernel's tunnels do less, and drops what
-// the kernel would tell of errors on the way: the engine tells it, and knows better
-// what. Those are Destination Unreachable, code 3, and Packet Too Big that quote a packet
-// which they saw quoted, and so are not full; those of the way into the tunnel, which
-// the engine does not see, quote a whole packet, and fill the 1280 octets.
-func (s ruleSet) depart() []nft.Rule {
+// class gives a tunnel packet the traffic class of what is in it, congestion mark and all
+// (RFC 6040 §4.1, normal mode), where the kernel's tunnels do less. They make the outer
+// one 0 where the inner one is.
+func class() []nft.Rule {
+	const classAndVersion = 2 // octets, with four bits of the flow label
+	inner := func(r nft.Rule, mask ...byte) nft.Rule {
+		return r.Load(headerLength, classAndVersion).Bitwise(0, mask, zero(classAndVersion))
+	}
+	return []nft.Rule{inner(inner(nil, 0x0f, 0xf0).NotEqual(0, 0), 0xff, 0xf0).Store(0, nft.Network, 0, classAndVersion)}
+}
+
+// errors finds what the kernel would tell of errors on the way of tunnel packets: the
+// engine tells it, and knows better what. Those are Destination Unreachable, code 3, and
+// Packet Too Big that quote a packet which they saw quoted, and so are not full; those of
+// the way into the tunnel, which the engine does not see, quote a whole packet, and fill
+// the 1280 octets.
+func (s ruleSet) errors() []nft.Rule {
 	const (
-		classAndVersion     = 2 // octets, with four bits of the flow label
 		addressUnreachable  = 3
 		unreachable, tooBig = 1, 2
 		full                = 1280 - headerLength
 	)
-	mark := nft.Rule(nil).LoadMeta(nft.Mark).Bitwise(0, nft.MarkBits(s.sorted), zero(4)).NotEqual(zero(4)...).
-		Load(offsetNextHeader, 1).Equal(unix.IPPROTO_IPV6)
-	all := []nft.Rule{
-		clearMark(mark.Load(headerLength, classAndVersion).Bitwise(0, []byte{0xff, 0xf0}, zero(2)).Store(0, nft.Network, 0, classAndVersion), s.sorted).Accept(),
-	}
-	if len(s.agent)+len(s.mobile) == 0 {
-		return all
-	}
 	icmp := func(octets ...byte) nft.Rule {
-		return next(nft.Network, 0, unix.IPPROTO_ICMPV6).LoadInto(0, nft.Transport, 0, uint32(len(octets))).Equal(octets...)
+		return nft.Rule(nil).LoadInto(0, nft.Transport, 0, uint32(len(octets))).Equal(octets...)
 	}
-	return append(all,
+	return []nft.Rule{
 		icmp(unreachable, addressUnreachable).Goto(chainRelayed),
-		icmp(tooBig).Load(offsetLength, 2).NotEqual(full>>8, full&255).Goto(chainRelayed))
+		icmp(tooBig).Load(offsetLength, 2).NotEqual(full>>8, full&255).Goto(chainRelayed),
+	}
 }
 
 // relayed drops an ICMPv6 error about a packet that went into a tunnel.

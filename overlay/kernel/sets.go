@@ -136,24 +136,36 @@ func (p *path) reshape(s shape) error {
 
 func (p *path) build(b *nft.Batch, s shape) {
 	b.NewTable(tableName)
-	wanted := make(map[string]bool)
+	used := make(map[string]bool)
 	for _, set := range slices.Concat(fixedSets(), s.sets()) {
 		b.NewSet(set)
-		wanted[set.Name] = true
+		used[set.Name] = true
 	}
 	b.AddElements(tableName, setHeaders, headers)
 	b.AddElements(tableName, setScopes, scopes)
-	for _, c := range chains() {
-		b.NewChain(c)
+	set := p.ruleSet(s)
+	wanted, unwanted := set.chains()
+	for _, c := range slices.Concat(wanted, unwanted) {
+		b.NewChain(c) // so that the deletion finds one
 		b.FlushChain(tableName, c.Name)
 	}
-	for _, r := range (ruleSet{shape: s, device: p.external.name, sorted: p.under.Sorted, left: p.left}).rules() {
+	for _, c := range unwanted {
+		b.DeleteChain(tableName, c.Name)
+	}
+	for _, r := range set.rules() {
 		b.Append(tableName, r.chain, r.rule)
 	}
 	for _, set := range p.shape.sets() {
-		if !wanted[set.Name] {
+		if !used[set.Name] {
 			b.DeleteSet(tableName, set.Name)
 		}
+	}
+}
+
+func (p *path) ruleSet(s shape) ruleSet {
+	return ruleSet{
+		shape: s, at: p.at, device: p.external.name, sorted: p.under.Sorted, left: p.left,
+		mark: p.under.Mark, mask: p.under.MarkMask &^ p.under.Sorted,
 	}
 }
 
@@ -170,7 +182,7 @@ func (p *path) wantedShape() shape {
 			s.mobile = append(s.mobile, l.bits)
 		}
 	}
-	s.yields, s.watch = len(p.pairs) > 0, p.watched > 0
+	s.yields, s.watch, s.nested = len(p.pairs) > 0, p.watched > 0, p.nests.any()
 	return s.and(p.inherited.shape)
 }
 

@@ -14,10 +14,11 @@ import (
 type shape struct {
 	agent, mobile []int // lengths of inner prefixes, the longest first
 	yields, watch bool
+	nested        bool // a prefix may be within another one, and the longest decides
 }
 
 func (s shape) equal(t shape) bool {
-	return slices.Equal(s.agent, t.agent) && slices.Equal(s.mobile, t.mobile) && s.yields == t.yields && s.watch == t.watch
+	return slices.Equal(s.agent, t.agent) && slices.Equal(s.mobile, t.mobile) && s.yields == t.yields && s.watch == t.watch && s.nested == t.nested
 }
 
 // and is a shape for all that is in one of two.
@@ -27,7 +28,18 @@ func (s shape) and(t shape) shape {
 		slices.SortFunc(all, func(x, y int) int { return y - x })
 		return slices.Compact(all)
 	}
-	return shape{merge(s.agent, t.agent), merge(s.mobile, t.mobile), s.yields || t.yields, s.watch || t.watch}
+	return shape{merge(s.agent, t.agent), merge(s.mobile, t.mobile), s.yields || t.yields, s.watch || t.watch, s.nested || t.nested}
+}
+
+// order is that in which lengths are looked up: the longest first where it decides;
+// otherwise networks, which more packets are of, before hosts.
+func (s shape) order(lengths []int) []int {
+	if s.nested {
+		return lengths
+	}
+	lengths = slices.Clone(lengths)
+	slices.Reverse(lengths)
+	return lengths
 }
 
 // Sets. Those of inner prefixes exist for each length of prefixes in use, since keys are

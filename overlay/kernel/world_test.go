@@ -34,6 +34,7 @@ type world struct {
 	correspondent, agent, mobile, node *nstest.Space
 	agentEngine, mobileEngine          *tun.Engine
 	paths                              []*path
+	without                            bool // hooks at devices
 }
 
 // abandon leaves in the kernel what is there, as a process does that is killed.
@@ -54,10 +55,19 @@ func needed(t testing.TB) {
 	}
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB) *world { return makeWorld(t, false) }
+
+// everyKernel runs a test where the kernel has hooks at devices and where it has none.
+func everyKernel(t *testing.T, test func(*testing.T, *world)) {
+	for name, without := range map[string]bool{"HooksAtDevices": false, "HooksOfAll": true} {
+		t.Run(name, func(t *testing.T) { test(t, makeWorld(t, without)) })
+	}
+}
+
+func makeWorld(t testing.TB, without bool) *world {
 	t.Helper()
 	needed(t)
-	w := &world{TB: t}
+	w := &world{TB: t, without: without}
 	for _, s := range []**nstest.Space{&w.correspondent, &w.agent, &w.mobile, &w.node} {
 		*s = nstest.New(t)
 		(*s).Sysctl("net/ipv6/icmp/ratelimit", "0")
@@ -119,7 +129,7 @@ func (w testWriter) Write(b []byte) (int, error) {
 func (w *world) open(s *nstest.Space) (e *tun.Engine) {
 	w.Helper()
 	s.Do(func() (err error) {
-		p := &path{}
+		p := &path{without: w.without}
 		w.paths = append(w.paths, p)
 		e, err = tun.Open(tun.Config{Fast: p, Log: slog.New(slog.NewTextHandler(testWriter{w}, nil))})
 		return err

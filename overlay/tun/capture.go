@@ -56,24 +56,30 @@ func openCapture(size, buffer, device int) (_ *receiver, err error) {
 func homeAddressesOnly(device int) []bpf.Instruction {
 	const network = 1<<32 - 0x100000 // SKF_NET_OFF: from the IPv6 header on, whatever is before it
 	load := func(offset uint32) bpf.Instruction { return bpf.LoadAbsolute{Off: network + offset, Size: 1} }
-	const accept, reject = 15, 16
+	const first, ours, accept, reject = 7, 9, 15, 16
 	to := func(from, target int) uint8 { return uint8(target - from - 1) }
 	return []bpf.Instruction{
-		0:      bpf.LoadExtension{Num: bpf.ExtType},
-		1:      bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.PACKET_HOST, SkipTrue: to(1, reject)},
-		2:      bpf.LoadExtension{Num: bpf.ExtInterfaceIndex},
-		3:      bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(device), SkipTrue: to(3, reject)},
-		4:      load(offsetDestination),
-		5:      bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0xff, SkipTrue: to(5, reject)},
-		6:      load(offsetNextHeader),
-		7:      bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolDestinationOptions, SkipTrue: to(7, 13)},
-		8:      bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolRouting, SkipTrue: to(8, 13)},
-		9:      bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: protocolHopByHop, SkipTrue: to(9, reject)},
-		10:     load(headerLength), // behind hop-by-hop options
-		11:     bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolDestinationOptions, SkipTrue: to(11, accept)},
-		12:     bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolRouting, SkipTrue: to(12, accept), SkipFalse: to(12, reject)},
-		13:     load(headerLength), // behind the first of those we want
-		14:     bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolMobility, SkipTrue: to(14, reject)},
+		// All that the node receives or forwards passes here, and has none of these: that
+		// is found out first.
+		0: load(offsetNextHeader),
+		1: bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolDestinationOptions, SkipTrue: to(1, first)},
+		2: bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolRouting, SkipTrue: to(2, first)},
+		3: bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: protocolHopByHop, SkipTrue: to(3, reject)},
+
+		4: load(headerLength), // behind hop-by-hop options
+		5: bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolDestinationOptions, SkipTrue: to(5, ours)},
+		6: bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolRouting, SkipTrue: to(6, ours), SkipFalse: to(6, reject)},
+
+		first: load(headerLength), // behind the first of those we want
+		8:     bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolMobility, SkipTrue: to(8, reject)},
+
+		ours: bpf.LoadExtension{Num: bpf.ExtType},
+		10:   bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.PACKET_HOST, SkipTrue: to(10, reject)},
+		11:   bpf.LoadExtension{Num: bpf.ExtInterfaceIndex},
+		12:   bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(device), SkipTrue: to(12, reject)},
+		13:   load(offsetDestination),
+		14:   bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0xff, SkipTrue: to(14, reject)},
+
 		accept: bpf.RetConstant{Val: 1 << 18},
 		reject: bpf.RetConstant{Val: 0},
 	}
