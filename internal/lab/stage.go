@@ -48,6 +48,14 @@ type supported interface {
 	support(*stage) ([]*daemon, error)
 }
 
+// scattered is a play in which daemons may run on machines of their own.
+type scattered interface {
+	play
+	// elsewhere is the command that runs the daemon of a node on another machine, as
+	// internal/lab/machine has it; none: it runs here.
+	elsewhere(node string) []string
+}
+
 // stage is a world with its daemons, and what is measured there.
 type stage struct {
 	env      Environment
@@ -104,6 +112,9 @@ func perform(ctx context.Context, env Environment, p play) (*report.Report, erro
 		d, err := newDaemon(env, s.world.Space(c.node), configuration(env, c.node, c.sections...))
 		if err != nil {
 			return nil, err
+		}
+		if p, ok := p.(scattered); ok {
+			d.elsewhere = p.elsewhere(c.node)
 		}
 		s.crew = append(s.crew, d)
 	}
@@ -287,7 +298,7 @@ func (s *stage) observe(ctx context.Context, node string) {
 	if o == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, s.daemon(node).answerTime())
 	defer cancel()
 	list, err := o.Handovers(ctx)
 	if err != nil && !s.silent[node] {
@@ -304,7 +315,7 @@ func (s *stage) registration(ctx context.Context, node string, home netip.Addr) 
 	if o == nil {
 		return Registration{}
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, s.daemon(node).answerTime())
 	defer cancel()
 	list, err := o.Registrations(ctx)
 	if err != nil {
