@@ -31,7 +31,7 @@ OPENWRT := mipsel_24kc:mipsle:GOMIPS=softfloat mips_24kc:mips:GOMIPS=softfloat \
            arm_cortex-a7_neon-vfpv4:arm:GOARM=7 aarch64_cortex-a53:arm64:GOARM64=v8.0 x86_64:amd64:GOAMD64=v1
 FUZZTIME ?= 10s
 
-.PHONY: help build test test-long deps unit rides worlds vm-test vm-bench lint demo bench size openwrt fuzz clean
+.PHONY: help build test test-long deps unit rides worlds vm-test vm-bench router-test bigendian lint demo bench size openwrt fuzz clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -51,9 +51,9 @@ test: deps lint build unit rides worlds vm-test
 # that need them say that they skip. BIRD, Kea, radvd and strongSwan come as services:
 # those are neither started (policy-rc.d) nor will they be with the next boot.
 PACKAGES := gcc libc6-dev tshark bird2 kea-dhcp6-server dnsmasq-base radvd radvdump ndisc6 dhcpcd-base \
-            qemu-system-x86 busybox-static kmod xz-utils shellcheck charon-systemd strongswan-swanctl libstrongswan-standard-plugins
+            qemu-system-x86 qemu-system-mips qemu-system-arm qemu-user busybox-static kmod xz-utils shellcheck charon-systemd strongswan-swanctl libstrongswan-standard-plugins
 COMMANDS := gcc tshark bird kea-dhcp6 dnsmasq radvd radvdump rdisc6 dhcpcd \
-            qemu-system-x86_64 busybox depmod xz shellcheck charon-systemd
+            qemu-system-x86_64 qemu-system-mipsel qemu-system-arm qemu-mips busybox depmod xz shellcheck charon-systemd
 deps:
 	@[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0; \
 	PATH="$$PATH:/usr/sbin:/sbin"; missing=; \
@@ -96,6 +96,20 @@ vm-test: deps build
 ## vm-bench the data planes on a stock kernel, in a virtual machine, against plain routing and bare tunnels
 vm-bench: deps build
 	GO='$(GO)' internal/vm/test.sh benchmarks
+
+## router-test the ride with the mobile router on emulated boards, MIPS and ARM, with 128 MB
+router-test: deps build $(SLIM)
+	GO='$(GO)' ROUTER_TAGS='$(ROUTER_TAGS)' ROUTER_FLAGS='$(ROUTER_FLAGS)' internal/vm/routers.sh
+
+# What is pure and has octets in an order. QEMU's user mode cannot parse netlink there, so of
+# nft and nlsock it is the encoding alone, and of esp what needs no namespaces.
+WIRE := ./mip6 ./nd ./dhcpv6 ./mn/homelink ./mn/ro ./mr ./overlay ./internal/binding ./internal/control \
+        ./internal/limit ./internal/metrics ./internal/pcap ./internal/store ./internal/uci ./internal/ipk
+## bigendian unit tests of what is on the wire, on big-endian MIPS (qemu-user)
+bigendian: deps
+	CGO_ENABLED=0 GOOS=linux GOARCH=mips GOMIPS=softfloat $(GO) test -vet=off -exec qemu-mips -timeout 10m $(WIRE)
+	CGO_ENABLED=0 GOOS=linux GOARCH=mips GOMIPS=softfloat $(GO) test -vet=off -exec qemu-mips -skip 'BetweenMobileAndAgent|^TestKernel' ./internal/esp
+	CGO_ENABLED=0 GOOS=linux GOARCH=mips GOMIPS=softfloat $(GO) test -vet=off -exec qemu-mips -run '^(TestAttribute|TestCommonBeginning|TestAttributes|TestAttributesThatDoNotFit)$$' ./internal/nft ./internal/nlsock
 
 ## test-long  rides of the simulator: all under the race detector, ten times as many without
 test-long:

@@ -56,10 +56,12 @@ func (c course) handover(i int, down, up probe.Record) report.Handover {
 	h.LimitDown, h.LimitUp = report.Millis(limitDown), report.Millis(limitUp)
 	silentDown, okDown := down.Silence(m.Left, m.Left.Add(c.settling), end)
 	silentUp, okUp := up.Silence(m.Left, m.Left.Add(c.settling), end)
-	if okDown {
+	// What arrived before there was a link was under way: a silence that ended then is one
+	// from before the move, and longer than that of the move, which it hides.
+	if okDown && !silentDown.First.Before(m.Attached) {
 		h.Down = report.Millis(c.interruption(silentDown, m))
 	}
-	if okUp {
+	if okUp && !silentUp.First.Before(m.Attached) {
 		h.Up = report.Millis(c.interruption(silentUp, m))
 	}
 	h.Completed = okDown && okUp

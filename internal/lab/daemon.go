@@ -20,13 +20,16 @@ import (
 // daemon is a process of a node: roam6, or another program.
 type daemon struct {
 	program program // zero: roam6
-	name    string
-	space   *netns.Space
-	env     Environment
-	config  string // path
-	socket  string
-	log     *os.File
-	waits   *queueing // where it is added to
+	// elsewhere, where it is not empty, is the command that runs roam6 on another machine:
+	// see internal/lab/machine.
+	elsewhere []string
+	name      string
+	space     *netns.Space
+	env       Environment
+	config    string // path
+	socket    string
+	log       *os.File
+	waits     *queueing // where it is added to
 
 	mu      sync.Mutex
 	process *exec.Cmd
@@ -36,8 +39,27 @@ type daemon struct {
 }
 
 // stopTime is how long a daemon may take to end in order: de-registration and
-// the last advertisements included.
-const stopTime = 10 * time.Second
+// the last advertisements included; stopTimeElsewhere where it takes a machine with it.
+const (
+	stopTime          = 10 * time.Second
+	stopTimeElsewhere = 90 * time.Second
+)
+
+func (d *daemon) stopTime() time.Duration {
+	if len(d.elsewhere) > 0 {
+		return stopTimeElsewhere
+	}
+	return stopTime
+}
+
+// answerTime is how long a daemon may take to answer on its control socket.
+func (d *daemon) answerTime() time.Duration {
+	const here, elsewhere = time.Second, 15 * time.Second // an emulated machine is slow
+	if len(d.elsewhere) > 0 {
+		return elsewhere
+	}
+	return here
+}
 
 // newDaemon writes the configuration and opens the log. The daemon is stopped.
 func newDaemon(env Environment, space *netns.Space, file *uci.File) (*daemon, error) {
@@ -85,6 +107,9 @@ func (d *daemon) start() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	cmd := exec.Command(d.env.Binary, "run", "--config", d.config)
+	if len(d.elsewhere) > 0 {
+		cmd = exec.Command(d.elsewhere[0], append(d.elsewhere[1:len(d.elsewhere):len(d.elsewhere)], "run", "--config", d.config)...)
+	}
 	cmd.Env = append(os.Environ(), d.env.BinaryEnv...)
 	if d.program.path != "" {
 		cmd = exec.Command(d.program.path, d.program.args...)
@@ -150,13 +175,13 @@ func (d *daemon) stop() error {
 	}
 	select {
 	case <-ended:
-	case <-time.After(stopTime):
+	case <-time.After(d.stopTime()):
 		_ = process.Process.Kill()
 		<-ended
 		if d.program.tidy != nil {
 			return d.program.tidy(d.space)
 		}
-		return fmt.Errorf("%s did not end within %v of SIGTERM", d.name, stopTime)
+		return fmt.Errorf("%s did not end within %v of SIGTERM", d.name, d.stopTime())
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -244,11 +269,14 @@ func (c crew) start(ctx context.Context) error {
 			return err
 		}
 	}
-	const own, others = 10 * time.Second, 40 * time.Second
+	const own, others, elsewhere = 10 * time.Second, 40 * time.Second, 3 * time.Minute
 	for _, d := range c {
 		limit := own
-		if d.program.path != "" {
+		switch {
+		case d.program.path != "":
 			limit = others // whatever it loads, on an emulated machine
+		case len(d.elsewhere) > 0:
+			limit = elsewhere // which boots, and whose kernel may have to be fetched
 		}
 		if !until(ctx, limit, func() bool { return d.running() || d.check() != nil }) {
 			return errors.Join(ctx.Err(), fmt.Errorf("%s is not ready after %v", d.name, limit))

@@ -22,6 +22,7 @@ type rideOptions struct {
 	reorder        percent
 	seed           uint64
 	kill           string
+	router         string
 	noLinkEvents   bool
 	wait           bool
 	homeAgentDAD   bool
@@ -55,6 +56,7 @@ func (o *rideOptions) declare(f *flag.FlagSet) {
 	f.Var(&o.reorder, "reorder", "`percentage` of frames held back for 2 ms on every link")
 	f.Uint64Var(&o.seed, "seed", 1, "`number` that decides about all random choices of the links")
 	f.StringVar(&o.kill, "kill", "", "kill and restart the process of a `role`, mr or ha, in mid-ride")
+	f.StringVar(&o.router, "router", "", "`command` that runs the mobile router on a machine of its own, such as an emulated board")
 	f.BoolVar(&o.noLinkEvents, "no-link-events", false, "the router's interface does not notice its moves")
 	f.BoolVar(&o.wait, "wait", false, "the train waits at each stop until it is connected, as it does anyway where links do more than delay")
 	f.BoolVar(&o.homeAgentDAD, "ha-dad", false, "the home agent probes for the home address each time the train leaves home, which takes it a second")
@@ -78,6 +80,8 @@ func (o rideOptions) validate() error {
 		return wrongOption("--tcp-rate %d: at least 1000 bits a second", o.rate)
 	case o.kill != "" && o.kill != nodeRouter && o.kill != nodeHomeAgent:
 		return wrongOption("--kill %s: %s or %s", o.kill, nodeRouter, nodeHomeAgent)
+	case o.router != "" && o.kill == nodeRouter:
+		return wrongOption("--kill %s: with --router it is a machine, not a process", o.kill)
 	}
 	return nil
 }

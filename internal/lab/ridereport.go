@@ -37,6 +37,9 @@ func (r *rideRun) report(s *stage) *report.Report {
 	for _, k := range r.kills {
 		result.Kills = append(result.Kills, r.killed(k, down, up, result))
 	}
+	if r.router != "" {
+		r.machine(s, result)
+	}
 	if len(r.moves) > 0 {
 		result.Summary.Count(r.moves[0].Left.Add(-r.settling()), r.ended, down, up)
 	}

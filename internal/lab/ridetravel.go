@@ -3,6 +3,7 @@ package lab
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"roam6/internal/lab/probe"
@@ -35,6 +36,13 @@ func (r *rideRun) place(s *stage) error {
 
 func (r *rideRun) cast() []part { return r.train.cast(r.homeAgentDAD) }
 
+func (r *rideRun) elsewhere(node string) []string {
+	if node == nodeRouter {
+		return strings.Fields(r.router)
+	}
+	return nil
+}
+
 // act rides and measures.
 func (r *rideRun) act(ctx context.Context, s *stage) error {
 	if err := r.depart(ctx, s); err != nil {
@@ -45,6 +53,9 @@ func (r *rideRun) act(ctx context.Context, s *stage) error {
 	}
 	s.tell("arrived; the transfer ends")
 	r.ended = time.Now()
+	if err := r.registeredWhereItIs(ctx, s); err != nil {
+		return err
+	}
 	s.finish(ctx, r.transferFinish, r.settling())
 	return nil
 }

@@ -49,6 +49,14 @@ type supported interface {
 	support(*stage) ([]*daemon, error)
 }
 
+// scattered is a play in which daemons may run on machines of their own.
+type scattered interface {
+	play
+	// elsewhere is the command that runs the daemon of a node on another machine, as
+	// internal/lab/machine has it; none: it runs here.
+	elsewhere(node string) []string
+}
+
 // stage is a world with its daemons, and what is measured there.
 type stage struct {
 	env      Environment
@@ -111,6 +119,9 @@ func perform(ctx context.Context, env Environment, p play) (*report.Report, erro
 			return nil, err
 		}
 		d.waits = &s.waits
+		if p, ok := p.(scattered); ok {
+			d.elsewhere = p.elsewhere(c.node)
+		}
 		s.crew = append(s.crew, d)
 	}
 	if err := s.run(ctx, p); err != nil {
@@ -293,7 +304,7 @@ func (s *stage) observe(ctx context.Context, node string) {
 	if o == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, s.daemon(node).answerTime())
 	defer cancel()
 	list, err := o.Handovers(ctx)
 	if err != nil && !s.silent[node] {
@@ -310,7 +321,7 @@ func (s *stage) registration(ctx context.Context, node string, home netip.Addr) 
 	if o == nil {
 		return Registration{}
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	ctx, cancel := context.WithTimeout(ctx, s.daemon(node).answerTime())
 	defer cancel()
 	list, err := o.Registrations(ctx)
 	if err != nil {

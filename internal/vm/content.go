@@ -14,15 +14,6 @@ import (
 //go:embed init.sh
 var initScript string
 
-// moduleFolders have the modules that an image has, loaded or not: what a network can
-// ask for. "/*" stands for the folder without those in it: the drivers of network
-// cards are for machines that have some.
-var moduleFolders = []string{
-	"kernel/net", "kernel/crypto", "kernel/lib", "kernel/arch/x86/crypto",
-	"kernel/drivers/net/*", "kernel/drivers/net/wireguard", "kernel/drivers/net/vxlan",
-	"kernel/drivers/char/hw_random",
-}
-
 // needed are the modules of the machine's own devices, which init loads first.
 var needed = []string{"virtio_pci", "virtio_console", "virtio_rng"}
 
@@ -51,14 +42,17 @@ func (m Machine) fillImage(i *image, command []string) error {
 			return err
 		}
 	}
-	// Not busybox's: that would run its own commands in place of those in PATH.
-	if err := i.hostFile("/bin/sh", "/bin/sh"); err != nil {
-		return err
+	if !m.Kernel.Board.Foreign() {
+		// Not busybox's: that would run its own commands in place of those in PATH.
+		if err := i.hostFile("/bin/sh", "/bin/sh"); err != nil {
+			return err
+		}
 	}
-	if err := i.busybox(); err != nil {
+	if err := i.busybox(m.Kernel); err != nil {
 		return err
 	}
 	i.text("/init", 0o755, initScript)
+	i.text("/board", 0o644, m.Kernel.Board.details().firmware)
 	i.text("/command", 0o755, "#!/bin/sh\nexec "+quote(command)+"\n")
 	i.text("/etc/passwd", 0o644, "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n")
 	i.text("/etc/group", 0o644, "root:x:0:\nnogroup:x:65534:\n")
@@ -74,7 +68,7 @@ func (i *image) modules(k Kernel, load []string) error {
 	if err != nil {
 		return err
 	}
-	files := all.below(moduleFolders)
+	files := all.below(k.Board.details().folders)
 	var now strings.Builder
 	for _, name := range load {
 		file, ok := all.find(name)
@@ -112,18 +106,6 @@ func (i *image) modules(k Kernel, load []string) error {
 	}
 	builtin := filepath.Join(k.folder(), "modules.builtin")
 	return i.hostFile(builtin, path.Join("/lib/modules", k.Release, "modules.builtin"))
-}
-
-// UsualModules are what the data planes and the worlds of the lab use. Most would come
-// on demand, but not all: nobody asks for ip6_tunnel, whose presence changes how the
-// kernel answers tunnel packets.
-func UsualModules() []string {
-	return []string{
-		"veth", "tun", "bridge", "dummy", "macvlan", "vrf", "ip6_tunnel",
-		"xfrm_user", "esp6", "esp4",
-		"nf_tables", "nft_ct", "nft_reject_ipv6", "nft_log", "nft_queue", "nfnetlink_queue", "nft_chain_nat",
-		"sch_netem", "sch_ingress", "cls_bpf", "act_bpf",
-	}
 }
 
 // quote words a command for a shell.

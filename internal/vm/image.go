@@ -147,9 +147,10 @@ func (i *image) regular(host, inside string, info fs.FileInfo) error {
 	return i.archive.err
 }
 
-// busybox adds the host's busybox, and a link for each command it has that is not
-// there yet.
-func (i *image) busybox() error {
+// busybox adds a busybox, and a link for each command it has that is not there yet. It is
+// the host's, or where that cannot run on the board the one that came with the kernel:
+// that one cannot tell here what commands it has, which are those of the host's.
+func (i *image) busybox(k Kernel) error {
 	const inside = "/usr/bin/busybox"
 	host, err := exec.LookPath("busybox")
 	if err != nil {
@@ -161,6 +162,9 @@ func (i *image) busybox() error {
 	}
 	if !bytes.Contains(list, []byte("sbin/modprobe\n")) {
 		return fmt.Errorf("%s has no modprobe: install busybox-static", host)
+	}
+	if k.Board.Foreign() {
+		host = k.busybox()
 	}
 	if err := i.hostFile(host, inside); err != nil {
 		return err

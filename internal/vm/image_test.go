@@ -28,7 +28,7 @@ func place(t *testing.T, dir string, files map[string]string) {
 // testKernel is a kernel in a cache, with the modules of dep and those of the machine's devices.
 func testKernel(t *testing.T, store string) Kernel {
 	t.Helper()
-	k := Store{Dir: store}.kernel("6.12.9+deb12-cloud-amd64")
+	k := Store{Dir: store}.kernel(PC, "6.12.9+deb12-cloud-amd64")
 	files := map[string]string{
 		"modules.dep":      dep + "kernel/drivers/char/hw_random/virtio-rng.ko:\nkernel/drivers/char/virtio_console.ko:\n",
 		"modules.alias":    "alias rtnl-link-ip6tnl ip6_tunnel\nalias pci:v0* x_card\n",

@@ -20,6 +20,7 @@ ln -s /proc/self/fd/2 /dev/stderr
 hostname vm
 ulimit -n 65536
 ip link set lo up
+. /board
 if ! modprobe -a $(cat /load); then
 	echo "init: a module could not be loaded, as said above" >&2
 	poweroff -f
@@ -34,8 +35,10 @@ mkfifo /run/stdout /run/stderr
 cat /run/stdout >${port}1 & out=$!
 cat /run/stderr >${port}2 & err=$!
 exec 3>${port}3
+input=/dev/null
+[ ! -e ${port}4 ] || input=${port}4
 echo ready >&3
-(cd /tmp && exec /command </dev/null >/run/stdout 2>/run/stderr 3>&-)
+(cd /tmp && exec /command <$input >/run/stdout 2>/run/stderr 3>&-)
 status=$?
 
 # What the command has left running may keep the pipes open.

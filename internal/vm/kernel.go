@@ -15,11 +15,15 @@ import (
 // Kernel is a kernel in the cache.
 type Kernel struct {
 	Release string // as uname -r tells
-	dir     string // has vmlinuz and lib/modules/RELEASE, modules not compressed
+	Board   Board  // that it is for
+	// dir has vmlinuz and lib/modules/RELEASE, modules not compressed, and of a foreign
+	// architecture busybox.
+	dir string
 }
 
-func (k Kernel) image() string  { return filepath.Join(k.dir, "vmlinuz") }
-func (k Kernel) folder() string { return filepath.Join(k.dir, "lib/modules", k.Release) }
+func (k Kernel) image() string   { return filepath.Join(k.dir, "vmlinuz") }
+func (k Kernel) folder() string  { return filepath.Join(k.dir, "lib/modules", k.Release) }
+func (k Kernel) busybox() string { return filepath.Join(k.dir, "busybox") }
 
 func (k Kernel) modules() (modules, error) {
 	f, err := os.Open(filepath.Join(k.folder(), "modules.dep"))
@@ -44,20 +48,16 @@ func (k Kernel) builtIn(name string) error {
 	return fmt.Errorf("kernel %s has no module %s", k.Release, name)
 }
 
-// packageName is that of Debian's signed kernels for clouds, which are the smallest:
-// linux-image-6.12.117+deb12-cloud-amd64. Packages that only depend on another have a
-// version of less than three numbers.
-var packageName = regexp.MustCompile(`^linux-image-((\d+)\.\d+\.\d+\S*-cloud-amd64)$`)
-
 // oldest is the oldest major version that counts: Debian 12 has 6.1.
 const oldest = 6
 
-// releases are the releases of the kernels in a list of names of packages, the newest
-// first: only those that begin with a prefix, such as 6.12.
-func releases(names []string, prefix string) []string {
+// releases are the releases of a board's kernels in a list of names of packages, the
+// newest first: only those that begin with a prefix, such as 6.12.
+func releases(b Board, names []string, prefix string) []string {
 	var found []string
+	pattern := b.packageName()
 	for _, name := range names {
-		m := packageName.FindStringSubmatch(name)
+		m := pattern.FindStringSubmatch(name)
 		if m == nil || !hasVersion(m[1], prefix) {
 			continue
 		}

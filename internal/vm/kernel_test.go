@@ -22,7 +22,7 @@ func TestReleases(t *testing.T) {
 		"6.12.117+deb12-cloud-amd64": {"6.12.117+deb12-cloud-amd64"},
 		"5.10":                       nil,
 	} {
-		if got := releases(listing, version); !slices.Equal(got, want) {
+		if got := releases(PC, listing, version); !slices.Equal(got, want) {
 			t.Errorf("version %q: %q, want %q", version, got, want)
 		}
 	}

@@ -21,45 +21,80 @@ import (
 )
 
 // The ports of a machine, in the order of their numbers inside, which begin with 1: the
-// command's output, its errors, and what init reports. Each is a socket that QEMU
-// inherits.
+// command's output, its errors, what init reports, and where there is any the command's
+// input. Each is a socket that QEMU inherits.
 const (
 	portOut = iota
 	portErr
 	portReport
-	ports
+	portIn
 )
+
+// ports is how many a machine has.
+func (m Machine) ports() int {
+	if m.Input != nil {
+		return portIn + 1
+	}
+	return portIn
+}
+
+// inherited are what QEMU inherits after the ports: the cards' sockets, and the monitor's.
+func (m Machine) inherited() (files []*os.File) {
+	for _, c := range m.Cards {
+		files = append(files, c.Frames)
+	}
+	if m.Monitor != nil {
+		files = append(files, m.Monitor)
+	}
+	return files
+}
 
 // firstFD is the first descriptor that a child has from exec.Cmd.ExtraFiles.
 const firstFD = 3
 
-// arguments is the command line of QEMU. The machine is a PC with HPET: QEMU's microvm
-// hangs in one of eight boots. A kernel on a busy host would not believe in its timer, which
-// it need not check in a machine (no_timer_check). A machine that reboots, as after a panic, ends.
+// arguments is the command line of QEMU. A machine that reboots, as after a panic, ends.
 func (m Machine) arguments(initrd, log string) []string {
-	args := []string{
-		"-accel", m.Accel, "-machine", "pc,hpet=on", "-cpu", "max",
+	b := m.Kernel.Board.details()
+	args := append([]string{"-accel", m.Accel}, b.hardware...)
+	args = append(args,
 		"-smp", strconv.Itoa(m.CPUs), "-m", strconv.Itoa(m.Memory),
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-kernel", m.Kernel.image(), "-initrd", initrd,
-		"-append", strings.TrimSpace("console=ttyS0 quiet loglevel=3 panic=-1 oops=panic no_timer_check mitigations=off random.trust_cpu=on " + m.Append),
-		"-serial", "file:" + log,
+		"-append", strings.Join(strings.Fields("console="+b.console+" quiet loglevel=3 panic=-1 oops=panic "+b.append+" "+m.Append), " "),
+		"-serial", "file:"+log,
 		"-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
-	}
+	)
 	if m.Instruction > 0 {
 		args = append(args, "-icount", fmt.Sprintf("shift=%d,sleep=off", bits.Len64(uint64(m.Instruction))-1))
 	}
-	for n := range ports {
+	for n := range m.ports() {
 		args = append(args,
 			"-chardev", fmt.Sprintf("socket,id=port%d,fd=%d", n+1, n+firstFD),
 			"-device", fmt.Sprintf("virtserialport,chardev=port%d,nr=%d", n+1, n+1))
 	}
+	fd := firstFD + m.ports()
+	for n, c := range m.Cards {
+		args = append(args,
+			"-netdev", fmt.Sprintf("dgram,id=frames%d,local.type=fd,local.str=%d", n, fd),
+			"-device", fmt.Sprintf("%s,id=%s,netdev=frames%d,mac=%v,romfile=", b.card, cardName(n), n, c.MAC))
+		fd++
+	}
+	if m.Monitor != nil {
+		args = append(args, "-chardev", fmt.Sprintf("socket,id=monitor,fd=%d", fd), "-mon", "chardev=monitor,mode=control")
+	}
 	return args
 }
 
+// cardName is what QEMU calls the card with an index.
+func cardName(n int) string { return fmt.Sprintf("card%d", n) }
+
 // qemu is a machine that runs.
 type qemu struct {
+	program, from  string // from: Debian's package that has it
 	args           []string
+	ports          int
+	inherited      []*os.File // after the ports
+	input          io.Reader  // nil without a port for it
 	stdout, stderr io.Writer
 }
 
@@ -77,12 +112,12 @@ func (q qemu) run(ctx context.Context) (ended, error) {
 	// The kernel ends a child with the thread that made it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	cmd := exec.CommandContext(ctx, "qemu-system-x86_64", q.args...)
+	cmd := exec.CommandContext(ctx, q.program, q.args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 
-	var mine [ports]*os.File
+	mine := make([]*os.File, q.ports)
 	for n := range mine {
 		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		if err != nil {
@@ -94,15 +129,24 @@ func (q qemu) run(ctx context.Context) (ended, error) {
 		mine[n] = os.NewFile(uintptr(pair[0]), "port")
 		defer mine[n].Close()
 	}
+	own := cmd.ExtraFiles
+	cmd.ExtraFiles = append(cmd.ExtraFiles, q.inherited...)
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
 		if errors.Is(err, exec.ErrNotFound) {
-			err = fmt.Errorf("%w: install qemu-system-x86", err)
+			err = fmt.Errorf("%w: install %s", err, q.from)
 		}
 		return ended{}, err
 	}
-	for _, f := range cmd.ExtraFiles {
+	for _, f := range own {
 		f.Close()
+	}
+	if q.input != nil {
+		// It ends with the machine, or when there is no more: then the command reads an end.
+		go func() {
+			_, _ = io.Copy(mine[portIn], q.input)
+			_ = unix.Shutdown(int(mine[portIn].Fd()), unix.SHUT_WR)
+		}()
 	}
 
 	var e ended

@@ -29,17 +29,17 @@ func DefaultStore() (string, error) {
 	return filepath.Join(dir, "roam6-vm"), nil
 }
 
-// Kernel is the newest kernel of a version, such as 6.12, or of all when that is
-// empty. One that is in the cache is taken as it is, without asking the network; else
+// Kernel is the newest kernel of a version for a board, such as 6.12, or of all when that
+// is empty. One that is in the cache is taken as it is, without asking the network; else
 // the newest that apt offers is fetched.
-func (s Store) Kernel(ctx context.Context, version string) (Kernel, error) {
-	if k, ok, err := s.cached(version); ok || err != nil {
+func (s Store) Kernel(ctx context.Context, b Board, version string) (Kernel, error) {
+	if k, ok, err := s.cached(b, version); ok || err != nil {
 		return k, err
 	}
-	return s.Fetch(ctx, version)
+	return s.Fetch(ctx, b, version)
 }
 
-func (s Store) cached(version string) (Kernel, bool, error) {
+func (s Store) cached(b Board, version string) (Kernel, bool, error) {
 	entries, err := os.ReadDir(s.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Kernel{}, false, fmt.Errorf("cache of kernels: %w", err)
@@ -48,54 +48,58 @@ func (s Store) cached(version string) (Kernel, bool, error) {
 	for _, e := range entries {
 		names = append(names, packagePrefix+e.Name())
 	}
-	found := releases(names, version)
+	found := releases(b, names, version)
 	if len(found) == 0 {
 		return Kernel{}, false, nil
 	}
-	return s.kernel(found[0]), true, nil
+	return s.kernel(b, found[0]), true, nil
 }
 
-func (s Store) kernel(release string) Kernel {
-	return Kernel{Release: release, dir: filepath.Join(s.Dir, release)}
+func (s Store) kernel(b Board, release string) Kernel {
+	return Kernel{Release: release, Board: b, dir: filepath.Join(s.Dir, release)}
 }
 
 const packagePrefix = "linux-image-"
 
-// Fetch puts the newest kernel of a version that apt offers into the cache, if it is
-// not there. Where apt knows of none, or it cannot be had any more, the lists of apt
-// are renewed, which needs root.
-func (s Store) Fetch(ctx context.Context, version string) (Kernel, error) {
-	k, err := s.fetch(ctx, version)
+// Fetch puts the newest kernel of a version for a board that apt offers into the cache, if
+// it is not there, with a busybox where the board is foreign. Where apt knows of none, or it
+// cannot be had any more, the lists of apt are renewed: this machine's needs root.
+func (s Store) Fetch(ctx context.Context, b Board, version string) (Kernel, error) {
+	a, err := s.apt(b)
+	if err != nil {
+		return Kernel{}, fmt.Errorf("lists of apt for %s: %w", b.details().arch, err)
+	}
+	k, err := s.fetch(ctx, a, version)
 	if err == nil || ctx.Err() != nil {
 		return k, err
 	}
-	if os.Geteuid() != 0 {
+	if a.own() && os.Geteuid() != 0 {
 		return Kernel{}, fmt.Errorf("%w (`apt-get update` as root may help)", err)
 	}
-	s.Say("apt-get update")
-	if _, err := run(ctx, "", "apt-get", "update", "-qq"); err != nil {
+	s.Say("apt-get update of " + b.details().arch)
+	if err := a.get(ctx, "", "update", "-qq"); err != nil {
 		return Kernel{}, err
 	}
-	return s.fetch(ctx, version)
+	return s.fetch(ctx, a, version)
 }
 
-func (s Store) fetch(ctx context.Context, version string) (Kernel, error) {
-	list, err := run(ctx, "", "apt-cache", "pkgnames", packagePrefix)
+func (s Store) fetch(ctx context.Context, a apt, version string) (Kernel, error) {
+	list, err := a.cache(ctx, "pkgnames", packagePrefix)
 	if err != nil {
 		return Kernel{}, err
 	}
-	offered := releases(strings.Fields(string(list)), version)
+	offered := releases(a.board, strings.Fields(string(list)), version)
 	for _, release := range offered {
-		k := s.kernel(release)
+		k := s.kernel(a.board, release)
 		if _, err := os.Stat(k.dir); err == nil {
 			return k, nil
 		}
 		// A name may be left in the lists of which there is no package any more.
-		if policy, err := run(ctx, "", "apt-cache", "show", packagePrefix+release); err != nil || !bytes.Contains(policy, []byte("Filename: ")) {
+		if policy, err := a.cache(ctx, "show", packagePrefix+release); err != nil || !bytes.Contains(policy, []byte("Filename: ")) {
 			continue
 		}
 		s.Say("fetching Linux " + release)
-		if err := s.add(ctx, release); err != nil {
+		if err := s.add(ctx, a, release); err != nil {
 			return Kernel{}, fmt.Errorf("fetch Linux %s: %w", release, err)
 		}
 		return k, nil
@@ -103,11 +107,11 @@ func (s Store) fetch(ctx context.Context, version string) (Kernel, error) {
 	if version == "" {
 		version = "6"
 	}
-	return Kernel{}, fmt.Errorf("apt offers no package %s%s*-cloud-amd64: Debian 12 and 13 have it", packagePrefix, version)
+	return Kernel{}, fmt.Errorf("apt offers no package %s%s*-%s: Debian 12 has it", packagePrefix, version, a.board.details().flavour)
 }
 
 // add downloads a kernel and unpacks it. It is in the cache when it is complete.
-func (s Store) add(ctx context.Context, release string) (err error) {
+func (s Store) add(ctx context.Context, a apt, release string) (err error) {
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
 		return err
 	}
@@ -116,28 +120,29 @@ func (s Store) add(ctx context.Context, release string) (err error) {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if _, err := run(ctx, dir, "apt-get", "download", "-qq", packagePrefix+release); err != nil {
-		return err
-	}
-	debs, err := filepath.Glob(filepath.Join(dir, "*.deb"))
-	if err != nil || len(debs) != 1 {
-		return fmt.Errorf("apt-get download left %d packages", len(debs))
-	}
 	whole, kept := filepath.Join(dir, "whole"), filepath.Join(dir, release)
-	if _, err := run(ctx, dir, "dpkg-deb", "-x", debs[0], whole); err != nil {
+	if err := a.download(ctx, dir, packagePrefix+release, whole); err != nil {
 		return err
 	}
 	from := filepath.Join(whole, "lib/modules", release)
 	if _, err := os.Stat(from); err != nil {
 		from = filepath.Join(whole, "usr/lib/modules", release) // since Debian 13
 	}
-	k := Kernel{Release: release, dir: kept}
+	k := Kernel{Release: release, Board: a.board, dir: kept}
 	if err := errors.Join(
 		os.MkdirAll(filepath.Dir(k.folder()), 0o755),
 		os.Rename(filepath.Join(whole, "boot/vmlinuz-"+release), k.image()),
 		os.Rename(from, k.folder()),
 	); err != nil {
 		return err
+	}
+	if a.board.Foreign() {
+		if err := a.download(ctx, dir, "busybox-static", whole); err != nil {
+			return err
+		}
+		if err := os.Rename(filepath.Join(whole, "bin/busybox"), k.busybox()); err != nil {
+			return err
+		}
 	}
 	if err := unpackModules(ctx, k.folder()); err != nil {
 		return err
@@ -152,19 +157,19 @@ func (s Store) add(ctx context.Context, release string) (err error) {
 	if err != nil {
 		return err
 	}
-	return s.forget(release)
+	return s.forget(a.board, release)
 }
 
-// forget removes from the cache what a release takes the place of: older ones of its
-// series, such as 6.12.
-func (s Store) forget(release string) error {
+// forget removes from the cache what a release takes the place of: the board's older ones
+// of its series, such as 6.12.
+func (s Store) forget(b Board, release string) error {
 	entries, err := os.ReadDir(s.Dir)
 	if err != nil {
 		return err
 	}
 	series := strings.Join(number.FindAllString(release, 2), ".")
 	for _, e := range entries {
-		found := releases([]string{packagePrefix + e.Name()}, series)
+		found := releases(b, []string{packagePrefix + e.Name()}, series)
 		if len(found) == 1 && compareReleases(found[0], release) < 0 {
 			if err := os.RemoveAll(filepath.Join(s.Dir, e.Name())); err != nil {
 				return err

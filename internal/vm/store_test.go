@@ -46,8 +46,8 @@ func TestFetch(t *testing.T) {
 		t.Run(folder, func(t *testing.T) {
 			log := fakeApt(t, folder, []string{older, newest}, []string{"6.13.1+deb12-cloud-amd64"})
 			store := Store{Dir: filepath.Join(t.TempDir(), "cache"), Say: quiet}
-			place(t, store.kernel("6.12.99+deb12-cloud-amd64").dir, map[string]string{"vmlinuz": "old"})
-			k, err := store.Fetch(t.Context(), "")
+			place(t, store.kernel(PC, "6.12.99+deb12-cloud-amd64").dir, map[string]string{"vmlinuz": "old"})
+			k, err := store.Fetch(t.Context(), PC, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -65,7 +65,7 @@ func TestFetch(t *testing.T) {
 					t.Errorf("%s: %q, %v; want %q", name, got, err, want)
 				}
 			}
-			if k, err := store.Kernel(t.Context(), "6.1"); err != nil || k.Release != older {
+			if k, err := store.Kernel(t.Context(), PC, "6.1"); err != nil || k.Release != older {
 				t.Errorf("of version 6.1: %s, %v", k.Release, err)
 			}
 			// The former one of the series has gone, the other series has not.
@@ -85,7 +85,7 @@ func TestFetch(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if k, err := store.Kernel(t.Context(), ""); err != nil || k.Release != newest {
+			if k, err := store.Kernel(t.Context(), PC, ""); err != nil || k.Release != newest {
 				t.Errorf("from the cache: %s, %v", k.Release, err)
 			}
 			if after, err := os.ReadFile(log); err != nil || string(after) != string(before) {
@@ -102,7 +102,7 @@ func TestFetchUpdatesLists(t *testing.T) {
 	log := fakeApt(t, "lib/modules", []string{"6.1.0-56-cloud-amd64"}, nil)
 	place(t, filepath.Dir(log), map[string]string{"empty": ""})
 	store := Store{Dir: t.TempDir(), Say: quiet}
-	if k, err := store.Kernel(t.Context(), ""); err != nil || k.Release != "6.1.0-56-cloud-amd64" {
+	if k, err := store.Kernel(t.Context(), PC, ""); err != nil || k.Release != "6.1.0-56-cloud-amd64" {
 		t.Errorf("%s, %v", k.Release, err)
 	}
 }
@@ -110,11 +110,11 @@ func TestFetchUpdatesLists(t *testing.T) {
 func TestFetchErrors(t *testing.T) {
 	fakeApt(t, "lib/modules", []string{"6.1.0-56-cloud-amd64"}, nil)
 	store := Store{Dir: t.TempDir(), Say: quiet}
-	if k, err := store.Kernel(t.Context(), "6.12"); err == nil || !strings.Contains(err.Error(), "linux-image-6.12*-cloud-amd64") {
+	if k, err := store.Kernel(t.Context(), PC, "6.12"); err == nil || !strings.Contains(err.Error(), "linux-image-6.12*-cloud-amd64") {
 		t.Errorf("a version that nobody offers: %s, error %v", k.Release, err)
 	}
 	fakeCommands(t, map[string]string{"depmod": "echo no room >&2; exit 1"})
-	if _, err := store.Kernel(t.Context(), ""); err == nil || !strings.Contains(err.Error(), "no room") {
+	if _, err := store.Kernel(t.Context(), PC, ""); err == nil || !strings.Contains(err.Error(), "no room") {
 		t.Errorf("depmod fails: error %v", err)
 	}
 	if entries, err := os.ReadDir(store.Dir); err != nil || len(entries) != 0 {

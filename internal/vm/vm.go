@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -36,8 +37,17 @@ type Machine struct {
 	// nanoseconds, at most MostInstruction. Zero: the clock is the host's.
 	Instruction time.Duration
 	Append      string // added to the kernel's command line
+	Cards       []Card
+	Monitor     *os.File  // QEMU's end of a pair of stream sockets, the other one for NewMonitor; nil: none
+	Input       io.Reader // what the command reads; nil: nothing
 	// Timeout is for boot and command together.
 	Timeout time.Duration
+}
+
+// Card is a network card of a machine.
+type Card struct {
+	MAC    net.HardwareAddr
+	Frames *os.File // QEMU's end of a pair of datagram sockets, where each is an Ethernet frame
 }
 
 // MostInstruction bounds Machine.Instruction.
@@ -79,7 +89,11 @@ func (m Machine) Run(ctx context.Context, command []string, stdout, stderr io.Wr
 	var wait context.CancelFunc
 	ctx, wait = context.WithTimeoutCause(ctx, m.Timeout, errTimeout)
 	defer wait()
-	q := qemu{args: m.arguments(initrd, filepath.Join(dir, "log")), stdout: stdout, stderr: stderr}
+	b := m.Kernel.Board.details()
+	q := qemu{
+		program: b.emulator, from: b.from, args: m.arguments(initrd, filepath.Join(dir, "log")),
+		ports: m.ports(), inherited: m.inherited(), input: m.Input, stdout: stdout, stderr: stderr,
+	}
 	ended, err := q.run(ctx)
 	if err != nil {
 		return Result{}, err

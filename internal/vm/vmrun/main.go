@@ -25,8 +25,8 @@ writes, and ends with its exit code: 125 where the machine ended before the comm
 126 where it could not be made.
 
 Inside there are busybox and the files named by -file, nothing else of this machine.
-Nothing comes back but output and exit code. Needs qemu-system-x86, busybox-static,
-kmod and xz-utils, and apt to fetch a kernel the first time.
+Nothing comes back but output and exit code. Needs qemu-system-x86 (-mips, -arm for other
+boards), busybox-static, kmod and xz-utils, and apt to fetch a kernel the first time.
 
 `
 
@@ -74,7 +74,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	var include files
 	var more list
 	flags.Var(&include, "file", "`PATH[:INSIDE]`: a file or folder that the machine has too, with the libraries it needs; a NAME alone is a command of this machine's PATH. May be given several times")
-	flags.Var(&more, "module", "`module` to load beside the usual ones, which are\n"+strings.Join(vm.UsualModules(), " "))
+	flags.Var(&more, "module", "`module` to load beside the usual ones, which on a PC are\n"+strings.Join(vm.PC.UsualModules(), " ")+"\nand on another board\n"+strings.Join(vm.Malta.UsualModules(), " "))
+	boardName := flags.String("board", vm.PC.String(), "`board` of the machine: pc, malta (MIPS, little-endian) or virt (ARMv7); on one that is not of this machine's kind what is run has to be static")
 	none := flags.Bool("no-modules", false, "load none of the usual modules before the command; the kernel asks for most by itself")
 	flags.IntVar(&m.Memory, "memory", 1024, "memory in `MiB`; the files take theirs of it")
 	flags.IntVar(&m.CPUs, "cpus", 1, "`number` of processors; more than one has made kernels panic")
@@ -103,14 +104,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		flags.Usage()
 		return exitUsage
 	}
-	if runtime.GOARCH != "amd64" {
+	board, err := vm.ParseBoard(*boardName)
+	if err != nil {
+		say(err.Error())
+		return exitUsage
+	}
+	if board == vm.PC && board.Foreign() {
 		say("the kernel is for amd64, and what runs in it has to be: this is " + runtime.GOARCH)
 		return exitFailed
 	}
 
 	m.Files = include
 	if !*none {
-		m.Modules = vm.UsualModules()
+		m.Modules = board.UsualModules()
 	}
 	m.Modules = slices.Concat(m.Modules, more)
 	store := vm.Store{Dir: cache, Say: say}
@@ -118,7 +124,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if *newest {
 		get = store.Fetch
 	}
-	if m.Kernel, err = get(ctx, *version); err != nil {
+	if m.Kernel, err = get(ctx, board, *version); err != nil {
 		say(err.Error())
 		return exitFailed
 	}
