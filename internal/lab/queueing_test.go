@@ -3,6 +3,7 @@ package lab
 import (
 	"os"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -19,24 +20,19 @@ func TestQueueing(t *testing.T) {
 		defer close(followed)
 		q.followRunLoop(os.Getpid(), ended)
 	}()
-	done := make(chan struct{})
+	var done atomic.Bool
 	busy := 4 * runtime.NumCPU()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(busy))
 	for range busy {
 		go func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-				}
+			for !done.Load() {
 			}
 		}()
 	}
 	for limit := time.Now().Add(20 * time.Second); q.longest() < queueingPeriod/4 && time.Now().Before(limit); {
 		time.Sleep(queueingPeriod / 10)
 	}
-	close(done)
+	done.Store(true)
 	close(ended)
 	<-followed
 	if q.longest() < queueingPeriod/4 {
