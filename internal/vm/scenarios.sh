@@ -13,7 +13,7 @@ lab nested --dwell 2s --delay-ar 20ms --delay-ha 60ms --delay-ha2 40ms
 lab hierarchy --dwell 2s --delay-ar 20ms --delay-map 60ms --delay-ha 200ms --no-comparison --kill restart
 lab failover --dwell 1s --delay-ar 20ms --delay-ha 60ms
 lab delegation --handovers 2 --dwell 1s --delay-ar 20ms --delay-ha 60ms
-lab mobiles --dwell 1s --delay-ar 20ms --delay-ha 100ms --delay-direct 40ms
+lab mobiles --dwell 2s --delay-ar 20ms --delay-ha 100ms --delay-direct 40ms
 lab renumber --delay-ar 20ms --delay-ha 60ms
 lab fleet --routers 6 --access-routers 3 --duration 10s --delay-ar 20ms --delay-ha 60ms --probe-interval 200ms
 roam6 lab run flood --plane kernel --rate 1000 --duration 500ms
