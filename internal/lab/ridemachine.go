@@ -11,7 +11,7 @@ import (
 // What a router of the small kind has, and what it can spare for a daemon.
 const (
 	machineMemory  = 128 // MiB
-	daemonResident = 16  // MB
+	daemonResident = 16  // MiB
 )
 
 // registeredWhereItIs checks what a mobile router on a machine of its own says at the end
@@ -42,14 +42,14 @@ func (r *rideRun) machine(s *stage, result *report.Report) {
 		return
 	}
 	result.Legend = append(result.Legend, fmt.Sprintf("The mobile router: Linux %s on an emulated %s, roam6 for %s.", m.Kernel, m.Board, m.Architecture))
-	mega := func(octets int64) report.Milliseconds { return report.Milliseconds(float64(octets) / 1e6) }
+	mebi := func(octets int64) report.Milliseconds { return report.Milliseconds(float64(octets) / (1 << 20)) }
 	add := func(name, text, unit string, value, most report.Milliseconds) {
 		result.Add(report.Figure{Name: name, Text: text, Unit: unit, Value: value, Limit: report.None(), Bound: most})
 	}
 	add("machine_memory", "memory of the machine", "MiB", report.Milliseconds(m.Memory), machineMemory)
-	add("daemon_resident", "of it the daemon's, resident at the end", "MB", mega(m.Resident), daemonResident)
-	add("daemon_own", "of that not the program's file", "MB", mega(m.Own), report.None())
-	add("daemon_peak", "the most that it had", "MB", mega(m.Peak), report.None())
+	add("daemon_resident", "of it the daemon's, resident at the end", "MiB", mebi(m.Resident), daemonResident)
+	add("daemon_own", "of that not the program's file", "MiB", mebi(m.Own), report.None())
+	add("daemon_peak", "the most that it had", "MiB", mebi(m.Peak), report.None())
 	var reactions []report.Milliseconds
 	for _, d := range m.Reactions {
 		reactions = append(reactions, report.Millis(d))
