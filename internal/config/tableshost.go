@@ -34,7 +34,7 @@ func policyTable() schema[policyDraft] {
 			one("port", ports(), func(p *policyDraft) *portRange { return &p.ports }).dependent("any").
 				help("The destination port, or the first and the last of several. Needs a proto."),
 			one("mark", mark(), func(p *policyDraft) *markMask { return &p.mark }).dependent("any").
-				help("The mark that a socket (SO_MARK) or a firewall rule gave the packet, and which of its bits count. The mark 0x62750000 belongs to roam6's own packets."),
+				help("The mark that a socket (SO_MARK) or a firewall rule gave the packet, and which of its bits count. The mark 0x62750000 belongs to roam6's own packets, and the bit 0x80000000 to data along optimised routes that it leaves to the kernel."),
 		},
 	}
 }
