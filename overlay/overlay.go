@@ -114,6 +114,14 @@ type Pair struct {
 	Side       Side
 }
 
+// Ends are the address of a route that is this node's, and the other one.
+func (p Pair) Ends() (local, remote netip.Addr) {
+	if p.Side == MobileSide {
+		return p.Home, p.Peer
+	}
+	return p.Peer, p.Home
+}
+
 // Route is an optimised route (RFC 6275 §9.3, §11.3): packets between home
 // address and peer carry a Home Address option or a type 2 routing header in
 // place of a tunnel header. Mobility Header messages never use it (§6.1).

@@ -56,13 +56,11 @@ func (c course) handover(i int, down, up probe.Record) report.Handover {
 	h.LimitDown, h.LimitUp = report.Millis(limitDown), report.Millis(limitUp)
 	silentDown, okDown := down.Silence(m.Left, m.Left.Add(c.settling), end)
 	silentUp, okUp := up.Silence(m.Left, m.Left.Add(c.settling), end)
-	// What arrived before there was a link was under way: a silence that ended then is one
-	// from before the move, and longer than that of the move, which it hides.
-	if okDown && !silentDown.First.Before(m.Attached) {
-		h.Down = report.Millis(c.interruption(silentDown, m))
+	if okDown {
+		h.Down = c.measured(silentDown, m, limitDown)
 	}
-	if okUp && !silentUp.First.Before(m.Attached) {
-		h.Up = report.Millis(c.interruption(silentUp, m))
+	if okUp {
+		h.Up = c.measured(silentUp, m, limitUp)
 	}
 	h.Completed = okDown && okUp
 	// What the break loses was sent up to the flight time before it; the same
@@ -72,6 +70,18 @@ func (c course) handover(i int, down, up probe.Record) report.Handover {
 	h.LostUp = up.Count(m.Left.Add(-closeTo), end.Add(-closeTo)).Lost
 	c.phases(&h, m, end)
 	return h
+}
+
+// measured is the interruption by a silence, which is none of this move if it is shorter
+// than the limit and ended before there was a link: what arrived then was under way, and the
+// silence is one from before, longer than that of the move, which it hides. Where what is
+// under way covers the whole move, as at home, the limit is nothing.
+func (c course) measured(s probe.Silence, m move, limit time.Duration) report.Milliseconds {
+	gap := c.interruption(s, m)
+	if gap < limit && s.First.Before(m.Attached) {
+		return report.None()
+	}
+	return report.Millis(gap)
 }
 
 // phases takes in what the daemon told about a move.

@@ -28,6 +28,14 @@ func TestHiddenInterruption(t *testing.T) {
 		flight: func(string) time.Duration { return 0 },
 		limits: func(move) (time.Duration, time.Duration) { return link, link },
 	}
+	// What is on its way from the place before arrives until there is a link, and later.
+	under := course{
+		moves: c.moves, end: c.end, settling: c.settling, flight: c.flight,
+		limits: func(move) (time.Duration, time.Duration) { return 0, 0 },
+	}
+	if h := under.handover(0, record(0, 100, 200, 299, 310), record(0, 100, 200, 299, 310)); !h.Up.Known() || h.Up > 100 {
+		t.Errorf("nothing is lost, and the interruption is %v", h.Up)
+	}
 	for name, test := range map[string]struct {
 		record probe.Record
 		known  bool

@@ -13,10 +13,8 @@ import (
 type conversation struct{ local, remote netip.Addr }
 
 func conversationOf(p overlay.Pair) conversation {
-	if p.Side == overlay.MobileSide {
-		return conversation{p.Home, p.Peer}
-	}
-	return conversation{p.Peer, p.Home}
+	local, remote := p.Ends()
+	return conversation{local, remote}
 }
 
 // pairs are the two that there may be.

@@ -14,10 +14,8 @@ import (
 type ends struct{ local, remote netip.Addr }
 
 func endsOf(p overlay.Pair) ends {
-	if p.Side == overlay.MobileSide {
-		return ends{p.Home, p.Peer}
-	}
-	return ends{p.Peer, p.Home}
+	local, remote := p.Ends()
+	return ends{local, remote}
 }
 
 // conversation are the routes between two addresses: of a mobile that is here, and of one
