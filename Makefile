@@ -46,14 +46,17 @@ test: deps lint build unit bigendian rides worlds vm-test
 # What the tests use beside Go: a C compiler for the race detector, tshark to
 # dissect what the lab sends, BIRD to redistribute routes of mobile networks, and
 # Kea and dnsmasq to lease addresses, radvd to compare with, hosts' software that hears
-# advertisements, shellcheck for OpenWrt's scripts, and for vm-test QEMU, what its machine
+# advertisements, shellcheck for OpenWrt's scripts, Prometheus to scrape and alert, mandoc to
+# judge the manual page, Chromium to look at pages, and for vm-test QEMU, what its machine
 # is made of, and strongSwan. As root on Debian they are installed; elsewhere the tests
-# that need them say that they skip. BIRD, Kea, radvd and strongSwan come as services:
-# those are neither started (policy-rc.d) nor will they be with the next boot.
+# that need them say that they skip. BIRD, Kea, radvd, Prometheus and strongSwan come as
+# services: those are neither started (policy-rc.d) nor will they be with the next boot.
 PACKAGES := gcc libc6-dev tshark bird2 kea-dhcp6-server dnsmasq-base radvd radvdump ndisc6 dhcpcd-base \
-            qemu-system-x86 qemu-system-mips qemu-system-arm qemu-user busybox-static kmod xz-utils shellcheck charon-systemd strongswan-swanctl libstrongswan-standard-plugins
+            qemu-system-x86 qemu-system-mips qemu-system-arm qemu-user busybox-static kmod xz-utils shellcheck charon-systemd strongswan-swanctl libstrongswan-standard-plugins \
+            prometheus mandoc chromium
 COMMANDS := gcc tshark bird kea-dhcp6 dnsmasq radvd radvdump rdisc6 dhcpcd \
-            qemu-system-x86_64 qemu-system-mipsel qemu-system-arm qemu-mips busybox depmod xz shellcheck charon-systemd
+            qemu-system-x86_64 qemu-system-mipsel qemu-system-arm qemu-mips busybox depmod xz shellcheck charon-systemd \
+            prometheus promtool mandoc chromium
 deps:
 	@[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0; \
 	PATH="$$PATH:/usr/sbin:/sbin"; missing=; \
@@ -67,7 +70,7 @@ deps:
 	fi; \
 	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES); } >/dev/null || echo "could not install $(PACKAGES): some tests will skip"; \
 	for c in $$missing; do \
-	  case $$c in bird|radvd) unit=$$c;; kea-dhcp6) unit=kea-dhcp6-server;; charon-systemd) unit=strongswan;; *) continue;; esac; \
+	  case $$c in bird|radvd|prometheus) unit=$$c;; kea-dhcp6) unit=kea-dhcp6-server;; charon-systemd) unit=strongswan;; *) continue;; esac; \
 	  ! command -v systemctl >/dev/null || systemctl --quiet disable $$unit 2>/dev/null || true; \
 	done
 
