@@ -125,10 +125,16 @@ func (n *Node) displaceHome() {
 // assignHome assigns the home address. At home its prefix is on-link. On a foreign
 // uplink the home address is assigned too, since it is ours wherever the node is,
 // and nobody else would; whether the prefix is on-link is left to whoever manages
-// the interface.
+// the interface. Away it is deprecated where what chooses no source is not to have
+// it: a kernel with Mobile IPv6 prefers home addresses to all that are not
+// deprecated (RFC 6724 §5 rules 3 and 4).
 func (n *Node) assignHome(link int) {
 	p := n.homeOn(link)
-	n.act(role.AssignAddress{Link: link, Prefix: p, Preferred: mip6.InfiniteLifetime, Valid: mip6.InfiniteLifetime, Home: true})
+	preferred := mip6.InfiniteLifetime
+	if n.deprecated = link == 0 && !n.isDefaultSource(); n.deprecated {
+		preferred = 0
+	}
+	n.act(role.AssignAddress{Link: link, Prefix: p, Preferred: preferred, Valid: mip6.InfiniteLifetime, Home: true})
 	if link != 0 && !n.isForeign(link) {
 		n.act(role.AddRoute{Route: onLinkRoute(p.Masked(), link)})
 	}

@@ -73,10 +73,11 @@ type Node struct {
 	// anchorsTold are the anchors of which the log has told why they are not used.
 	anchorsTold []netip.Addr
 
-	plain    role.Route      // the default route without a source; zero: none
-	tunnel   *overlay.Tunnel // in the data plane; nil: none
-	placed   bool            // the home address is on placedOn
-	placedOn int             // 0: the data plane's device
+	plain      role.Route      // the default route without a source; zero: none
+	tunnel     *overlay.Tunnel // in the data plane; nil: none
+	placed     bool            // the home address is on placedOn
+	placedOn   int             // 0: the data plane's device
+	deprecated bool            // the home address was assigned as deprecated
 
 	handover   *role.Handover // under way
 	query      *query         // is the current router still there?

@@ -65,30 +65,39 @@ func sourceRoute(c *careOf) role.Route {
 // the way into the tunnel with it: a connected socket keeps the route by which
 // it found its source.
 func (n *Node) settleDefault() {
+	n.setDefault(n.defaultRoute())
+	if n.placed && n.placedOn == 0 && n.deprecated == n.isDefaultSource() {
+		n.assignHome(0)
+	}
+}
+
+// isDefaultSource reports whether away from home what chooses no source is to have
+// the home address.
+func (n *Node) isDefaultSource() bool { return n.config.DefaultSource && !n.fallenBack }
+
+// defaultRoute is what settleDefault makes the default route; the zero value is none.
+func (n *Node) defaultRoute() role.Route {
 	a := n.current
 	if a == nil || !a.home && n.extension != nil && n.tunnel == nil {
-		n.setDefault(role.Route{})
-		return
+		return role.Route{}
 	}
 	via := a.router
 	if a.home {
 		if via = n.homeRouter(a); !via.IsValid() {
-			n.setDefault(role.Route{})
-			return
+			return role.Route{}
 		}
 	}
 	r := role.Route{Destination: anywhere, Link: a.link, Via: via, Metric: routeMetric}
 	switch {
-	case !n.config.DefaultSource:
-	case a.home && a.homeState != homeDuplicate:
+	case a.home && a.homeState != homeDuplicate && n.config.DefaultSource:
 		r.Source = n.config.HomeAddress // not the care-of address that was left a moment ago
-	case !a.home && !n.fallenBack:
-		r = role.Route{Destination: anywhere, Source: n.config.HomeAddress, Metric: routeMetric - 1}
+	case !a.home && n.isDefaultSource():
+		return role.Route{Destination: anywhere, Source: n.config.HomeAddress, Metric: routeMetric - 1}
 	}
 	if n.isForeign(r.Link) && !r.Source.IsValid() {
-		r = role.Route{} // whoever manages the interface has one
+		return role.Route{} // whoever manages the interface has one
 	}
-	n.setDefault(r)
+	return r
 }
 
 // fallbackTime is how long a host away from home waits for a home agent before

@@ -101,7 +101,9 @@ func TestNothingBesideTheTunnel(t *testing.T) {
 }
 
 // The default route has the home address as its source, and leads into the
-// tunnel, while the home agent serves it or is about to, and only then.
+// tunnel, while the home agent serves it or is about to, and only then. Otherwise
+// the home address is deprecated, for kernels that prefer home addresses (RFC 6724
+// §5 rule 4).
 func TestDefaultSource(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.DefaultSource = true })
 	source := func() netip.Addr {
@@ -109,6 +111,10 @@ func TestDefaultSource(t *testing.T) {
 		d := b.kernel.plainDefaults()
 		if len(d) != 1 {
 			t.Fatalf("default routes %v", d)
+		}
+		deprecated, ok := b.kernel.addresses[placedAddress{0, netip.PrefixFrom(homeAddress, 128)}]
+		if away := b.kernel.homeLink == 0; ok != away || deprecated != (away && d[0].Source != homeAddress) {
+			t.Errorf("home address on the data plane's device: %v, deprecated %v, with the default route %v", ok, deprecated, d[0])
 		}
 		return d[0].Source
 	}

@@ -30,7 +30,8 @@ func newSteered(t *testing.T) *fixture {
 	f.addTUN("roam0")
 	f.must(f.state.SetHomeLink(f.mr.Index("roam0")))
 	f.must(f.state.AssignAddress(f.assign("2001:db8:1::c0/64")))
-	f.must(f.state.AssignAddress(role.AssignAddress{Prefix: pfx("2001:db8:10::9/128"), Valid: forever, Preferred: forever, Home: true}))
+	// Deprecated, as a mobile has it that is not the default source.
+	f.must(f.state.AssignAddress(role.AssignAddress{Prefix: pfx("2001:db8:10::9/128"), Valid: forever, Home: true}))
 	f.must(f.state.AddRoute(role.AddRoute{Route: f.defaultRoute("fe80::1", "", 512)}))
 	return f
 }
@@ -315,7 +316,8 @@ func TestSteerCrashAndRestore(t *testing.T) {
 	f.must(f.state.SetHomeLink(f.mr.Index("roam0")))
 	f.checkLines("rules before the roles have spoken", f.rules(), "iif lo proto 6 ports 80-80 table 6300", "iif lo proto 6 ports 22-22 table 6300")
 	f.must(f.state.AssignAddress(f.assign("2001:db8:1::c0/64")))
-	f.must(f.state.AssignAddress(role.AssignAddress{Prefix: pfx("2001:db8:10::9/128"), Valid: forever, Preferred: forever, Home: true}))
+	// Deprecated, as a mobile has it that is not the default source.
+	f.must(f.state.AssignAddress(role.AssignAddress{Prefix: pfx("2001:db8:10::9/128"), Valid: forever, Home: true}))
 	f.must(f.state.Steer([]Steering{ssh}))
 	f.checkLines("rules", f.rules(), "iif lo proto 6 ports 22-22 table 6300")
 

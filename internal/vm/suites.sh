@@ -22,6 +22,9 @@ gotest overlay/tcx -test.run '^TestPlane$/^(Forwarding|SourceCheck|PacketTooBig|
 # ESP for signalling, with the kernel's Mobile IPv6 and ESP at the other end.
 gotest internal/esp -test.run '^TestKernel'
 
+# Addresses, routes and rules where the kernel prefers home addresses (RFC 6724 §5 rule 4).
+gotest internal/rtnl
+
 # States of XFRM for Mobile IPv6.
 gotest internal/xfrm/mobility
 
