@@ -77,13 +77,12 @@ func (s *Socket) Commit(build func(*Batch)) error {
 func (s *Socket) query(kind, flags uint16, a Attributes, f func([]byte)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := &Batch{seq: s.seq}
-	t.message(unix.NFNL_SUBSYS_NFTABLES<<8|kind, flags, unix.NFPROTO_IPV6, 0, a)
-	s.seq = t.seq
-	if err := s.netlink.Send(t.b); err != nil {
-		return err
-	}
-	return s.netlink.ReceiveList(t.seq, func(b []byte) {
+	return s.netlink.List(func() (uint32, error) {
+		t := &Batch{seq: s.seq}
+		t.message(unix.NFNL_SUBSYS_NFTABLES<<8|kind, flags, unix.NFPROTO_IPV6, 0, a)
+		s.seq = t.seq
+		return t.seq, s.netlink.Send(t.b)
+	}, func(b []byte) {
 		if len(b) >= sizeofNfgenmsg {
 			f(b[sizeofNfgenmsg:])
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -132,19 +133,51 @@ func (s *Socket) Receive(first, last uint32, f func(syscall.NetlinkMessage) (don
 	}
 }
 
-// ReceiveList calls f for the body of each item that the kernel answers a question with,
-// until it says that there are no more.
-func (s *Socket) ReceiveList(seq uint32, f func(body []byte)) error {
-	return s.Receive(seq, seq, func(m syscall.NetlinkMessage) (bool, error) {
-		if ended, err := Outcome(m); ended {
-			return true, err
+// listAttempts is how often a list is asked for that changes interrupt.
+const listAttempts = 5
+
+// List calls f for the body of each item that the kernel answers a question with. ask
+// sends the question and tells its sequence number. It is asked again when the list has
+// changed meanwhile, so that an item may be missing or come twice (NLM_F_DUMP_INTR); after
+// some attempts such a list must do.
+func (s *Socket) List(ask func() (seq uint32, err error), f func(body []byte)) error {
+	var l list
+	for range listAttempts {
+		seq, err := ask()
+		if err != nil {
+			return err
 		}
-		if m.Header.Type == unix.NLMSG_DONE {
-			return true, nil
+		l = list{}
+		if err := s.Receive(seq, seq, l.take); err != nil {
+			return err
 		}
-		f(m.Data)
-		return false, nil
-	})
+		if !l.interrupted {
+			break
+		}
+	}
+	for _, body := range l.bodies {
+		f(body)
+	}
+	return nil
+}
+
+// list is what the kernel has answered so far.
+type list struct {
+	bodies      [][]byte
+	interrupted bool
+}
+
+// take takes one message, and reports whether it is the last one.
+func (l *list) take(m syscall.NetlinkMessage) (done bool, err error) {
+	l.interrupted = l.interrupted || m.Header.Flags&unix.NLM_F_DUMP_INTR != 0
+	if ended, err := Outcome(m); ended {
+		return true, err
+	}
+	if m.Header.Type == unix.NLMSG_DONE {
+		return true, nil
+	}
+	l.bodies = append(l.bodies, slices.Clone(m.Data))
+	return false, nil
 }
 
 // FromKernel are the messages of a datagram; none if another than the kernel has sent it,

@@ -4,12 +4,14 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"net"
 	"os"
 	"slices"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/rtnl/nstest"
@@ -121,6 +123,79 @@ func TestReceiveForged(t *testing.T) {
 	}
 	if got, want := answers(t, s, 1, 1), []answer{{seq: 1, link: true}, {seq: 1}}; !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// A list that changes while the kernel tells it is asked for again; one that changes each
+// time is taken as it is.
+func TestList(t *testing.T) {
+	space, s := newSocket(t, patience)
+	address := func(i int) *netlink.Addr {
+		ip := net.ParseIP("2001:db8::")
+		binary.BigEndian.PutUint32(ip[12:], uint32(i))
+		return &netlink.Addr{IPNet: &net.IPNet{IP: ip, Mask: net.CIDRMask(128, 128)}, Flags: unix.IFA_F_NODAD}
+	}
+	lo, err := space.Handle.LinkByName("lo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(i int) {
+		t.Helper()
+		if err := space.Handle.AddrAdd(lo, address(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Several datagrams, of which the kernel makes the later ones when there is room.
+	const before = 2000
+	for i := range before {
+		add(i)
+	}
+	// dump lists the addresses while they change as often as said, and tells how often it
+	// asked.
+	dump := func(changes int) (items map[string]int, asked int) {
+		t.Helper()
+		items = make(map[string]int)
+		err := s.List(func() (uint32, error) {
+			asked++
+			seq := uint32(100 + asked)
+			q := AppendHeader(nil, unix.NlMsghdr{
+				Type: unix.RTM_GETADDR, Flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP, Seq: seq, Pid: s.Port(),
+			}, unix.SizeofIfAddrmsg)
+			q = append(q, unix.AF_INET6, 0, 0, 0, 0, 0, 0, 0)
+			err := s.Send(q)
+			if asked <= changes {
+				add(before)
+				if err := space.Handle.AddrDel(lo, address(before)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return seq, err
+		}, func(b []byte) { items[string(Attribute(b[unix.SizeofIfAddrmsg:], unix.IFA_ADDRESS))]++ })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return items, asked
+	}
+	// The kernel has to do with new addresses for a while after.
+	for deadline := time.Now().Add(patience); ; {
+		if _, asked := dump(0); asked == 1 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("addresses at rest are asked for again and again")
+		}
+	}
+	items, asked := dump(1)
+	if asked < 2 || len(items) != before+1 { // and ::1
+		t.Errorf("changed once: asked %d times, %d addresses, want %d", asked, len(items), before+1)
+	}
+	for ip, n := range items {
+		if n != 1 {
+			t.Errorf("%v came %d times", net.IP(ip), n)
+		}
+	}
+	if _, asked := dump(listAttempts); asked != listAttempts {
+		t.Errorf("changed each time: asked %d times", asked)
 	}
 }
 

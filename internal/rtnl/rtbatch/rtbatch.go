@@ -131,12 +131,11 @@ func (n *Conn) Get(kind uint16, body []byte, f func([]byte)) error {
 func (n *Conn) query(kind, flags uint16, body []byte, f func([]byte)) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.out = n.out[:0]
-	n.append(Request{Kind: kind, Body: body}, flags)
-	if err := n.netlink.Send(n.out); err != nil {
-		return err
-	}
-	return n.netlink.ReceiveList(n.seq, f)
+	return n.netlink.List(func() (uint32, error) {
+		n.out = n.out[:0]
+		n.append(Request{Kind: kind, Body: body}, flags)
+		return n.seq, n.netlink.Send(n.out)
+	}, f)
 }
 
 // Attributes is a sequence of netlink attributes under construction.
