@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"net/netip"
@@ -446,7 +447,7 @@ func TestLoad(t *testing.T) {
 	if err := os.WriteFile(path, []byte(strings.Repeat("\n", uci.MaxSize+1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "at most 1048576 octets") {
+	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("at most %d octets", uci.MaxSize)) {
 		t.Errorf("too large: %v", err)
 	}
 }

@@ -79,17 +79,18 @@ func (s *State) wanted(pass func(link int) bool) Snapshot {
 	return w
 }
 
-// applyAddress brings one address, by its resolved key, to what is wanted.
+// applyAddress brings one address, by its resolved key, to what is wanted. What it
+// costs does not depend on how many there are.
 func (s *State) applyAddress(k linkAddress) error {
-	w := s.wanted(func(link int) bool { return link == k.link })
+	entry, ok := s.wantedEntry(k)
+	if ok && !s.usable(k.link) {
+		return ErrDeferred
+	}
 	var wanted, present Snapshot
-	for _, a := range w.Addresses {
-		if a.key() == k {
+	if _, foreign := s.foreignAddresses[k]; ok && !foreign {
+		if a, ok := entry.at(s.now(), k.link); ok {
 			wanted.Addresses = append(wanted.Addresses, a)
 		}
-	}
-	if _, ok := s.wantedEntry(k); ok && !s.usable(k.link) {
-		return ErrDeferred
 	}
 	if e, ok := s.addresses[k]; ok {
 		a, _ := e.at(s.now(), k.link)
@@ -98,22 +99,16 @@ func (s *State) applyAddress(k linkAddress) error {
 	return s.carryOut(diff(wanted, present))
 }
 
-// applyRoute brings one route, by its resolved key, to what is wanted.
+// applyRoute brings one route, by its resolved key, to what is wanted. What it
+// costs does not depend on how many there are.
 func (s *State) applyRoute(k routeKey) error {
-	w := s.wanted(func(link int) bool { return link == k.link })
-	var wanted, present Snapshot
-	for _, r := range w.Routes {
-		if keyOf(r) == k {
-			wanted.Routes = append(wanted.Routes, r)
-		}
-	}
-	if _, ok := s.wantedRoute(role.Route{Destination: k.destination, From: k.from, Link: k.link, Via: k.via}); ok && !s.usable(k.link) {
+	r, ok := s.wantedRoute(role.Route{Destination: k.destination, From: k.from, Link: k.link, Via: k.via})
+	if ok && !s.usable(k.link) {
 		return ErrDeferred
 	}
-	for r := range s.routes {
-		if keyOf(r) == k {
-			present.Routes = append(present.Routes, r)
-		}
+	wanted, present := Snapshot{}, Snapshot{Routes: s.routes[k]}
+	if _, foreign := s.foreignRoutes[k]; ok && !foreign {
+		wanted.Routes = append(wanted.Routes, s.resolveRoute(r))
 	}
 	return s.carryOut(diff(wanted, present))
 }
@@ -131,7 +126,7 @@ func (s *State) takeStock() (Snapshot, error) {
 		s.addresses[a.key()] = entryOf(now, a)
 	}
 	for _, r := range present.Routes {
-		s.routes[r] = struct{}{}
+		s.holds(r)
 	}
 	return present, nil
 }
@@ -272,7 +267,7 @@ func (s *State) perform(o operation) error {
 		if err != nil && !nlsock.Gone(err) {
 			return err
 		}
-		delete(s.routes, o.route)
+		s.lost(o.route)
 		return nil
 	default:
 		return fmt.Errorf("unknown operation %d", o.kind)
@@ -377,6 +372,22 @@ func (s *State) addRoute(r role.Route) error {
 	case err != nil:
 		return err
 	}
-	s.routes[r] = struct{}{}
+	s.holds(r)
 	return nil
+}
+
+// holds notes that the kernel has a route of ours.
+func (s *State) holds(r role.Route) {
+	if k := keyOf(r); !slices.Contains(s.routes[k], r) {
+		s.routes[k] = append(s.routes[k], r)
+	}
+}
+
+// lost notes that the kernel has a route of ours no more.
+func (s *State) lost(r role.Route) {
+	k := keyOf(r)
+	s.routes[k] = slices.DeleteFunc(s.routes[k], func(p role.Route) bool { return p == r })
+	if len(s.routes[k]) == 0 {
+		delete(s.routes, k)
+	}
 }

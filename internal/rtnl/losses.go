@@ -69,9 +69,9 @@ func (s *State) linkGone(index int) {
 			delete(s.addresses, k)
 		}
 	}
-	for r := range s.routes {
-		if r.Link == index {
-			delete(s.routes, r)
+	for k := range s.routes {
+		if k.link == index {
+			delete(s.routes, k)
 		}
 	}
 	for k := range s.neighbors {

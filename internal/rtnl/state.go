@@ -43,7 +43,7 @@ type State struct {
 
 	// What the kernel has of us, to the best of our knowledge; never link 0.
 	addresses map[linkAddress]addressEntry
-	routes    map[role.Route]struct{}
+	routes    map[routeKey][]role.Route
 	neighbors map[linkAddress]struct{}
 
 	// What is wanted and present already, but is somebody else's.
@@ -102,7 +102,7 @@ func NewState(o StateOptions) (*State, error) {
 	s := &State{
 		log: orSilent(o.Log), local: o.Local, now: time.Now, requests: q,
 		wantedAddresses: make(map[linkAddress]addressEntry), wantedRoutes: make(map[routeKey]role.Route),
-		addresses: make(map[linkAddress]addressEntry), routes: make(map[role.Route]struct{}),
+		addresses: make(map[linkAddress]addressEntry), routes: make(map[routeKey][]role.Route),
 		neighbors:        make(map[linkAddress]struct{}),
 		foreignAddresses: make(map[linkAddress]struct{}), foreignRoutes: make(map[routeKey]struct{}),
 		down: make(map[int]bool),

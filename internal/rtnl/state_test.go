@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -350,5 +351,38 @@ route default via fe80::32 dev u0 src 2001:db8:32::c0 metric 512
 	f.must(f.state.Close())
 	if after := everything(t, f.mr); after != before {
 		t.Errorf("left over:\n%s\nbefore:\n%s", after, before)
+	}
+}
+
+// A home agent has a route for each of a hundred thousand networks: what one more costs
+// does not depend on how many there are.
+func TestCostOfOneRoute(t *testing.T) {
+	f := newFixture(t)
+	f.must(f.state.AssignAddress(f.assign("2001:db8:1::c0/64")))
+	i := 0
+	add := func() {
+		t.Helper()
+		i++
+		r := f.defaultRoute("fe80::1", "", 512)
+		r.Destination = netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, byte(i >> 8), byte(i)}), 48)
+		f.must(f.state.AddRoute(role.AddRoute{Route: r}))
+	}
+	// Octets that one takes on the average: now and then a map grows.
+	cost := func() uint64 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range 100 {
+			add()
+		}
+		runtime.ReadMemStats(&after)
+		return (after.TotalAlloc - before.TotalAlloc) / 100
+	}
+	add()
+	few := cost()
+	for range 2000 {
+		add()
+	}
+	if many := cost(); many > 4*few {
+		t.Errorf("a route takes %d octets where there are few, %d where there are 2,000", few, many)
 	}
 }

@@ -234,7 +234,7 @@ func TestParseSize(t *testing.T) {
 		t.Errorf("%d octets: %v", len(full), err)
 	}
 	_, err := Parse("roam6", []byte(full+"\n"))
-	if want := "roam6:1025:1: expected the end of the file: at most 1048576 octets are read"; err == nil || err.Error() != want {
+	if want := fmt.Sprintf("roam6:%d:1: expected the end of the file: at most %d octets are read", MaxSize/len(line)+1, MaxSize); err == nil || err.Error() != want {
 		t.Errorf("one octet too many: got %v, want %s", err, want)
 	}
 }

@@ -24,8 +24,9 @@ import (
 	"strconv"
 )
 
-// MaxSize is the largest file that Parse takes, in octets.
-const MaxSize = 1 << 20
+// MaxSize is the largest file that Parse takes, in octets: a home agent with a hundred
+// thousand mobiles has one of 20 MB.
+const MaxSize = 1 << 25
 
 // Position is a place in a file. Line and Column count from one, columns in
 // octets. The zero Position is unknown.
