@@ -103,3 +103,12 @@ func (o observer) Updates(ctx context.Context) (n uint64, err error) {
 	}
 	return n, nil
 }
+
+// Bindings are how many mobiles are registered with the daemon's home agents.
+func (o observer) Bindings(ctx context.Context) (int, error) {
+	d, err := o.client.Stats(ctx)
+	if err != nil || d.Agent == nil {
+		return 0, err
+	}
+	return d.Agent.Bindings, nil
+}

@@ -30,6 +30,9 @@ type daemon struct {
 	socket    string
 	log       *os.File
 	waits     *queueing // where it is added to
+	// patience, where it is not zero, is how long it may take to end: it has much to
+	// take away.
+	patience time.Duration
 
 	mu      sync.Mutex
 	process *exec.Cmd
@@ -46,6 +49,9 @@ const (
 )
 
 func (d *daemon) stopTime() time.Duration {
+	if d.patience > 0 {
+		return d.patience
+	}
 	if len(d.elsewhere) > 0 {
 		return stopTimeElsewhere
 	}

@@ -69,6 +69,8 @@ type Observer interface {
 	// Updates are how many binding updates its home agents and its correspondent
 	// have been given, accepted or not.
 	Updates(ctx context.Context) (uint64, error)
+	// Bindings are how many mobiles are registered with its home agents.
+	Bindings(ctx context.Context) (int, error)
 }
 
 // Registration is where a mobile is registered.
@@ -83,7 +85,7 @@ type Delegated struct {
 
 // Scenarios lists all scenarios.
 func Scenarios() []Scenario {
-	return []Scenario{ride(), host(), mobiles(), uplinks(), managed(), failover(), renumber(), nested(), hierarchy(), fleet(), delegation(), flood(), advertising()}
+	return []Scenario{ride(), host(), mobiles(), uplinks(), managed(), failover(), renumber(), nested(), hierarchy(), fleet(), delegation(), flood(), scale(), advertising()}
 }
 
 // ErrUnknown is returned by Find.

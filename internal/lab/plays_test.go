@@ -50,6 +50,7 @@ func plays(t *testing.T) map[string]play {
 		"delegation --ipsec": &delegationRun{delegationOptions: chosen(t, (*delegationOptions).declare, "--ipsec")},
 		"delegation kea":     &delegationRun{delegationOptions: chosen(t, (*delegationOptions).declare, "--server", "kea")},
 		"advertise":          newAdvertiseRun(chosen(t, (*advertiseOptions).declare)),
+		"scale":              &scaleRun{scaleOptions: chosen(t, (*scaleOptions).declare, "--mobiles", "1000")},
 		"flood":              &floodRun{floodOptions: chosen(t, (*floodOptions).declare)},
 	}
 }

@@ -56,6 +56,8 @@ type Report struct {
 	Legend []string `json:"-"`
 	// Brief leaves the lines of the handovers out of the table.
 	Brief bool `json:"-"`
+	// Unmoved leaves the summary of streams and handovers out of the table: there are none.
+	Unmoved bool `json:"-"`
 }
 
 // Fail notes a reason why the run did not succeed.

@@ -34,7 +34,7 @@ func (r *Report) WriteTable(w io.Writer) error {
 			strings.ToUpper(k.Role), millis(k.RecoveredDown), k.LostDown, millis(k.RecoveredUp), k.LostUp)
 	}
 	r.writeFloods(&b)
-	if r.writeAdvertising(&b); len(r.Advertising) == 0 { // which has no handovers
+	if r.writeAdvertising(&b); len(r.Advertising) == 0 && !r.Unmoved { // which have no handovers
 		r.writeSummary(&b)
 	}
 	for _, f := range r.Failures {
