@@ -1,4 +1,4 @@
-# What the compiler does with the binaries of `make openwrt`:
+# What the compiler does with the binaries of `make openwrt` and of the feed:
 # functions are inlined in these packages alone, which is a sixth of a package less. They
 # are the data plane, the codec, the codes that authenticate, and of Go what all of those
 # and the garbage collector live in.

@@ -20,8 +20,9 @@ func run(args []string, std stdio) int {
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
 	flags.SetOutput(std.err)
 	path := flags.String("config", config.DefaultPath, "UCI configuration `file`")
+	others := flags.String("other-advertisers", "", "`file` of the interfaces that are not advertised on, because another program does,\na line each: the interface's name, a space, and who that is and what to do about it;\nread at the start and with each reload")
 	flags.Usage = func() {
-		fmt.Fprint(flags.Output(), "usage: roam6 run [--config FILE]\n\nThe daemon. SIGHUP reloads the configuration, SIGTERM de-registers and ends.\n\n")
+		fmt.Fprint(flags.Output(), "usage: roam6 run [--config FILE] [--other-advertisers FILE]\n\nThe daemon. SIGHUP reloads the configuration, SIGTERM de-registers and ends.\n\n")
 		flags.PrintDefaults()
 	}
 	switch err := flags.Parse(args); {
@@ -47,7 +48,7 @@ func run(args []string, std stdio) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	if err := node.Run(ctx, node.Options{Config: *path, Version: version}, log, level, c); err != nil {
+	if err := node.Run(ctx, node.Options{Config: *path, Version: version, OtherAdvertisers: *others}, log, level, c); err != nil {
 		fmt.Fprintln(std.err, "roam6:", err)
 		return 1
 	}

@@ -8,6 +8,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -56,6 +57,9 @@ type Config struct {
 	AnchorKeys []AnchorKey
 	// Disabled are the names of the sections left out.
 	Disabled []string
+	// Digest is of the file's text and mode: one that is the same says the same. Zero
+	// where it was not loaded from a file.
+	Digest [sha256.Size]byte
 }
 
 // Globals concern the daemon as a whole.
@@ -506,7 +510,12 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	return parse(path, src, info.Mode().Perm())
+	c, err := parse(path, src, info.Mode().Perm())
+	if err != nil {
+		return nil, err
+	}
+	c.Digest = sha256.Sum256(fmt.Appendf(src, "\x00%v", info.Mode().Perm()))
+	return c, nil
 }
 
 // Parse validates a configuration that comes from no file; name stands for it

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "rewrite docs/configuration.md")
+var update = flag.Bool("update", false, "rewrite docs/configuration.md and openwrt/roam6/files/roam6.validation")
 
 // TestDocumentation keeps docs/configuration.md what the tables say.
 func TestDocumentation(t *testing.T) {
@@ -152,6 +152,11 @@ func TestTables(t *testing.T) {
 func checkDefaults[S any](t *testing.T, sc schema[S]) {
 	t.Helper()
 	for _, o := range sc.options {
+		checkDatatype(t, sc.Type+"."+o.Name, o.OptionDescription, func(v string) bool {
+			var s S
+			_, expected := o.set(&s, values(v))
+			return expected == ""
+		})
 		if o.Default == "" {
 			continue
 		}

@@ -21,8 +21,8 @@ type Advertisements struct {
 type AdvertisedInterface struct {
 	Interface string `json:"interface"`
 	// State is "sending", "missing" (the interface is not there), "down", "silent"
-	// (see Trouble) or "refused" (what is configured cannot be sent, and what was
-	// before goes on).
+	// (see Trouble) or "refused" (what is configured cannot be sent: nothing is, or
+	// what was before goes on).
 	State string `json:"state"`
 	// Trouble says why nothing is sent, or why what is configured is not.
 	Trouble string `json:"trouble,omitempty"`

@@ -56,13 +56,19 @@ func (a advertisement) sourcesOf() []netip.Addr {
 // running one what has changed. A configuration that cannot be changes nothing.
 func (s *Shell) startAdvertiser(c *linkConn) {
 	want, ok := s.advertisementOn(c.link.Name)
-	switch {
+	switch other, taken := s.otherAdvertisers[c.link.Name]; {
 	case s.ended.Load():
 		return
-	case !ok && c.advertiser != nil:
-		s.retireAdvertiser(c)
+	case !ok:
+		c.refusal = ""
+		if c.advertiser != nil {
+			s.retireAdvertiser(c)
+		}
 		return
-	case !ok, c.advertiser == nil && !c.link.Up, c.advertiser == nil && want.waitsFor(s.advertising.listed):
+	case taken:
+		s.leaveToOther(c, other)
+		return
+	case c.advertiser == nil && !c.link.Up, c.advertiser == nil && want.waitsFor(s.advertising.listed):
 		return
 	}
 	wanted := s.wantedOn(time.Now(), want, c.link)

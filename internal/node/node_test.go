@@ -108,7 +108,7 @@ func startAt(t *testing.T, dir string, here, there *nstest.Space, text string, a
 	go func() {
 		defer close(over)
 		r.ended <- here.Try(func() error {
-			return Run(ctx, Options{Config: r.file, Version: "test", KeepPrivileges: true}, log, level, c)
+			return Run(ctx, Options{Config: r.file, Version: "test", OtherAdvertisers: r.others(), KeepPrivileges: true}, log, level, c)
 		})
 	}()
 	t.Cleanup(func() {
@@ -121,6 +121,9 @@ func startAt(t *testing.T, dir string, here, there *nstest.Space, text string, a
 	r.until("it answers", func() bool { return r.client.Ping(context.Background()) == nil })
 	return r
 }
+
+// others is where the node reads which interfaces others advertise on.
+func (r *running) others() string { return r.file + ".others" }
 
 func (r *running) write(text string) {
 	r.Helper()

@@ -16,26 +16,54 @@ import (
 
 // Reload reads the configuration again and applies the difference. A file with
 // errors changes nothing: the running configuration stays, and every error is
-// logged with its place.
+// logged with its place. Nor does one that is the same as before: on OpenWrt a
+// commit is noticed twice, here and by procd.
 func (s *Shell) Reload(ctx context.Context) error {
 	c, err := config.Load(s.path)
-	s.metrics.Reloaded(err)
 	if err != nil {
+		s.unusable.Store(true)
+		s.metrics.Reloaded(err)
 		logErrors(s.log, err)
 		s.log.Error("the configuration was not reloaded, the running one stays", "file", s.path)
 		return err
 	}
+	others, unread := readOtherAdvertisers(s.others)
+	if unread != nil {
+		s.log.Error("interfaces are advertised on as before", "reason", unread)
+	}
 	var refused error
+	same := false
 	err = s.ask(ctx, func(now time.Time) {
-		if refused = s.openPayload(c); refused == nil {
-			s.apply(now, c)
+		moved := unread == nil && s.setOtherAdvertisers(others)
+		if same = s.isRunning(c); !same {
+			if refused = s.openPayload(c); refused == nil {
+				s.apply(now, c)
+			}
+			s.unusable.Store(refused != nil)
+		}
+		if moved {
+			s.followAdvertisements()
 		}
 	})
-	if refused != nil {
+	switch {
+	case err != nil: // the node ends
+		return err
+	case refused != nil:
+		s.metrics.Reloaded(refused)
 		s.log.Error("the configuration was not reloaded, the running one stays", "file", s.path, "reason", refused)
 		return refused
+	case same:
+		s.log.Debug("the configuration is the same as before", "file", s.path)
+	default:
+		s.metrics.Reloaded(nil)
 	}
-	return err
+	return nil
+}
+
+// isRunning reports whether a configuration is that of the file that was read last, and
+// in force. It runs in the loop.
+func (s *Shell) isRunning(c *config.Config) bool {
+	return c.Digest == s.config.Digest && c.Digest != config.Config{}.Digest && !s.unusable.Load()
 }
 
 // logErrors writes each error of a configuration on its own line.

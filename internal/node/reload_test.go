@@ -1,9 +1,12 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -96,6 +99,56 @@ func TestReloadWhileStopping(t *testing.T) {
 	s.reap(testNow)
 	if len(s.successors)+len(s.mobiles) != 0 || !strings.Contains(log.String(), "not reloaded") {
 		t.Errorf("%d mobiles, %d wait:\n%s", len(s.mobiles), len(s.successors), log)
+	}
+}
+
+// A file that is the same as before is not reloaded again, whoever has noticed it: a
+// commit on OpenWrt is noticed here and by procd. It is when the last one could not be
+// used, since somebody waits to see that it can again.
+func TestSameFileIsReloadedOnce(t *testing.T) {
+	const first = "config mobile_node 'n'\n\toption enabled '0'\n\toption key '000102030405060708090a0b0c0d0e0f'\n"
+	const second = first + "config correspondent\n"
+	s, log := bareShell(t, "")
+	s.path, s.requests = filepath.Join(t.TempDir(), "roam6"), make(chan request)
+	go func() {
+		for r := range s.requests {
+			r.do(testNow)
+			close(r.done)
+		}
+	}()
+	defer close(s.requests)
+	write := func(text string, mode os.FileMode) {
+		t.Helper()
+		if err := errors.Join(os.WriteFile(s.path, []byte(text), 0o600), os.Chmod(s.path, mode)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(first, 0o600)
+	var err error
+	if s.config, err = config.Load(s.path); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		what, text       string
+		mode             os.FileMode
+		reloads, failure uint64
+	}{
+		{"as at the start", first, 0o600, 0, 0},
+		{"another one", second, 0o600, 1, 0},
+		{"the same again", second, 0o600, 1, 0},
+		{"an error", "config nothing\n", 0o600, 1, 1},
+		{"the error again", "config nothing\n", 0o600, 1, 2},
+		{"the error mended", second, 0o600, 2, 2},
+		{"that again", second, 0o600, 2, 2},
+		{"keys that others can read", second, 0o644, 2, 3},
+		{"the first one", first, 0o600, 3, 3},
+	} {
+		write(step.text, step.mode)
+		err := s.Reload(t.Context())
+		reloads, failures := s.metrics.Reloads()
+		if reloads != step.reloads || failures != step.failure || uint64(strings.Count(log.String(), "configuration reloaded")) != step.reloads {
+			t.Errorf("%s: %d reloads and %d failures (%v), want %d and %d:\n%s", step.what, reloads, failures, err, step.reloads, step.failure, log)
+		}
 	}
 }
 

@@ -52,6 +52,7 @@ const maxEvents = 4096
 // Shell is a running node.
 type Shell struct {
 	path    string // of the configuration
+	others  string // of Options.OtherAdvertisers
 	version string
 
 	keepPrivileges bool
@@ -69,6 +70,7 @@ type Shell struct {
 	listed     atomic.Bool                     // the roles know the links: they may get messages
 	restored   atomic.Bool                     // the roles have the bindings of an earlier process
 	ended      atomic.Bool                     // the roles were stopped: nothing begins any more
+	unusable   atomic.Bool                     // the configuration that was read last could not be used
 	managed    atomic.Pointer[map[string]bool] // see noteManaged
 	done       chan struct{}                   // closed when the loop has ended
 
@@ -90,6 +92,7 @@ type Shell struct {
 	conns             map[int]*linkConn
 	advertised        map[string]advertisement
 	advertising       advertising
+	otherAdvertisers  otherAdvertisers
 	refused           map[netip.Prefix]bool        // mobile network prefixes that the home agent does not take
 	leaving           []*advertiser                // sending their final advertisements
 	clients           map[int]*uplinkClient        // of DHCPv6, by interface
@@ -150,6 +153,10 @@ type signalling interface {
 type Options struct {
 	Config  string // path of the configuration
 	Version string
+	// OtherAdvertisers is the path of a file that names the interfaces on which other
+	// programs of this machine send router advertisements: see readOtherAdvertisers.
+	// Empty: there are none.
+	OtherAdvertisers string
 	// KeepPrivileges leaves the process the capabilities it has: for tests, whose
 	// process does more than to run a node.
 	KeepPrivileges bool
@@ -170,7 +177,7 @@ func Run(ctx context.Context, o Options, log *slog.Logger, level *slog.LevelVar,
 // a sentence for the operator, and leaves nothing behind.
 func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (_ *Shell, err error) {
 	s := &Shell{
-		path: o.Config, version: o.Version, keepPrivileges: o.KeepPrivileges, started: time.Now(), config: c, log: log, level: level,
+		path: o.Config, others: o.OtherAdvertisers, version: o.Version, keepPrivileges: o.KeepPrivileges, started: time.Now(), config: c, log: log, level: level,
 		events: make(chan role.Event, maxEvents), requests: make(chan request), done: make(chan struct{}),
 		links: make(map[int]role.Link), conns: make(map[int]*linkConn),
 		refused:     make(map[netip.Prefix]bool),
@@ -179,6 +186,9 @@ func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (
 		remembered: c.Globals.Control + ".", kept: newKeeper(c.Globals.StateDirectory, log), resolver: resolver{path: c.Globals.ResolverFile},
 	}
 	s.makeMaps()
+	if s.otherAdvertisers, err = readOtherAdvertisers(s.others); err != nil {
+		log.Error("interfaces are advertised on whoever else does", "reason", err)
+	}
 	applyBudget(config.Runtime{}, c.Globals.Runtime, log)
 	defer func() {
 		if err != nil {

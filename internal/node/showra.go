@@ -45,6 +45,9 @@ func (s *Shell) showAdvertised(now time.Time, name string, c *linkConn) control.
 		a.AdvertisedBy(now, nd.AdvertiserConfig{}, nd.AdvertiserStatistics{})
 		if c != nil {
 			a.State, a.Trouble = stateDown, c.refusal
+			if c.link.Up && c.refusal != "" {
+				a.State = stateRefused
+			}
 		}
 		return a
 	}

@@ -61,7 +61,7 @@ func TestPackages(t *testing.T) {
 	}{
 		{"roam6", "roam6_0.1.0-r1_mips_24kc.ipk", "kmod-ip6-tunnel kmod-tun kmod-nft-core", "/etc/config/roam6", []string{
 			"0755 /usr/sbin/roam6", "0644 /etc/capabilities/roam6.json", "0600 /etc/config/roam6", "0755 /etc/init.d/roam6",
-			"0755 /etc/uci-defaults/50-roam6", "0644 /lib/functions/roam6.sh", "0644 /lib/upgrade/keep.d/roam6",
+			"0755 /etc/uci-defaults/50-roam6", "0644 /lib/functions/roam6.sh", "0644 /lib/functions/roam6-validation.sh", "0644 /lib/upgrade/keep.d/roam6",
 		}},
 		{"roam6-proto", "roam6-proto_0.1.0-r1_all.ipk", "roam6", "", []string{"0755 /lib/netifd/proto/roam6.sh", "0755 /lib/netifd/roam6.script"}},
 	} {
@@ -238,9 +238,16 @@ func TestCheckText(t *testing.T) {
 		r.want("as it is installed", r.run(initScript, start), []string{"logger", "procd_open_instance"},
 			"logger [-t] [roam6] [-p] [daemon.notice] ["+path+": nothing to do]")
 		r.write("etc/config/roam6", "config correspondent\n", 0o600)
-		r.want("something to do", r.run(initScript, start), []string{"logger", "procd_open_instance"}, "procd_open_instance")
-		r.write("etc/config/roam6", "config correspondent\n\toption enable '1'\n", 0o600)
 		calls := r.run(initScript, start)
+		r.want("something to do", calls, []string{"logger", "procd_open_instance"}, "procd_open_instance")
+		// The program knows the options with which procd is to start it.
+		command, ok := strings.CutPrefix(line(r.T, calls, "procd_set_param [command]"), "procd_set_param [command] ["+place+"] [")
+		words := strings.Split(strings.TrimSuffix(command, "]"), "] [")
+		if out, err := exec.Command(binary, append(words, "-h")...).CombinedOutput(); !ok || err != nil || !strings.Contains(string(out), "usage: roam6 run") {
+			r.Errorf("%q: %v, %s", words, err, out)
+		}
+		r.write("etc/config/roam6", "config correspondent\n\toption enable '1'\n", 0o600)
+		calls = r.run(initScript, start)
 		if !slices.ContainsFunc(calls, func(s string) bool {
 			return strings.HasPrefix(s, "logger [-t] [roam6] [-p] [daemon.err] ["+path+":2:9: ")
 		}) {

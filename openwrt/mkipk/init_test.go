@@ -2,9 +2,14 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"roam6/internal/config"
 )
 
 const initScript = "etc/init.d/roam6"
@@ -16,8 +21,8 @@ func TestInitStart(t *testing.T) {
 		calls := r.run(initScript, "start")
 		r.want("instance", calls, []string{"procd_open_instance", "procd_set_param", "procd_append_param", "procd_close_instance", "procd_add_jail"},
 			"procd_open_instance",
-			"procd_set_param [command] ["+r.root+"/usr/sbin/roam6] [run]",
-			"procd_set_param [file] [/etc/config/roam6]",
+			"procd_set_param [command] ["+r.root+"/usr/sbin/roam6] [run] [--other-advertisers] [/var/run/roam6.others]",
+			"procd_set_param [file] [/etc/config/roam6] [/var/run/roam6.others]",
 			"procd_append_param [netdev] [br-lan]", "procd_append_param [netdev] [wlan0]", "procd_append_param [netdev] [wwan0]",
 			"procd_set_param [reload_signal] [HUP]",
 			"procd_set_param [term_timeout] [10]",
@@ -188,7 +193,7 @@ func TestInitReload(t *testing.T) {
 	onRouters(t, func(r *router) {
 		r.configure("roam6", trainConfig)
 		first, again := r.run(initScript, "start"), r.run(initScript, "reload_service")
-		r.want("reload", again, []string{"procd_set_param [command]"}, "procd_set_param [command] ["+r.root+"/usr/sbin/roam6] [run]")
+		r.want("reload", again, []string{"procd_set_param [command]"}, "procd_set_param [command] ["+r.root+"/usr/sbin/roam6] [run] [--other-advertisers] [/var/run/roam6.others]")
 		if i := slices.Index(first, "procd_set_config_changed [firewall]"); i < 0 || !slices.Equal(slices.Delete(slices.Clone(first), i, i+1), again) {
 			r.Errorf("reload called\n%s\nstart called\n%s", again, first)
 		}
@@ -203,14 +208,10 @@ func TestInitWarnings(t *testing.T) {
 		name, roam6, network, dhcp string
 		want                       []string
 	}{
-		{"odhcpd on a downstream", trainConfig, networkConfig, "config dhcp 'lan'\n option interface 'lan'\n option ra 'server'\n", []string{
-			"odhcpd sends router advertisements on br-lan too: uci set dhcp.lan.ra=disabled, or leave the interface to odhcpd"}},
-		{"odhcpd relays to an interface that is advertised on", "config interface\n option interface 'br-lan'\n option AdvSendAdvert '1'\n", networkConfig, "config dhcp 'lan'\n option ra 'relay'\n", []string{
-			"odhcpd sends router advertisements on br-lan too: uci set dhcp.lan.ra=disabled, or leave the interface to odhcpd"}},
-		{"odhcpd leases only", trainConfig, networkConfig, "config dhcp 'lan'\n option interface 'lan'\n option dhcpv6 'server'\n option ra 'disabled'\n", nil},
-		{"odhcpd elsewhere", trainConfig, networkConfig, "config dhcp 'wwan'\n option interface 'wwan'\n option ra 'server'\n", nil},
 		{"a logical name", strings.Replace(trainConfig, "'wlan0'", "'sta'", 1), networkConfig, "", []string{
-			"uplink 'sta' is the name of a netifd interface: roam6 takes that of its device, 'phy0-sta0'"}},
+			"uplink 'sta' is the name of a netifd interface: roam6 takes that of its device (phy0-sta0)"}},
+		{"a logical name whose device is not there", strings.Replace(trainConfig, "'wlan0'", "'modem'", 1), networkConfig + "config interface 'modem'\n option proto 'qmi'\n", "", []string{
+			"uplink 'modem' is the name of a netifd interface: roam6 takes that of its device (not known yet)"}},
 		{"a logical name that is a device, too", strings.Replace(trainConfig, "'wlan0'", "'lan'", 1), strings.Replace(networkConfig, "br-lan", "lan.7", 1), "", nil},
 		{"another DHCPv6 client", strings.Replace(trainConfig, "'foreign'", "'auto'", 1), networkConfig, "", []string{
 			"uplink wwan0: interface 'wwan' asks for addresses there too: proto 'none' there, or addressing 'foreign' here"}},
@@ -236,36 +237,119 @@ func TestInitWarnings(t *testing.T) {
 	})
 }
 
-// Nothing is warned of where odhcpd is not enabled.
-func TestInitWithoutOdhcpd(t *testing.T) {
+// The daemon is told where odhcpd advertises, by what odhcpd makes of its configuration,
+// wherever that is: roam6's may change before the script runs. procd signals the daemon
+// when that file changes, by a reload with its triggers.
+func TestInitTellsOthers(t *testing.T) {
+	line := func(device, section string) string {
+		return device + " odhcpd, by section '" + section + "' of /etc/config/dhcp: uci set dhcp." + section + ".ra=disabled; uci commit dhcp; reload_config\n"
+	}
+	var cases []func(*router)
+	for _, tt := range []struct{ name, dhcp, want string }{
+		{"server", "config dhcp 'lan'\n option interface 'lan'\n option ra 'server'\n", line("br-lan", "lan")},
+		{"the section's name is the interface's", "config dhcp 'lan'\n option ra 'hybrid'\n", line("br-lan", "lan")},
+		{"or not", "config dhcp 'inside'\n option interface 'lan'\n option ra 'relay'\n", line("br-lan", "inside")},
+		{"a device by its name", "config dhcp\n option interface 'other'\n option ifname 'eth9'\n option ra 'server'\n", line("eth9", "cfg00")},
+		{"a device that netifd knows", "config dhcp 'sta'\n option ra 'server'\n", line("phy0-sta0", "sta")},
+		{"what dnsmasq ignores", "config dhcp 'lan'\n option ra 'server'\n option ignore '1'\n", line("br-lan", "lan")},
+		{"that of another interface", "config dhcp 'lan6'\n option ra 'server'\n", line("br-lan", "lan6")},
+		{"that of one that is not there", "config dhcp 'modem6'\n option ra 'server'\n", ""},
+		{"two", "config dhcp 'wwan'\n option ra 'server'\nconfig dhcp 'lan'\n option ra 'server'\n", line("br-lan", "lan") + line("wwan0", "wwan")},
+		{"relayed from there", "config dhcp 'lan'\n option ra 'relay'\n option master '1'\n", ""},
+		{"relayed from there, but served", "config dhcp 'lan'\n option ra 'server'\n option master '1'\n", line("br-lan", "lan")},
+		{"leases only", "config dhcp 'lan'\n option dhcpv6 'server'\n option ra 'disabled'\n", ""},
+		{"nothing said", "config dhcp 'lan'\n option dhcpv6 'server'\n", ""},
+		{"no such interface", "config dhcp 'guest'\n option ra 'server'\n", ""},
+		{"a device that is not there", "config dhcp 'modem'\n option ra 'server'\n", ""},
+		{"a device that is there now", "config dhcp 'usb'\n option ra 'server'\n", line("wwan1", "usb")},
+		{"no configuration", "", ""},
+	} {
+		cases = append(cases, func(r *router) {
+			r.configure("dhcp", tt.dhcp)
+			r.want(tt.name, r.run(initScript, "start", "L3_sta=phy0-sta0", "L3_lan6=br-lan", "L3_usb=wwan1"), []string{"logger", "procd_open_instance"}, "procd_open_instance")
+			if got := r.read("var/run/roam6.others"); got != tt.want {
+				r.Errorf("%s: told\n%swant\n%s", tt.name, got, tt.want)
+			}
+		})
+	}
 	onRouters(t, func(r *router) {
 		r.configure("roam6", trainConfig)
-		r.configure("network", networkConfig)
-		r.configure("dhcp", "config dhcp 'lan'\n option ra 'server'\n")
+		r.configure("network", networkConfig+"config interface 'modem'\n option proto 'qmi'\n option device '/dev/cdc-wdm0'\n"+
+			"config interface 'usb'\n option proto 'qmi'\n option device '/dev/cdc-wdm1'\n"+
+			"config interface 'lan6'\n option device '@lan'\nconfig interface 'modem6'\n option device '@modem'\n")
+		for _, c := range cases {
+			c(r)
+		}
+		const advertises = "config dhcp 'lan'\n option ra 'server'\n"
+		r.configure("dhcp", advertises)
+		r.run(initScript, "reload_service")
+		if got := r.read("var/run/roam6.others"); got != line("br-lan", "lan") {
+			r.Errorf("after a reload: told %q", got)
+		}
 		r.write("etc/init.d/odhcpd", "#!/bin/sh\nexit 1\n", 0o755)
-		r.want("log", r.run(initScript, "start"), []string{"logger"})
+		r.run(initScript, "reload_service")
+		if got := r.read("var/run/roam6.others"); got != "" {
+			r.Errorf("odhcpd is not enabled: told %q", got)
+		}
+		if err := os.Remove(filepath.Join(r.root, "etc/init.d/odhcpd")); err != nil {
+			r.Fatal(err)
+		}
+		r.run(initScript, "start")
+		if got := r.read("var/run/roam6.others"); got != "" {
+			r.Errorf("odhcpd is not installed: told %q", got)
+		}
+		r.want("the file cannot be written", r.run(initScript, "OTHERS=/nowhere/others; start 2>/dev/null"), []string{"logger", "procd_open_instance"},
+			"logger [-t] [roam6] [-p] [daemon.err] [/nowhere/others could not be written: roam6 may advertise where odhcpd does]", "procd_open_instance")
 	})
 }
 
 func TestInitTriggers(t *testing.T) {
 	onRouters(t, func(r *router) {
 		r.configure("roam6", strings.Replace(trainConfig, "'wlan0'", "'phy0-sta0'", 1))
-		r.configure("network", networkConfig)
+		r.configure("network", networkConfig+`
+config interface 'dmz'
+	option device 'eth7'
+
+config interface 'modem'
+	option proto 'qmi'
+	option device '/dev/cdc-wdm0'
+
+config interface 'roam'
+	option proto 'roam6'
+`)
 		calls := r.run(initScript, "service_triggers", "L3_sta=phy0-sta0")
+		// A device that is not known yet may be one of ours.
 		r.want("triggers", calls, []string{"procd_add"},
 			"procd_add_reload_trigger [roam6] [network] [dhcp]",
-			"procd_add_reload_interface_trigger [lan]", "procd_add_reload_interface_trigger [wwan]", "procd_add_reload_interface_trigger [sta]")
+			"procd_add_reload_interface_trigger [lan]", "procd_add_reload_interface_trigger [wwan]", "procd_add_reload_interface_trigger [sta]",
+			"procd_add_reload_interface_trigger [modem]")
+	})
+}
+
+// procd gets the datatypes of all section types, in one call: it would keep the last.
+func TestInitValidation(t *testing.T) {
+	onRouters(t, func(r *router) {
+		r.want("validation", r.run(initScript, `procd_add_validation() { record procd_add_validation "$@"; }; service_triggers`),
+			[]string{"procd_add_validation"}, "procd_add_validation [roam6_validation]")
 		var types []string
-		for _, line := range calls {
-			if rest, ok := strings.CutPrefix(line, "uci_load_validate [roam6] ["); ok {
-				name, options, _ := strings.Cut(rest, "] [] [] ")
-				types = append(types, name)
-				if !strings.Contains(options, ":") {
-					r.Errorf("%s: no options in %q", name, options)
+		for _, line := range r.run(initScript, "service_triggers") {
+			rest, ok := strings.CutPrefix(line, "uci_load_validate [roam6] [")
+			if !ok {
+				continue
+			}
+			name, options, _ := strings.Cut(rest, "] [] [] ")
+			types = append(types, name)
+			for option := range strings.SplitSeq(strings.Trim(options, "[]"), "] [") {
+				if !regexp.MustCompile(`^\w+:[^:]+(:[^:]+)?$`).MatchString(option) {
+					r.Errorf("%s: option %q", name, option)
 				}
 			}
 		}
-		if want := []string{"globals", "metrics", "mobile_router", "mobile_node", "uplink", "home_agent", "mobile"}; !slices.Equal(types, want) {
+		var want []string
+		for _, s := range config.Describe() {
+			want = append(want, s.Type)
+		}
+		if !slices.Equal(types, want) {
 			r.Errorf("validated %q, want %q", types, want)
 		}
 	})

@@ -30,7 +30,7 @@ func TestProtoSetup(t *testing.T) {
 	}
 	const noMobile = "no mobile_router or mobile_node '%s' in /etc/config/roam6 is enabled"
 	byNetifd := strings.Replace(trainConfig, "list downstream 'br-lan'", "option netifd '1'", 1)
-	const advertised = "config dhcp 'lan'\n option interface 'lan'\n option ra 'server'\n"
+	const advertised = "config dhcp 'inside'\n option interface 'lan'\n option ra 'server'\n"
 	for _, tt := range []struct {
 		name, roam6, dhcp, mobile string
 		want                      []string
@@ -43,8 +43,8 @@ func TestProtoSetup(t *testing.T) {
 		{"a device and socket of another name", "config globals\n option tunnel_device 'tun9'\n option control '/tmp/s'\n" + byNetifd, "", "", []string{
 			"proto_export [INTERFACE=roam]", "proto_export [ROAM6_DEVICE=tun9]", strings.Replace(follow, "/var/run/roam6.sock", "/tmp/s", 1)}, false},
 		{"roam6 advertises, odhcpd does not", trainConfig, "", "", handed, false},
-		{"both advertise", trainConfig, advertised, "", refused("ODHCPD_SENDS_RA", "lan",
-			"mobile router 'train' advertises on br-lan, and so does odhcpd: 'ra' of dhcp.lan has to be 'disabled', or 'br-lan' no downstream and 'netifd' 1 in section 'train' of roam6"), true},
+		{"both advertise", trainConfig, advertised, "", refused("ODHCPD_SENDS_RA", "inside",
+			"mobile router 'train' advertises on br-lan, and so does odhcpd: 'ra' of dhcp.inside has to be 'disabled', or 'br-lan' no downstream and 'netifd' 1 in section 'train' of roam6"), true},
 		{"no such mobile", trainConfig, "", "tram", refused("NO_MOBILE", "tram", fmt.Sprintf(noMobile, "tram")), true},
 		{"disabled", trainConfig + "config mobile_node 'bus'\n option enabled '0'\n", "", "bus", refused("NO_MOBILE", "bus", fmt.Sprintf(noMobile, "bus")), true},
 		{"none", "config home_agent 'depot'\n", "", "", refused("NO_MOBILE", "", fmt.Sprintf(noMobile, "")), true},

@@ -74,6 +74,15 @@ func (r *router) write(name, text string, mode os.FileMode) {
 	}
 }
 
+func (r *router) read(name string) string {
+	r.Helper()
+	text, err := os.ReadFile(filepath.Join(r.root, name))
+	if err != nil {
+		r.Fatal(err)
+	}
+	return string(text)
+}
+
 // check makes `roam6 check` say something.
 func (r *router) check(says string, code int) {
 	r.Helper()

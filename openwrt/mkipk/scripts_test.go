@@ -44,7 +44,7 @@ func TestShellcheck(t *testing.T) {
 			scripts = append(scripts, f)
 		}
 	}
-	if len(scripts) != 6 {
+	if len(scripts) != 7 {
 		t.Errorf("scripts %q", scripts)
 	}
 	if out, err := exec.Command(command, append([]string{"--shell=dash"}, scripts...)...).CombinedOutput(); err != nil {
