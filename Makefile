@@ -22,7 +22,8 @@ export GORACE ?= atexit_sleep_ms=10
 SMALL    := nolab,noebpf,nometrics
 # The packages for routers come with ip6_tunnel.
 ROUTER_TAGS ?= nolab,noebpf
-# How their binaries are made small: no inlining but where it pays, no net/http.
+# How their binaries are made small: no inlining but where it pays, and modules without what
+# is not needed.
 include openwrt/inlining.mk
 SLIM         := bin/slim/go.mod
 ROUTER_FLAGS  = -buildvcs=false -modfile=$(SLIM) $(ROUTER_GCFLAGS)
@@ -154,8 +155,8 @@ size: $(SLIM)
 	  done; set -- "$$@" "$$out"; \
 	done; done; $(GO) run ./openwrt/sizes "$$@"
 
-# go.mod for the binaries of routers, without what pulls in net/http.
-$(SLIM): go.mod openwrt/slim.sh
+# go.mod for the binaries of routers: openwrt/slim.sh says what of its modules is not there.
+$(SLIM): go.mod openwrt/slim.sh $(wildcard openwrt/strip/*.go) $(wildcard openwrt/protobuf/*/*.go openwrt/protobuf/types/known/*/*.go)
 	GO='$(GO)' openwrt/slim.sh $(@D)
 
 ## openwrt packages for OpenWrt routers (.ipk), without its SDK, in bin/openwrt: docs/openwrt.md

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"roam6/internal/binding"
+	"roam6/internal/order"
 	"roam6/internal/role"
 )
 
@@ -173,6 +174,6 @@ func (a *Agent) Delegations() []Delegation {
 		}
 		list = append(list, x)
 	}
-	slices.SortFunc(list, func(c, d Delegation) int { return c.Home.Compare(d.Home) })
+	order.Sort(list, func(c, d Delegation) int { return c.Home.Compare(d.Home) })
 	return list
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"roam6/internal/limit"
+	"roam6/internal/order"
 	"roam6/internal/role"
 	"roam6/mip6"
 )
@@ -88,7 +89,7 @@ func (a *Agent) discovered(mobileRouter bool) (list []netip.Addr, routers bool) 
 		}
 	}
 	shuffle(a, agents)
-	slices.SortStableFunc(agents, func(x, y homeAgent) int { return cmp.Compare(y.preference, x.preference) })
+	order.SortStable(agents, func(x, y homeAgent) int { return cmp.Compare(y.preference, x.preference) })
 	for _, h := range agents {
 		addresses := h.valid(a.now)
 		shuffle(a, addresses)

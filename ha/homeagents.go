@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"roam6/internal/order"
 	"roam6/internal/role"
 	"roam6/mip6"
 )
@@ -145,7 +146,7 @@ func (a *Agent) HomeAgents(now time.Time) []HomeAgentEntry {
 				Remaining: left, MobileRouters: h.mobileRouters})
 		}
 	}
-	slices.SortStableFunc(list, func(x, y HomeAgentEntry) int {
+	order.SortStable(list, func(x, y HomeAgentEntry) int {
 		if by := cmp.Compare(y.Preference, x.Preference); by != 0 || x.Self || y.Self {
 			return by
 		}

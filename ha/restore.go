@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"roam6/internal/binding"
+	"roam6/internal/order"
 	"roam6/internal/role"
 	"roam6/mip6"
 	"roam6/overlay"
@@ -61,7 +62,7 @@ func (a *Agent) Restore(now time.Time, memories []binding.Memory) []role.Action 
 	}
 	a.begin(now)
 	memories = slices.Clone(memories)
-	slices.SortFunc(memories, func(m, n binding.Memory) int {
+	order.Sort(memories, func(m, n binding.Memory) int {
 		return cmp.Or(m.Created.Compare(n.Created), m.Home.Compare(n.Home))
 	})
 	var restored []*binding.Entry

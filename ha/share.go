@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"roam6/internal/binding"
+	"roam6/internal/order"
 	"roam6/overlay"
 )
 
@@ -32,7 +33,7 @@ func (a *Agent) share(e *binding.Entry, h *home) (before, after []overlay.Change
 			claims = append(claims, claim{entry, o.wanted})
 		}
 	}
-	slices.SortFunc(claims, func(c, d claim) int {
+	order.Sort(claims, func(c, d claim) int {
 		if newer := d.Created.Compare(c.Created); newer != 0 {
 			return newer
 		}

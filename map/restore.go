@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"roam6/internal/binding"
+	"roam6/internal/order"
 	"roam6/internal/role"
 	"roam6/overlay"
 )
@@ -94,7 +95,7 @@ func (a *Anchor) Restore(now time.Time, memories []binding.Memory) []role.Action
 	}
 	memories = slices.Clone(memories)
 	// Where there are more than are remembered of a visitor, the oldest go.
-	slices.SortFunc(memories, func(m, n binding.Memory) int {
+	order.Sort(memories, func(m, n binding.Memory) int {
 		return cmp.Or(m.Updated.Compare(n.Updated), m.Home.Compare(n.Home), cmp.Compare(m.Visitor, n.Visitor))
 	})
 	var restored []*binding.Entry

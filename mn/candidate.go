@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"roam6/internal/order"
 	"roam6/internal/role"
 	"roam6/mip6"
 	"roam6/nd"
@@ -80,7 +81,7 @@ func (n *Node) offers(l *link, r *nd.Router) []candidate {
 			return slices.ContainsFunc(own, func(p netip.Prefix) bool { return p.Overlaps(c.prefix) })
 		})
 	}
-	slices.SortStableFunc(all, func(c, d candidate) int {
+	order.SortStable(all, func(c, d candidate) int {
 		switch {
 		case c.avoided == d.avoided:
 			return 0

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"roam6/internal/deadline"
+	"roam6/internal/order"
 	"roam6/mip6"
 )
 
@@ -202,16 +203,16 @@ func (r *AnchorRelay) Anchors(own []mip6.MobilityAnchorPoint, upstream ...int) [
 	nearest := func(a, b ranked) int {
 		return cmp.Or(cmp.Compare(a.Distance, b.Distance), cmp.Compare(b.Preference, a.Preference), a.Address.Compare(b.Address))
 	}
-	slices.SortFunc(relayed, nearest)
+	order.Sort(relayed, nearest)
 	if len(relayed) > maxRelayedAnchors {
 		of := make(map[int]int)
 		for i := range relayed {
 			relayed[i].rank = of[relayed[i].link]
 			of[relayed[i].link]++
 		}
-		slices.SortStableFunc(relayed, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
+		order.SortStable(relayed, func(a, b ranked) int { return cmp.Compare(a.rank, b.rank) })
 		relayed = relayed[:maxRelayedAnchors]
-		slices.SortFunc(relayed, nearest)
+		order.Sort(relayed, nearest)
 	}
 	out := slices.Clone(own)
 	for _, m := range relayed {

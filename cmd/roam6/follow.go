@@ -19,6 +19,7 @@ import (
 
 	"roam6/internal/control"
 	"roam6/internal/deadline"
+	"roam6/internal/order"
 )
 
 const (
@@ -129,7 +130,7 @@ func offerOf(u control.Updates, d control.Prefixes, mobile string, now time.Time
 	slices.SortFunc(o.homes, netip.Addr.Compare)
 	o.homes = slices.Compact(o.homes)
 	// A mobile with two home addresses has its prefixes once for each.
-	slices.SortStableFunc(o.prefixes, func(a, b offeredPrefix) int { return a.prefix.Compare(b.prefix) })
+	order.SortStable(o.prefixes, func(a, b offeredPrefix) int { return a.prefix.Compare(b.prefix) })
 	o.prefixes = slices.CompactFunc(o.prefixes, func(a, b offeredPrefix) bool { return a.prefix == b.prefix })
 	return o
 }

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"roam6/internal/order"
 )
 
 // Lease is a delegated prefix for people to see.
@@ -80,7 +82,7 @@ func (s *Server) Leases(now time.Time) []Lease {
 			}
 			list = append(list, lease)
 		}
-		slices.SortFunc(list[from:], func(a, b Lease) int { return a.Prefix.Compare(b.Prefix) })
+		order.Sort(list[from:], func(a, b Lease) int { return a.Prefix.Compare(b.Prefix) })
 	}
 	return list
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"roam6/internal/order"
 	"roam6/mip6"
 )
 
@@ -307,7 +308,7 @@ func (c *Config) AnchorKeysOf(mobile string) []AnchorKey {
 			keys = append(keys, k)
 		}
 	}
-	slices.SortStableFunc(keys, func(a, b AnchorKey) int {
+	order.SortStable(keys, func(a, b AnchorKey) int {
 		// A name comes before none.
 		return cmp.Or(cmp.Compare(b.Anchors.Bits(), a.Anchors.Bits()), cmp.Compare(b.Mobile, a.Mobile))
 	})

@@ -50,6 +50,7 @@ type OptionDescription struct {
 	Help        string
 	Effect      Effect
 	Secret      bool
+	blank       bool // a list of empty items is as good as none
 }
 
 // option is an option of a section that is read into an S.
@@ -58,8 +59,6 @@ type option[S any] struct {
 	// set reads the values and stores them. It returns the index of the value
 	// that is wrong and what was expected; expected is empty when all is well.
 	set func(into *S, values []uci.Value) (wrong int, expected string)
-	// blank: a list of empty items is as good as none.
-	blank bool
 }
 
 // one is an option with one value.
@@ -135,14 +134,6 @@ func settled[S any](name string, k kind[struct{}]) option[S] {
 	}
 }
 
-// names are the names of options.
-func names[S any](options []option[S]) (l []string) {
-	for _, o := range options {
-		l = append(l, o.Name)
-	}
-	return l
-}
-
 // schema is the table of a section type.
 type schema[S any] struct {
 	SectionDescription // Options stays empty: see describe
@@ -179,32 +170,45 @@ type entry[S any] struct {
 
 // read reads a section by its table.
 func read[S any](p *problems, sc schema[S], src *uci.Section) entry[S] {
-	e := entry[S]{section: section{src, p}, enabled: true}
-	before := len(p.list)
-	if sc.Named && src.Anonymous {
-		p.add(&Error{Position: src.NamePosition, Section: src.Ref(), Offending: src.Type,
-			Expected: "a name after the type: config " + src.Type + " 'NAME'"})
+	e := entry[S]{section: section{src, p}}
+	e.enabled, e.sound = e.fill(sc.describe(),
+		func(option int, values []uci.Value) (int, string) { return sc.options[option].set(&e.value, values) },
+		func() bool { return sc.enabled == nil || sc.enabled(&e.value) })
+	return e
+}
+
+// fill reads the options of a section. It is read without what depends on the type of the
+// value, which the binary has once for each: set is that of an option, by its index in d,
+// and enabled tells, when all is read, whether the section is in use. It reports that, and
+// whether every option could be read and none is missing.
+func (s section) fill(d SectionDescription, set func(option int, values []uci.Value) (wrong int, expected string),
+	enabled func() bool) (inUse, sound bool) {
+	p, before := s.problems, len(s.problems.list)
+	if d.Named && s.Anonymous {
+		p.add(&Error{Position: s.NamePosition, Section: s.Ref(), Offending: s.Type,
+			Expected: "a name after the type: config " + s.Type + " 'NAME'"})
 	}
-	for _, o := range sc.options {
+	known := make([]string, len(d.Options))
+	for i, o := range d.Options {
+		known[i] = o.Name
 		if o.Default != "" {
-			o.set(&e.value, []uci.Value{{Text: o.Default}})
+			set(i, []uci.Value{{Text: o.Default}})
 		}
 	}
-	known := names(sc.options)
-	for _, given := range src.Options {
+	for _, given := range s.Options {
 		i := indexOf(known, given.Name)
 		if i < 0 {
-			p.add(&Error{Position: given.Position, Section: src.Ref(), Option: given.Name, Offending: given.Name,
-				Expected: "an option of the section type " + sc.Type + didYouMean(given.Name, known)})
+			p.add(&Error{Position: given.Position, Section: s.Ref(), Option: given.Name, Offending: given.Name,
+				Expected: "an option of the section type " + d.Type + didYouMean(given.Name, known)})
 			continue
 		}
-		o := sc.options[i]
+		o := d.Options[i]
 		if given.List && !o.List {
-			p.add(&Error{Position: given.Position, Section: src.Ref(), Option: o.Name, Offending: "list",
+			p.add(&Error{Position: given.Position, Section: s.Ref(), Option: o.Name, Offending: "list",
 				Expected: "a single value: option " + o.Name})
 			continue
 		}
-		wrong, expected := o.set(&e.value, given.Values)
+		wrong, expected := set(i, given.Values)
 		if expected == "" {
 			continue
 		}
@@ -212,19 +216,16 @@ func read[S any](p *problems, sc schema[S], src *uci.Section) entry[S] {
 		if o.Secret {
 			offending = withheld
 		}
-		p.add(&Error{Position: given.Values[wrong].Position, Section: src.Ref(), Option: o.Name,
+		p.add(&Error{Position: given.Values[wrong].Position, Section: s.Ref(), Option: o.Name,
 			Offending: offending, Expected: expected})
 	}
-	if sc.enabled != nil {
-		e.enabled = sc.enabled(&e.value)
-	}
-	for _, o := range sc.options {
-		if given, ok := src.Option(o.Name); e.enabled && o.Required && (!ok || o.blank && blank(given.Values)) {
-			e.missing(o.Name, o.Value)
+	inUse = enabled()
+	for _, o := range d.Options {
+		if given, ok := s.Option(o.Name); inUse && o.Required && (!ok || o.blank && blank(given.Values)) {
+			s.missing(o.Name, o.Value)
 		}
 	}
-	e.sound = len(p.list) == before
-	return e
+	return inUse, len(p.list) == before
 }
 
 func indexOf(list []string, s string) int {

@@ -11,6 +11,7 @@ import (
 	"github.com/strongswan/govici/vici"
 
 	"roam6/internal/esp"
+	"roam6/internal/order"
 )
 
 // IKEAssociation is an IKE association of a connection, as charon lists it.
@@ -93,7 +94,8 @@ const window = 128
 // are gone, or cannot be used, are left out; err says why of one of the latter.
 func Associate(e Ends, all []IKEAssociation, kernel Kernel) (n esp.Negotiated, err error) {
 	for _, sa := range all {
-		children := slices.SortedFunc(slices.Values(sa.Children), func(a, b Child) int { return cmp.Compare(b.ID, a.ID) })
+		children := slices.Clone(sa.Children)
+		order.Sort(children, func(a, b Child) int { return cmp.Compare(b.ID, a.ID) })
 		for _, c := range children {
 			own, other := e.Home, e.Agent
 			if !(Peer{Ends: e}).initiates() {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"roam6/internal/deadline"
+	"roam6/internal/order"
 	"roam6/internal/role"
 )
 
@@ -194,7 +195,7 @@ func (x *numbering) save() []byte {
 	if list == nil {
 		return nil
 	}
-	slices.SortFunc(list, func(a, b keptPrefix) int {
+	order.Sort(list, func(a, b keptPrefix) int {
 		return cmp.Or(cmp.Compare(a.Interface, b.Interface), a.Prefix.Compare(b.Prefix))
 	})
 	b, err := json.Marshal(list)

@@ -16,6 +16,7 @@ import (
 
 	"roam6/dhcpv6"
 	"roam6/internal/limit"
+	"roam6/internal/order"
 	"roam6/internal/store"
 )
 
@@ -305,7 +306,7 @@ func hardwareAddresses() (list [][6]byte) {
 	if err != nil {
 		return nil
 	}
-	slices.SortFunc(all, func(a, b net.Interface) int { return cmp.Compare(a.Index, b.Index) })
+	order.Sort(all, func(a, b net.Interface) int { return cmp.Compare(a.Index, b.Index) })
 	for _, i := range all {
 		if len(i.HardwareAddr) == 6 {
 			list = append(list, [6]byte(i.HardwareAddr))

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"roam6/internal/order"
 	"roam6/internal/uci"
 )
 
@@ -167,7 +168,7 @@ func Translate(f *File) Translation {
 	for i := range f.Interfaces {
 		t.Sections = append(t.Sections, translateInterface(&f.Interfaces[i], &t.Notes)...)
 	}
-	slices.SortStableFunc(t.Notes, func(a, b Note) int {
+	order.SortStable(t.Notes, func(a, b Note) int {
 		return cmp.Or(cmp.Compare(a.Position.Line, b.Position.Line), cmp.Compare(a.Position.Column, b.Position.Column))
 	})
 	return t

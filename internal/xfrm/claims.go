@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"slices"
 	"time"
 
+	"roam6/internal/order"
 	"roam6/overlay"
 )
 
@@ -82,7 +82,7 @@ func (m *Manager) leave(k overlay.Key, which func(ends) bool, now time.Time) {
 				former = append(former, x)
 			}
 		}
-		slices.SortFunc(former, func(x, y ends) int { return e.ends[x].until.Compare(e.ends[y].until) })
+		order.Sort(former, func(x, y ends) int { return e.ends[x].until.Compare(e.ends[y].until) })
 		for _, x := range former[:max(len(former)-mostFormer, 0)] {
 			m.release(e, x)
 		}

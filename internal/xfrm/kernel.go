@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 
 	"roam6/internal/nlsock"
+	"roam6/internal/order"
 	"roam6/internal/rtnl/rtbatch"
 )
 
@@ -89,7 +90,7 @@ func (m *Manager) remove(items []item) error {
 func (m *Manager) sweepLeft() error {
 	m.sweep = time.Time{}
 	requests := slices.Collect(maps.Values(m.left))
-	slices.SortFunc(requests, func(a, b rtbatch.Request) int { return cmp.Compare(a.Kind, b.Kind) }) // states first
+	order.Sort(requests, func(a, b rtbatch.Request) int { return cmp.Compare(a.Kind, b.Kind) }) // states first
 	clear(m.left)
 	var failures []error
 	m.conn.Commit(requests, func(_ int, err error) {

@@ -88,8 +88,7 @@ func (t *Table) Select(now time.Time, q Query) (best Offer, ok bool) {
 	if len(all) == 0 {
 		return Offer{}, false
 	}
-	slices.SortFunc(all, t.compare)
-	best = all[0]
+	best = slices.MinFunc(all, t.compare)
 	at := slices.IndexFunc(all, func(o Offer) bool { return o.Address == q.Serving })
 	if at >= 0 && all[at].Preference >= best.Preference {
 		best = all[at]

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"roam6/internal/order"
 	"roam6/mip6"
 )
 
@@ -71,7 +72,7 @@ func (o *Optimiser) Peers(now time.Time) []Peer {
 		}
 		peers = append(peers, p)
 	}
-	slices.SortFunc(peers, func(a, b Peer) int { return a.Addr.Compare(b.Addr) })
+	order.Sort(peers, func(a, b Peer) int { return a.Addr.Compare(b.Addr) })
 	return peers
 }
 

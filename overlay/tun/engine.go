@@ -34,6 +34,7 @@ import (
 
 	"roam6/internal/nft"
 	"roam6/internal/nlsock"
+	"roam6/internal/order"
 	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 )
@@ -277,7 +278,7 @@ func (e *Engine) Tunnels() []overlay.Status {
 		all = append(all, s)
 	}
 	e.mu.Unlock()
-	slices.SortFunc(all, func(a, b overlay.Status) int {
+	order.Sort(all, func(a, b overlay.Status) int {
 		return cmp.Or(a.Home.Compare(b.Home), cmp.Compare(a.Side, b.Side))
 	})
 	return all

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/internal/order"
 	"roam6/internal/rtnl/rtbatch"
 	"roam6/overlay"
 )
@@ -225,7 +226,7 @@ func (e *Engine) Routes() []overlay.RouteStatus {
 	}
 	e.mu.Unlock()
 	e.sighted(seen)
-	slices.SortFunc(all, func(a, b overlay.RouteStatus) int {
+	order.Sort(all, func(a, b overlay.RouteStatus) int {
 		return cmp.Or(a.Home.Compare(b.Home), a.Peer.Compare(b.Peer), cmp.Compare(a.Side, b.Side))
 	})
 	return all
