@@ -18,10 +18,11 @@ RACE      = $(if $(shell command -v gcc 2>/dev/null),-race,)
 # A process with the race detector would sleep for a second when it ends.
 export GORACE ?= atexit_sleep_ms=10
 # What a router's binary may leave out: nolab, the worlds of `roam6 lab`; noebpf, the data
-# plane for kernels without ip6_tunnel; nometrics, the endpoint for Prometheus.
-SMALL    := nolab,noebpf,nometrics
-# The packages for routers come with ip6_tunnel.
-ROUTER_TAGS ?= nolab,noebpf
+# plane for kernels without ip6_tunnel; nometrics, the endpoint for Prometheus; nomip6d, the
+# translation of mip6d's configuration.
+SMALL    := nolab,noebpf,nometrics,nomip6d
+# The packages for routers come with ip6_tunnel, and any other machine can translate.
+ROUTER_TAGS ?= nolab,noebpf,nomip6d
 # How their binaries are made small: no inlining but where it pays, and modules without what
 # is not needed.
 include openwrt/inlining.mk
@@ -32,7 +33,7 @@ OPENWRT := mipsel_24kc:mipsle:GOMIPS=softfloat mips_24kc:mips:GOMIPS=softfloat \
            arm_cortex-a7_neon-vfpv4:arm:GOARM=7 aarch64_cortex-a53:arm64:GOARM64=v8.0 x86_64:amd64:GOAMD64=v1
 FUZZTIME ?= 10s
 
-.PHONY: help build test test-long deps unit rides worlds vm-test vm-bench router-test bigendian lint demo bench size openwrt fuzz clean
+.PHONY: help build install test test-long deps unit rides worlds vm-test vm-bench router-test bigendian lint demo bench size openwrt fuzz clean
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -175,6 +176,21 @@ fuzz:
 	    echo "== $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; \
 	  done; \
 	done
+
+# What to install, and where. A BINARY of somebody else's making is not built here.
+BINARY  ?= bin/roam6
+PREFIX  ?= /usr/local
+SBINDIR ?= $(PREFIX)/sbin
+MANDIR  ?= $(PREFIX)/share/man
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+## install program, manual pages and systemd unit below PREFIX (/usr/local), for servers; DESTDIR goes in front
+install: $(if $(filter bin/roam6,$(BINARY)),build)
+	install -d '$(DESTDIR)$(SBINDIR)' '$(DESTDIR)$(MANDIR)/man5' '$(DESTDIR)$(MANDIR)/man8' '$(DESTDIR)$(UNITDIR)' '$(DESTDIR)/etc/config'
+	install -m 755 '$(BINARY)' '$(DESTDIR)$(SBINDIR)/roam6'
+	install -m 644 docs/man/roam6.5 '$(DESTDIR)$(MANDIR)/man5/roam6.5'
+	install -m 644 docs/man/roam6.8 '$(DESTDIR)$(MANDIR)/man8/roam6.8'
+	sed 's|/usr/sbin/roam6|$(SBINDIR)/roam6|' contrib/systemd/roam6.service >'$(DESTDIR)$(UNITDIR)/roam6.service'
+	chmod 644 '$(DESTDIR)$(UNITDIR)/roam6.service'
 
 ## clean   remove what the build made
 clean:

@@ -36,7 +36,8 @@ func commands() []command {
 		{"check", "validate a configuration file", check},
 		{"doctor", "what this machine offers, what is used, what to install", diagnose},
 		{"decode", "explain a packet or a capture file", decode},
-		{"import", "translate the configuration of radvd", importConfig},
+		{"init", "a configuration to begin with, for each role", initialise},
+		{"import", "translate the configuration of radvd or of mip6d (UMIP)", importConfig},
 		{"radump", "show the router advertisements that are heard", dumpRAs},
 	}, labCommands()...)
 }

@@ -18,7 +18,7 @@ func Describe(r *report.Report, ra nd.RouterAdvertisement) {
 	anchors(r, ra)
 	routes(r, ra)
 	resolvers(r, ra)
-	translation(r, ra)
+	nat64Prefixes(r, ra)
 	lowpan(r, ra)
 	others := make([]report.Object, len(ra.Others))
 	for i, o := range ra.Others {
@@ -132,7 +132,7 @@ func resolvers(r *report.Report, ra nd.RouterAdvertisement) {
 	r.Object.Objects("dns_search", search)
 }
 
-func translation(r *report.Report, ra nd.RouterAdvertisement) {
+func nat64Prefixes(r *report.Report, ra nd.RouterAdvertisement) {
 	objects := make([]report.Object, len(ra.NAT64))
 	for i, n := range ra.NAT64 {
 		r.Line("NAT64 prefix", "%v, lifetime %v", n.Prefix, n.Lifetime)

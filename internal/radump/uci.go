@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"roam6/internal/radvdconf"
+	"roam6/internal/translation"
 	"roam6/internal/uci"
 	"roam6/mip6"
 	"roam6/nd"
@@ -18,9 +19,9 @@ import (
 // Advertisement Interval option.
 func (h Heard) UCI() (string, error) {
 	i := h.asInterface()
-	translation := radvdconf.Translate(&radvdconf.File{Interfaces: []radvdconf.Interface{i}})
-	if len(translation.Sections) > 0 {
-		first := &translation.Sections[0]
+	t := radvdconf.Translate(&radvdconf.File{Interfaces: []radvdconf.Interface{i}})
+	if len(t.Sections) > 0 {
+		first := &t.Sections[0]
 		for _, o := range h.RA.Others {
 			first.Comments = append(first.Comments, fmt.Sprintf("option of type %d: left out, being unknown", o.Type))
 		}
@@ -33,8 +34,8 @@ func (h Heard) UCI() (string, error) {
 			first.Comments = append(first.Comments, "max_interval_ms is a guess: the router does not tell how often it advertises")
 		}
 	}
-	translation.Sections = append(translation.Sections, mapOptions(h.Link, h.RA.Anchors)...)
-	text, err := translation.Text(fmt.Sprintf("What %v advertises, heard on %s.", h.Source, h.Link))
+	t.Sections = append(t.Sections, mapOptions(h.Link, h.RA.Anchors)...)
+	text, err := t.Text(fmt.Sprintf("What %v advertises, heard on %s.", h.Source, h.Link))
 	return string(text), err
 }
 
@@ -158,14 +159,14 @@ func guess(ra nd.RouterAdvertisement) time.Duration {
 }
 
 // mapOptions are the sections of mobility anchor points, which radvd does not have.
-func mapOptions(link string, anchors []mip6.MobilityAnchorPoint) (sections []radvdconf.Section) {
+func mapOptions(link string, anchors []mip6.MobilityAnchorPoint) (sections []translation.Section) {
 	seen := map[netip.Addr]bool{}
 	for _, a := range anchors {
 		if seen[a.Address] {
 			continue
 		}
 		seen[a.Address] = true
-		s := radvdconf.Section{Section: uci.Section{Type: "map_option", Anonymous: true}}
+		s := translation.Section{Section: uci.Section{Type: "map_option", Anonymous: true}}
 		option := func(name, value string) {
 			s.Options = append(s.Options, uci.Option{Name: name, Values: []uci.Value{{Text: value}}})
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"roam6/internal/translation"
 	"roam6/internal/uci"
 )
 
@@ -24,20 +25,19 @@ const (
 	maxReachableTime     = 3600000
 	minMTU, maxMTU       = 1280, 65535
 	maxHopLimit          = 255
-	maxName              = 15 // octets of an interface name
 
 	visible = "!\"#$%&'()*+,-./0123456789:;<=>?@ABCDEFGHIJKLMNOPQRSTUVWXYZ[\\]^_`abcdefghijklmnopqrstuvwxyz{|}~"
 )
 
 // translateInterface returns the section of an interface and those that belong
 // to it.
-func translateInterface(i *Interface, notes *[]Note) []Section {
-	if !isName(i.Name) {
-		*notes = append(*notes, Note{Position: i.Position,
+func translateInterface(i *Interface, notes *[]translation.Note) []translation.Section {
+	if !translation.IsDevice(i.Name) {
+		*notes = append(*notes, translation.Note{Position: i.Position,
 			Text: strconv.Quote(i.Name) + " cannot be the name of a network device: the whole interface was left out"})
 		return nil
 	}
-	l := &link{Interface: i, notes: notes, dropped: section{notes: notes}}
+	l := &link{Interface: i, notes: notes, dropped: section{translation.Begin(notes, "", "")}}
 	prefixes, routerAddress := l.prefixes()
 	s := l.section("interface")
 	s.advertising(i)
@@ -47,18 +47,13 @@ func translateInterface(i *Interface, notes *[]Note) []Section {
 	s.mobility(i, routerAddress)
 	sections := slices.Concat(prefixes, l.routes(), l.rdnss(), l.dnssl(), l.nat64(), l.abro(), l.lowpan())
 	s.Comments = append(s.Comments, l.dropped.Comments...)
-	return append([]Section{s.Section}, sections...)
-}
-
-// isName reports whether a network device can have the name.
-func isName(s string) bool {
-	return s != "" && len(s) <= maxName && !strings.ContainsAny(s, "/: \t\n\v\f\r\x00") && s != "." && s != ".."
+	return append([]translation.Section{s.Section}, sections...)
 }
 
 // link is an interface under translation.
 type link struct {
 	*Interface
-	notes   *[]Note
+	notes   *[]translation.Note
 	longest time.Duration // between advertisements, as it was written
 	dropped section       // collects what is said of blocks that were left out
 }
@@ -72,9 +67,9 @@ func (s *section) advertising(i *Interface) {
 	for _, c := range i.Clients {
 		switch {
 		case c.Not:
-			s.note(c.Position, "clients: !%v: roam6 cannot leave out single nodes; it answers those that it lists, or all", c.Address)
+			s.Note(c.Position, "clients: !%v: roam6 cannot leave out single nodes; it answers those that it lists, or all", c.Address)
 		case !c.Address.IsLinkLocalUnicast():
-			s.note(c.Position, "clients: %v: roam6 advertises to link-local addresses; put the node's in its place", c.Address)
+			s.Note(c.Position, "clients: %v: roam6 advertises to link-local addresses; put the node's in its place", c.Address)
 		default:
 			clients = appendOnce(clients, c.Address.String())
 		}
@@ -83,39 +78,39 @@ func (s *section) advertising(i *Interface) {
 		if a.Address.IsLinkLocalUnicast() {
 			sources = appendOnce(sources, a.Address.String())
 		} else {
-			s.note(a.Position, "AdvRASrcAddress: %v: left out, because hosts drop advertisements that do not come from a link-local address (RFC 4861 §6.1.2)", a.Address)
+			s.Note(a.Position, "AdvRASrcAddress: %v: left out, because hosts drop advertisements that do not come from a link-local address (RFC 4861 §6.1.2)", a.Address)
 		}
 	}
 	send := i.AdvSendAdvert
 	if send.Value && len(i.Clients) > 0 && len(clients) == 0 {
-		s.note(send.Position, "AdvSendAdvert: off, because none of the clients could be carried over, and all nodes would get advertisements")
+		s.Note(send.Position, "AdvSendAdvert: off, because none of the clients could be carried over, and all nodes would get advertisements")
 		send.Value = false
 	}
 	s.flag("AdvSendAdvert", send)
 	if v := i.IgnoreIfMissing; v.Given && !v.Value {
-		s.harmless(v.Position, "IgnoreIfMissing off: left out: roam6 waits for an interface that is not there, and does not end for it")
+		s.Harmless(v.Position, "IgnoreIfMissing off: left out: roam6 waits for an interface that is not there, and does not end for it")
 	} else {
 		s.flag("IgnoreIfMissing", v)
 	}
 	s.flag("UnicastOnly", i.UnicastOnly)
 	if v := i.AdvRASolicitedUnicast; v.Given && !v.Value && (i.UnicastOnly.Value || len(clients) > 0) {
-		s.harmless(v.Position, "AdvRASolicitedUnicast off: left out, because here all goes by unicast")
+		s.Harmless(v.Position, "AdvRASolicitedUnicast off: left out, because here all goes by unicast")
 	} else {
 		s.flag("AdvRASolicitedUnicast", v)
 	}
 	s.flag("RemoveAdvOnExit", i.RemoveAdvOnExit)
-	s.list("client", clients...)
-	s.list("AdvRASrcAddress", sources...)
+	s.List("client", clients...)
+	s.List("AdvRASrcAddress", sources...)
 	if u := i.UnrestrictedUnicast; u.Value && len(i.Clients) > 0 {
-		s.note(u.Position, "UnrestrictedUnicast: roam6 answers nobody but the clients that are listed")
+		s.Note(u.Position, "UnrestrictedUnicast: roam6 answers nobody but the clients that are listed")
 	} else if u.Given {
-		s.harmless(u.Position, "UnrestrictedUnicast: left out, being without effect here")
+		s.Harmless(u.Position, "UnrestrictedUnicast: left out, being without effect here")
 	}
 	if r := i.AdvRAMTU; r.Given {
-		s.note(r.Position, "AdvRAMTU %d: left out: roam6 has no such limit, only the MTU of the interface", r.Value)
+		s.Note(r.Position, "AdvRAMTU %d: left out: roam6 has no such limit, only the MTU of the interface", r.Value)
 	}
 	for _, x := range i.AutoIgnorePrefixes {
-		s.note(x.Position, "autoignoreprefixes: %v: roam6 advertises for ::/64 all prefixes of the interface; without ::/64, those that have a section", x.Prefix)
+		s.Note(x.Position, "autoignoreprefixes: %v: roam6 advertises for ::/64 all prefixes of the interface; without ::/64, those that have a section", x.Prefix)
 	}
 }
 
@@ -132,14 +127,14 @@ func (i *Interface) tellsInterval() bool { return i.AdvIntervalOpt.Value && !i.U
 
 // millis writes an interval in milliseconds.
 func (s *section) millis(name string, d time.Duration) {
-	s.number(name, d.Milliseconds())
+	s.Number(name, d.Milliseconds())
 }
 
 // rounded returns an interval in whole milliseconds.
 func (s *section) rounded(name string, v Setting[time.Duration]) time.Duration {
 	d := v.Value.Round(time.Millisecond)
 	if d != v.Value {
-		s.remark(v.Position, "%s %v: rounded to a millisecond", name, v.Value)
+		s.Remark(v.Position, "%s %v: rounded to a millisecond", name, v.Value)
 	}
 	return d
 }
@@ -148,7 +143,7 @@ func (s *section) rounded(name string, v Setting[time.Duration]) time.Duration {
 func (s *section) within(name string, at uci.Position, d, low, high time.Duration, why string) time.Duration {
 	limited := min(max(d, low), high)
 	if limited != d {
-		s.note(at, "%s %v: %v was written, because it has to be from %v to %v%s", name, d, limited, low, high, why)
+		s.Note(at, "%s %v: %v was written, because it has to be from %v to %v%s", name, d, limited, low, high, why)
 	}
 	return limited
 }
@@ -186,7 +181,7 @@ func (s *section) delay(v Setting[time.Duration], shortest, low, high time.Durat
 		return
 	}
 	if v.Value > shortest && shortest < plainDelay {
-		s.remark(v.Position, "MinDelayBetweenRAs %v: left out: in roam6 it holds between any two multicast advertisements, not only for answers, and would stretch intervals of %v", v.Value, shortest)
+		s.Remark(v.Position, "MinDelayBetweenRAs %v: left out: in roam6 it holds between any two multicast advertisements, not only for answers, and would stretch intervals of %v", v.Value, shortest)
 		return
 	}
 	delay := s.within("MinDelayBetweenRAs", v.Position, s.rounded("MinDelayBetweenRAs", v), low, high, why)
@@ -200,41 +195,41 @@ func (s *section) header(i *Interface, longest time.Duration, homeAgent bool) {
 	s.flag("AdvOtherConfigFlag", i.AdvOtherConfigFlag)
 	if v := i.AdvLinkMTU; v.Given {
 		if v.Value != 0 && (v.Value < minMTU || v.Value > maxMTU) {
-			s.note(v.Position, "AdvLinkMTU %d: left out: it has to be 0, or from %d to %d", v.Value, minMTU, maxMTU)
+			s.Note(v.Position, "AdvLinkMTU %d: left out: it has to be 0, or from %d to %d", v.Value, minMTU, maxMTU)
 		} else {
-			s.number("AdvLinkMTU", int64(v.Value))
+			s.Number("AdvLinkMTU", int64(v.Value))
 		}
 	}
 	if v := i.AdvReachableTime; v.Given {
 		if v.Value > maxReachableTime {
-			s.note(v.Position, "AdvReachableTime %d: left out: it is at most %d (RFC 4861 §6.2.1)", v.Value, maxReachableTime)
+			s.Note(v.Position, "AdvReachableTime %d: left out: it is at most %d (RFC 4861 §6.2.1)", v.Value, maxReachableTime)
 		} else {
-			s.number("AdvReachableTime", int64(v.Value))
+			s.Number("AdvReachableTime", int64(v.Value))
 		}
 	}
 	if v := i.AdvRetransTimer; v.Given {
-		s.number("AdvRetransTimer", int64(v.Value))
+		s.Number("AdvRetransTimer", int64(v.Value))
 	}
 	if v := i.AdvCurHopLimit; v.Given {
 		if v.Value > maxHopLimit {
-			s.note(v.Position, "AdvCurHopLimit %d: the field has 8 bits; %d was written, which radvd sends", v.Value, v.Value&maxHopLimit)
+			s.Note(v.Position, "AdvCurHopLimit %d: the field has 8 bits; %d was written, which radvd sends", v.Value, v.Value&maxHopLimit)
 		}
-		s.number("AdvCurHopLimit", int64(v.Value&maxHopLimit))
+		s.Number("AdvCurHopLimit", int64(v.Value&maxHopLimit))
 	}
 	s.routerLifetime(i, longest)
 	if v := i.AdvDefaultPreference; v.Given {
-		s.option("AdvDefaultPreference", preferenceWord(v.Value))
+		s.Set("AdvDefaultPreference", preferenceWord(v.Value))
 	}
 	if v := i.AdvSourceLLAddress; v.Given && !v.Value && homeAgent {
-		s.note(v.Position, "AdvSourceLLAddress off: left out, because a home agent has to tell its link-layer address (RFC 6275 §7.5)")
+		s.Note(v.Position, "AdvSourceLLAddress off: left out, because a home agent has to tell its link-layer address (RFC 6275 §7.5)")
 	} else {
 		s.flag("AdvSourceLLAddress", v)
 	}
 	if v := i.AdvCaptivePortalAPI; v.Given {
 		if why := notPortal(v.Value); why != "" {
-			s.note(v.Position, "AdvCaptivePortalAPI %q: left out: %s", uci.Shorten(v.Value), why)
+			s.Note(v.Position, "AdvCaptivePortalAPI %q: left out: %s", uci.Shorten(v.Value), why)
 		} else {
-			s.option("AdvCaptivePortalAPI", v.Value)
+			s.Set("AdvCaptivePortalAPI", v.Value)
 		}
 	}
 }
@@ -262,33 +257,33 @@ func (s *section) routerLifetime(i *Interface, longest time.Duration) {
 	if !v.Given {
 		// radvd rounds three times the interval down, roam6 up.
 		if seconds := 3 * longest / time.Second; 3*longest%time.Second != 0 && seconds > 0 && seconds <= maxRouterLifetime && seconds*time.Second >= longest {
-			s.number("AdvDefaultLifetime", int64(seconds))
+			s.Number("AdvDefaultLifetime", int64(seconds))
 		}
 		return
 	}
 	least := uint32(max((longest+time.Second-1)/time.Second, 1))
 	switch {
 	case v.Value > maxRouterLifetime:
-		s.note(v.Position, "AdvDefaultLifetime %d: %d was written, the most that its field holds", v.Value, maxRouterLifetime)
-		s.number("AdvDefaultLifetime", maxRouterLifetime)
+		s.Note(v.Position, "AdvDefaultLifetime %d: %d was written, the most that its field holds", v.Value, maxRouterLifetime)
+		s.Number("AdvDefaultLifetime", maxRouterLifetime)
 	case v.Value != 0 && v.Value < least:
-		s.note(v.Position, "AdvDefaultLifetime %d: %d was written, because it has to be 0 or at least MaxRtrAdvInterval", v.Value, least)
-		s.number("AdvDefaultLifetime", int64(least))
+		s.Note(v.Position, "AdvDefaultLifetime %d: %d was written, because it has to be 0 or at least MaxRtrAdvInterval", v.Value, least)
+		s.Number("AdvDefaultLifetime", int64(least))
 	default:
-		s.number("AdvDefaultLifetime", int64(v.Value))
+		s.Number("AdvDefaultLifetime", int64(v.Value))
 	}
 }
 
 // mobility translates what is for mobiles (RFC 6275 §7, RFC 3963 §7.3).
 func (s *section) mobility(i *Interface, routerAddress bool) {
 	if v := i.AdvIntervalOpt; v.Value && !i.tellsInterval() {
-		s.note(v.Position, "AdvIntervalOpt: left out, because with UnicastOnly mobiles would wait for advertisements that nobody sends")
+		s.Note(v.Position, "AdvIntervalOpt: left out, because with UnicastOnly mobiles would wait for advertisements that nobody sends")
 	} else {
 		s.flag("AdvIntervalOpt", v)
 	}
 	agent := i.AdvHomeAgentFlag
 	if agent.Value && !routerAddress {
-		s.note(agent.Position, "AdvHomeAgentFlag: left out, because no prefix has AdvRouterAddr with the router's whole address, by which mobiles learn who their home agent is")
+		s.Note(agent.Position, "AdvHomeAgentFlag: left out, because no prefix has AdvRouterAddr with the router's whole address, by which mobiles learn who their home agent is")
 		agent = Setting[bool]{}
 	}
 	s.flag("AdvHomeAgentFlag", agent)
@@ -297,10 +292,10 @@ func (s *section) mobility(i *Interface, routerAddress bool) {
 	noLifetime := !i.HomeAgentLifetime.Given && i.AdvDefaultLifetime.Given && i.AdvDefaultLifetime.Value == 0
 	switch {
 	case info.Value && !agent.Value:
-		s.note(info.Position, "AdvHomeAgentInfo: left out, because it goes with AdvHomeAgentFlag")
+		s.Note(info.Position, "AdvHomeAgentInfo: left out, because it goes with AdvHomeAgentFlag")
 		info = Setting[bool]{}
 	case info.Value && noLifetime:
-		s.note(info.Position, "AdvHomeAgentInfo: left out, because it needs a HomeAgentLifetime where AdvDefaultLifetime is 0")
+		s.Note(info.Position, "AdvHomeAgentInfo: left out, because it needs a HomeAgentLifetime where AdvDefaultLifetime is 0")
 		info = Setting[bool]{}
 	}
 	s.flag("AdvHomeAgentInfo", info)
@@ -310,13 +305,13 @@ func (s *section) mobility(i *Interface, routerAddress bool) {
 	}
 	const idle = ": left out, being without effect without AdvHomeAgentInfo"
 	if v := i.HomeAgentLifetime; v.Given {
-		s.harmless(v.Position, "HomeAgentLifetime%s", idle)
+		s.Harmless(v.Position, "HomeAgentLifetime%s", idle)
 	}
 	if v := i.HomeAgentPreference; v.Given {
-		s.harmless(v.Position, "HomeAgentPreference%s", idle)
+		s.Harmless(v.Position, "HomeAgentPreference%s", idle)
 	}
 	if v := i.AdvMobRtrSupportFlag; v.Value {
-		s.note(v.Position, "AdvMobRtrSupportFlag: left out, because it goes with AdvHomeAgentInfo")
+		s.Note(v.Position, "AdvMobRtrSupportFlag: left out, because it goes with AdvHomeAgentInfo")
 	}
 }
 
@@ -324,16 +319,16 @@ func (s *section) homeAgentInfo(i *Interface) {
 	if v := i.HomeAgentLifetime; v.Given {
 		lifetime := min(max(v.Value, 1), maxHomeAgentLifetime)
 		if lifetime != v.Value {
-			s.note(v.Position, "HomeAgentLifetime %d: %d was written, because it has to be from 1 to %d", v.Value, lifetime, maxHomeAgentLifetime)
+			s.Note(v.Position, "HomeAgentLifetime %d: %d was written, because it has to be from 1 to %d", v.Value, lifetime, maxHomeAgentLifetime)
 		}
-		s.number("HomeAgentLifetime", int64(lifetime))
+		s.Number("HomeAgentLifetime", int64(lifetime))
 	}
 	if v := i.HomeAgentPreference; v.Given {
 		preference := int16(uint16(v.Value)) // what radvd sends
 		if int64(preference) != int64(v.Value) && v.Position.Line > 0 {
-			s.remark(v.Position, "HomeAgentPreference %d is %d as the number with a sign that mobiles read (RFC 6275 §7.4)", v.Value, preference)
+			s.Remark(v.Position, "HomeAgentPreference %d is %d as the number with a sign that mobiles read (RFC 6275 §7.4)", v.Value, preference)
 		}
-		s.number("HomeAgentPreference", int64(preference))
+		s.Number("HomeAgentPreference", int64(preference))
 	}
 	s.flag("AdvMobRtrSupportFlag", i.AdvMobRtrSupportFlag)
 }

@@ -7,18 +7,19 @@ import (
 	"strings"
 	"time"
 
+	"roam6/internal/translation"
 	"roam6/internal/uci"
 )
 
 // leftOut notes that a block was not carried over.
 func (l *link) leftOut(what string, h Head, why string) {
-	l.dropped.note(h.Position, "%s: left out: %s", what, why)
+	l.dropped.Note(h.Position, "%s: left out: %s", what, why)
 }
 
 // farewell carries over an option about what hosts are told in the end.
 func (l *link) farewell(s *section, name string, v Setting[bool]) {
 	if silent := l.RemoveAdvOnExit; v.Value && silent.Given && !silent.Value {
-		s.harmless(v.Position, "%s: left out, because with RemoveAdvOnExit off nothing is told", name)
+		s.Harmless(v.Position, "%s: left out, because with RemoveAdvOnExit off nothing is told", name)
 		return
 	}
 	s.flag(name, v)
@@ -29,9 +30,9 @@ func (l *link) farewell(s *section, name string, v Setting[bool]) {
 func (l *link) interval(s *section, option string, h Head, times time.Duration) uint32 {
 	seconds := uint32(min(times*h.Interval/time.Second, Infinity))
 	if final := l.MaxRtrAdvInterval.or(defaultMaxInterval); h.Interval != final {
-		s.note(h.Position, "%s %d: radvd computes it from %v, because MaxRtrAdvInterval %v comes behind in the file: was that meant?", option, seconds, h.Interval, final)
+		s.Note(h.Position, "%s %d: radvd computes it from %v, because MaxRtrAdvInterval %v comes behind in the file: was that meant?", option, seconds, h.Interval, final)
 	} else {
-		s.remark(h.Position, "%s %d is what radvd takes where none is given", option, seconds)
+		s.Remark(h.Position, "%s %d is what radvd takes where none is given", option, seconds)
 	}
 	return seconds
 }
@@ -47,10 +48,10 @@ func (l *link) dnsLifetime(s *section, option string, h Head, v Setting[uint32])
 	switch {
 	case v.Given && value == 0 || value >= least:
 	case v.Given || h.Interval < l.longest:
-		s.note(at, "%s %d: %d was written, because it has to be at least MaxRtrAdvInterval", option, value, least)
+		s.Note(at, "%s %d: %d was written, because it has to be at least MaxRtrAdvInterval", option, value, least)
 		value = least
 	default:
-		s.remark(at, "%s %d was rounded up, because it has to be at least MaxRtrAdvInterval", option, value)
+		s.Remark(at, "%s %d was rounded up, because it has to be at least MaxRtrAdvInterval", option, value)
 		value = least
 	}
 	s.seconds(option, value)
@@ -69,7 +70,7 @@ func special(p netip.Prefix) string {
 	return ""
 }
 
-func (l *link) routes() (sections []Section) {
+func (l *link) routes() (sections []translation.Section) {
 	seen := map[netip.Prefix]bool{}
 	for _, x := range l.Routes {
 		masked := x.Prefix.Masked()
@@ -84,16 +85,16 @@ func (l *link) routes() (sections []Section) {
 		seen[masked] = true
 		s := l.section("route")
 		if masked != x.Prefix {
-			s.remark(x.Position, "route %v: written without the bits beyond its length, which nobody reads", x.Prefix)
+			s.Remark(x.Position, "route %v: written without the bits beyond its length, which nobody reads", x.Prefix)
 		}
-		s.list("prefix", masked.String())
+		s.List("prefix", masked.String())
 		lifetime := x.AdvRouteLifetime.Value
 		if !x.AdvRouteLifetime.Given {
 			lifetime = l.interval(s, "AdvRouteLifetime", x.Head, 3)
 		}
 		s.seconds("AdvRouteLifetime", lifetime)
 		if v := x.AdvRoutePreference; v.Given {
-			s.option("AdvRoutePreference", preferenceWord(v.Value))
+			s.Set("AdvRoutePreference", preferenceWord(v.Value))
 		}
 		l.farewell(s, "RemoveRoute", x.RemoveRoute)
 		sections = append(sections, s.Section)
@@ -115,7 +116,7 @@ const (
 	lenServer    = 16
 )
 
-func (l *link) rdnss() (sections []Section) {
+func (l *link) rdnss() (sections []translation.Section) {
 	seen := map[netip.Addr]bool{}
 	for _, x := range l.RDNSS {
 		s := l.section("rdnss")
@@ -123,9 +124,9 @@ func (l *link) rdnss() (sections []Section) {
 		for _, a := range x.Servers {
 			switch {
 			case !reachable(a):
-				s.note(x.Position, "RDNSS %v: left out, because it is no unicast address of a server", a)
+				s.Note(x.Position, "RDNSS %v: left out, because it is no unicast address of a server", a)
 			case seen[a]:
-				s.note(x.Position, "RDNSS %v: left out, because the interface has the server already", a)
+				s.Note(x.Position, "RDNSS %v: left out, because the interface has the server already", a)
 			default:
 				seen[a] = true
 				servers = append(servers, a.String())
@@ -138,10 +139,10 @@ func (l *link) rdnss() (sections []Section) {
 		l.dnsLifetime(s, "AdvRDNSSLifetime", x.Head, x.AdvRDNSSLifetime)
 		l.farewell(s, "FlushRDNSS", x.FlushRDNSS)
 		if v := x.AdvRDNSSPreference; v.Given {
-			s.harmless(v.Position, "AdvRDNSSPreference: left out; radvd does not use it any more")
+			s.Harmless(v.Position, "AdvRDNSSPreference: left out; radvd does not use it any more")
 		}
 		if v := x.AdvRDNSSOpen; v.Given {
-			s.harmless(v.Position, "AdvRDNSSOpen: left out; radvd does not use it any more")
+			s.Harmless(v.Position, "AdvRDNSSOpen: left out; radvd does not use it any more")
 		}
 		for some := range slices.Chunk(servers, (maxOption-lenDNSHeader)/lenServer) {
 			sections = append(sections, s.with("addr", some))
@@ -151,10 +152,10 @@ func (l *link) rdnss() (sections []Section) {
 }
 
 // with is the section with another list, for what takes several sections.
-func (s *section) with(name string, values []string) Section {
-	copied := section{notes: s.notes, Section: s.Section}
+func (s *section) with(name string, values []string) translation.Section {
+	copied := translation.Builder{Notes: s.Notes, Section: s.Section}
 	copied.Options = slices.Clone(s.Options)
-	copied.list(name, values...)
+	copied.List(name, values...)
 	return copied.Section
 }
 
@@ -171,7 +172,7 @@ func isDomain(name string) bool {
 
 const labelCharacters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 
-func (l *link) dnssl() (sections []Section) {
+func (l *link) dnssl() (sections []translation.Section) {
 	seen := map[string]bool{}
 	for _, x := range l.DNSSL {
 		s := l.section("dnssl")
@@ -180,9 +181,9 @@ func (l *link) dnssl() (sections []Section) {
 			suffix = strings.TrimSuffix(suffix, ".")
 			switch key := strings.ToLower(suffix); {
 			case !isDomain(suffix):
-				s.note(x.Position, "DNSSL %q: left out, because it is no domain name", uci.Shorten(suffix))
+				s.Note(x.Position, "DNSSL %q: left out, because it is no domain name", uci.Shorten(suffix))
 			case seen[key]:
-				s.note(x.Position, "DNSSL %s: left out, because the interface has the domain already", suffix)
+				s.Note(x.Position, "DNSSL %s: left out, because the interface has the domain already", suffix)
 			default:
 				seen[key] = true
 				suffixes = append(suffixes, suffix)
@@ -234,7 +235,7 @@ func notNAT64(p netip.Prefix) string {
 	return special(p)
 }
 
-func (l *link) nat64() (sections []Section) {
+func (l *link) nat64() (sections []translation.Section) {
 	seen := map[netip.Prefix]bool{}
 	for _, x := range l.NAT64Prefixes {
 		masked := x.Prefix.Masked()
@@ -248,7 +249,7 @@ func (l *link) nat64() (sections []Section) {
 		}
 		seen[masked] = true
 		s := l.section("nat64prefix")
-		s.list("prefix", masked.String())
+		s.List("prefix", masked.String())
 		if v := x.AdvValidLifetime; v.Given {
 			least := uint32(0)
 			if v.Value != 0 {
@@ -258,20 +259,20 @@ func (l *link) nat64() (sections []Section) {
 			switch {
 			case v.Value > maxNAT64Lifetime:
 				lifetime = maxNAT64Lifetime
-				s.note(v.Position, "AdvValidLifetime %d: %d was written, the most that the option holds", v.Value, lifetime)
+				s.Note(v.Position, "AdvValidLifetime %d: %d was written, the most that the option holds", v.Value, lifetime)
 			case v.Value < least:
-				s.note(v.Position, "AdvValidLifetime %d: %d was written, because it has to be at least MaxRtrAdvInterval", v.Value, lifetime)
+				s.Note(v.Position, "AdvValidLifetime %d: %d was written, because it has to be at least MaxRtrAdvInterval", v.Value, lifetime)
 			case v.Value != lifetime:
-				s.remark(v.Position, "AdvValidLifetime %d: rounded up to whole %d seconds, as the option has them", v.Value, nat64Unit)
+				s.Remark(v.Position, "AdvValidLifetime %d: rounded up to whole %d seconds, as the option has them", v.Value, nat64Unit)
 			}
-			s.number("AdvValidLifetime", int64(lifetime))
+			s.Number("AdvValidLifetime", int64(lifetime))
 		}
 		sections = append(sections, s.Section)
 	}
 	return sections
 }
 
-func (l *link) abro() (sections []Section) {
+func (l *link) abro() (sections []translation.Section) {
 	for _, x := range l.ABRO {
 		switch {
 		case !reachable(x.Address):
@@ -283,9 +284,9 @@ func (l *link) abro() (sections []Section) {
 		}
 		s := l.section("abro")
 		if x.OldLength {
-			s.harmless(x.Position, "abro: the prefix length behind the address was left out, being without meaning")
+			s.Harmless(x.Position, "abro: the prefix length behind the address was left out, being without meaning")
 		}
-		s.option("address", x.Address.String())
+		s.Set("address", x.Address.String())
 		s.field16("AdvVersionLow", x.AdvVersionLow)
 		s.field16("AdvVersionHigh", x.AdvVersionHigh)
 		s.field16("AdvValidLifetime", x.AdvValidLifetime)
@@ -300,14 +301,14 @@ func (s *section) field16(name string, v Setting[uint32]) {
 		return
 	}
 	if v.Value > 0xffff {
-		s.note(v.Position, "%s %d: %d was written, which is what radvd sends in the field of 16 bits", name, v.Value, v.Value&0xffff)
+		s.Note(v.Position, "%s %d: %d was written, which is what radvd sends in the field of 16 bits", name, v.Value, v.Value&0xffff)
 	}
-	s.number(name, int64(v.Value&0xffff))
+	s.Number(name, int64(v.Value&0xffff))
 }
 
 // lowpan translates 6LoWPAN contexts. Those of a file have no prefix: their
 // sections are there, but not in use until somebody writes it in.
-func (l *link) lowpan() (sections []Section) {
+func (l *link) lowpan() (sections []translation.Section) {
 	seen := map[uint32]bool{}
 	for _, x := range l.LowpanContexts {
 		length, id := x.AdvContextLength.or(0), x.AdvContextID.or(0)
@@ -329,14 +330,14 @@ func (l *link) lowpan() (sections []Section) {
 		seen[id] = true
 		s := l.section("lowpanco")
 		if x.Prefix.IsValid() {
-			s.option("prefix", x.Prefix.String())
+			s.Set("prefix", x.Prefix.String())
 		} else {
-			s.note(x.Position, "lowpanco: not in use: radvd has no option for the context's prefix and sends zero bits; write `option prefix` in, and take `option ignore` out")
-			s.bool("ignore", true)
-			s.number("AdvContextLength", int64(length))
+			s.Note(x.Position, "lowpanco: not in use: radvd has no option for the context's prefix and sends zero bits; write `option prefix` in, and take `option ignore` out")
+			s.Switch("ignore", true)
+			s.Number("AdvContextLength", int64(length))
 		}
-		s.bool("AdvContextCompressionFlag", x.AdvContextCompressionFlag.Value)
-		s.number("AdvContextID", int64(id))
+		s.Switch("AdvContextCompressionFlag", x.AdvContextCompressionFlag.Value)
+		s.Number("AdvContextID", int64(id))
 		s.field16("AdvLifeTime", Setting[uint32]{Given: true, Value: x.AdvLifeTime.Value, Position: x.AdvLifeTime.Position})
 		sections = append(sections, s.Section)
 	}

@@ -1,6 +1,10 @@
 package radvdconf
 
-import "net/netip"
+import (
+	"net/netip"
+
+	"roam6/internal/translation"
+)
 
 // Defaults of radvd.
 const (
@@ -10,7 +14,7 @@ const (
 
 // prefixes translates the prefixes, and reports whether one tells the router's
 // whole address.
-func (l *link) prefixes() (sections []Section, routerAddress bool) {
+func (l *link) prefixes() (sections []translation.Section, routerAddress bool) {
 	type numbered struct {
 		prefix netip.Prefix
 		from   string
@@ -37,18 +41,18 @@ func (l *link) prefixes() (sections []Section, routerAddress bool) {
 		s.flag("AdvOnLink", x.AdvOnLink)
 		s.flag("AdvAutonomous", x.AdvAutonomous)
 		if whole {
-			s.bool("AdvRouterAddr", true)
+			s.Switch("AdvRouterAddr", true)
 		}
 		s.flag("AdvDHCPv6PDPreferred", x.AdvDHCPv6PDPreferred)
 		s.prefixLifetimes(x)
 		l.farewell(s, "DeprecatePrefix", x.DeprecatePrefix)
 		if v := x.DecrementLifetimes; v.Value && x.AdvPreferredLifetime.Value == Infinity {
-			s.harmless(v.Position, "DecrementLifetimes: left out, because lifetimes of infinity do not end")
+			s.Harmless(v.Position, "DecrementLifetimes: left out, because lifetimes of infinity do not end")
 		} else {
 			s.flag("DecrementLifetimes", v)
 		}
 		if v := x.Base6Interface; v.Given {
-			s.option("Base6Interface", v.Value)
+			s.Set("Base6Interface", v.Value)
 		}
 		sections = append(sections, s.Section)
 	}
@@ -65,7 +69,7 @@ func notAdvertisable(x *Prefix) string {
 	switch bits := x.Prefix.Bits(); {
 	case x.Base6to4Interface.Given:
 		return "roam6 makes no 6to4 prefixes, whose public relays are withdrawn (RFC 7526); Base6Interface numbers from a delegated prefix"
-	case x.Base6Interface.Given && !isName(x.Base6Interface.Value):
+	case x.Base6Interface.Given && !translation.IsDevice(x.Base6Interface.Value):
 		return "its Base6Interface cannot be the name of a network device"
 	case x.Base6Interface.Given && bits != 64:
 		return "its length has to be 64 with Base6Interface"
@@ -88,19 +92,19 @@ func (s *section) prefixHead(x *Prefix) (whole bool) {
 	masked := x.Prefix.Masked()
 	switch router := x.AdvRouterAddr; {
 	case router.Value && x.own():
-		s.remark(router.Position, "AdvRouterAddr: the interface's own addresses are sent, where radvd sends zeroes behind the prefix")
-		s.list("prefix", masked.String())
+		s.Remark(router.Position, "AdvRouterAddr: the interface's own addresses are sent, where radvd sends zeroes behind the prefix")
+		s.List("prefix", masked.String())
 		return true
 	case router.Value && x.Prefix == masked:
-		s.note(router.Position, "AdvRouterAddr: left out, because %v is no whole address: write the router's own, such as %v", x.Prefix,
+		s.Note(router.Position, "AdvRouterAddr: left out, because %v is no whole address: write the router's own, such as %v", x.Prefix,
 			netip.PrefixFrom(x.Prefix.Addr().Next(), x.Prefix.Bits()))
 	case router.Value:
-		s.list("prefix", x.Prefix.String())
+		s.List("prefix", x.Prefix.String())
 		return true
 	case x.Prefix != masked:
-		s.remark(x.Position, "prefix %v: written without the bits beyond its length, which nobody reads without AdvRouterAddr", x.Prefix)
+		s.Remark(x.Position, "prefix %v: written without the bits beyond its length, which nobody reads without AdvRouterAddr", x.Prefix)
 	}
-	s.list("prefix", masked.String())
+	s.List("prefix", masked.String())
 	return false
 }
 
@@ -115,7 +119,7 @@ func (s *section) prefixLifetimes(x *Prefix) {
 		if !v.Given {
 			at = x.AdvValidLifetime.Position
 		}
-		s.note(at, "AdvPreferredLifetime %d: %d was written, because it is at most AdvValidLifetime", preferred, valid)
+		s.Note(at, "AdvPreferredLifetime %d: %d was written, because it is at most AdvValidLifetime", preferred, valid)
 		s.seconds("AdvPreferredLifetime", valid)
 	} else if v.Given {
 		s.seconds("AdvPreferredLifetime", preferred)
