@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"strings"
 
 	"roam6/internal/pcap"
 	"roam6/mip6"
@@ -107,7 +108,8 @@ func (d *decoder) misuse(text string) int {
 // input finds out where the packets are, and decodes them.
 func (d *decoder) input(file string, operands []string) int {
 	if file == "" && len(operands) == 1 {
-		if info, err := os.Stat(operands[0]); err == nil && info.Mode().IsRegular() {
+		// No packet has a slash or a full stop: that is a file, there or not.
+		if info, err := os.Stat(operands[0]); err == nil && info.Mode().IsRegular() || strings.ContainsAny(operands[0], "/.") {
 			file, operands = operands[0], nil
 		}
 	}

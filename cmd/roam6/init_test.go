@@ -113,15 +113,9 @@ func TestInitIsREADME(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var readme []string
-	for line := range strings.Lines(aKey.ReplaceAllString(string(text), "option key 'KEY'")) {
-		if code, ok := strings.CutPrefix(strings.TrimRight(line, "\n"), "    "); ok {
-			readme = append(readme, code)
-		}
-	}
-	shown := "\n" + strings.Join(readme, "\n") + "\n"
+	shown := strings.ReplaceAll(aKey.ReplaceAllString(string(text), "option key 'KEY'"), "\n\n", "\n")
 	for _, i := range initials() {
-		if want := "\n" + strings.Join(effective(i.text), "\n") + "\n"; !strings.Contains(shown, want) {
+		if want := "```uci\n" + strings.Join(effective(i.text), "\n") + "\n```\n"; !strings.Contains(shown, want) {
 			t.Errorf("README.md does not have\n%s", want)
 		}
 	}

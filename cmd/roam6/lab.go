@@ -72,7 +72,11 @@ func labRun(args []string, std stdio) int {
 	}
 	scenario, err := worlds.Find(args[0])
 	if err != nil {
-		fmt.Fprintf(std.err, "roam6 lab: %v; `roam6 lab list` lists them\n", err)
+		var names []string
+		for _, s := range worlds.Scenarios() {
+			names = append(names, s.Name)
+		}
+		fmt.Fprintf(std.err, "roam6 lab: %v; %s`roam6 lab list` lists them\n", err, meant(args[0], names))
 		return 2
 	}
 	var o labOptions

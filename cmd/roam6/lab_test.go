@@ -49,6 +49,7 @@ func TestLabUsage(t *testing.T) {
 		{"fly", 2, "", `unknown command "fly"`},
 		{"run", 2, "", "usage"},
 		{"run --json x", 2, "", "usage"},
+		{"run fleat", 2, "", `did you mean "fleet"?`},
 		{"run flight", 2, "", `"flight": there is no such scenario`},
 		{"run ride -h", 0, "-delay-ha", ""},
 		{"run ride --loss x", 2, "", "percentage"},

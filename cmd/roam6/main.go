@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"roam6/internal/config"
 )
 
 // version is set by the linker: -X main.version=0.1.0.
@@ -53,19 +55,32 @@ func dispatch(args []string, std stdio) int {
 	}
 	switch args[0] {
 	case "-h", "--help", "help":
+		if len(args) > 1 && args[0] == "help" {
+			return dispatch([]string{args[1], "-h"}, std)
+		}
 		usage(std.out)
 		return 0
 	case "--version", "version":
 		fmt.Fprintln(std.out, "roam6", version)
 		return 0
 	}
+	var names []string
 	for _, c := range commands() {
 		if c.name == args[0] {
 			return c.run(args[1:], std)
 		}
+		names = append(names, c.name)
 	}
-	fmt.Fprintf(std.err, "roam6: unknown command %q; `roam6 help` lists them\n", args[0])
+	fmt.Fprintf(std.err, "roam6: unknown command %q; %s`roam6 help` lists them\n", args[0], meant(args[0], names))
 	return 2
+}
+
+// meant asks whether a word was one of those that there are, where it is like one.
+func meant(word string, words []string) string {
+	if m := config.Suggest(word, words); m != "" {
+		return fmt.Sprintf("did you mean %q? ", m)
+	}
+	return ""
 }
 
 func usage(w io.Writer) {

@@ -91,9 +91,8 @@ func TestManualHasEveryCommand(t *testing.T) {
 // exampleFiles are where the examples of the documents are that are run here, and how
 // many each has.
 var exampleFiles = map[string]int{
-	filepath.Join(manuals, "roam6.8"):               5,
-	filepath.Join("..", "..", "docs", "import.md"):  3,
-	filepath.Join("..", "..", "docs", "servers.md"): 3,
+	filepath.Join(manuals, "roam6.8"):              5,
+	filepath.Join("..", "..", "docs", "import.md"): 3,
 }
 
 // The examples of the documents are commands that there are, and do what they should.

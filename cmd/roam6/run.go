@@ -34,6 +34,10 @@ func run(args []string, std stdio) int {
 	}
 	c, err := config.Load(*path)
 	if err != nil {
+		// Errors in the file have the place first, as `roam6 check` shows them.
+		if wrong := (config.Errors)(nil); !errors.As(err, &wrong) {
+			err = fmt.Errorf("roam6 run: %w", err)
+		}
 		fmt.Fprintln(std.err, err)
 		return 1
 	}

@@ -51,7 +51,7 @@ func documentation(t *testing.T) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		fmt.Fprintf(&b, "```\n%s```\n", example)
+		fmt.Fprintf(&b, "```uci\n%s```\n", example)
 	}
 	for _, s := range Describe() {
 		documentSection(&b, s)

@@ -267,7 +267,7 @@ func TestSuggest(t *testing.T) {
 		"home_adress": "home_address", "HomeAgent": "home_agent", "upilnk": "uplink", "uplinks": "uplink",
 		"advmanaged_flag": "AdvManagedFlag", "colour": "", "": "", "x": "",
 	} {
-		if got := suggest(word, words); got != want {
+		if got := Suggest(word, words); got != want {
 			t.Errorf("%q: %q, want %q", word, got, want)
 		}
 	}

@@ -128,7 +128,7 @@ func oneOf[T any](choices ...choice[T]) kind[T] {
 				}
 			}
 			var none T
-			if m := suggest(s, words); m != "" {
+			if m := Suggest(s, words); m != "" {
 				return none, fmt.Errorf("did you mean '%s'?", m)
 			}
 			return none, errMalformed

@@ -2,9 +2,9 @@ package config
 
 import "strings"
 
-// suggest returns the candidate that word was probably meant to be, or "". One that
+// Suggest returns the candidate that word was probably meant to be, or "". One that
 // word is the beginning of comes first.
-func suggest(word string, candidates []string) string {
+func Suggest(word string, candidates []string) string {
 	const enough = 4 // octets, for a beginning
 	for _, c := range candidates {
 		if len(word) >= enough && strings.HasPrefix(fold(c), fold(word)) {
@@ -55,7 +55,7 @@ func distance(a, b string) int {
 func didYouMean(word string, candidates []string) string {
 	// A word that long is no slip, and the distance costs its square.
 	if len(word) <= 64 {
-		if s := suggest(word, candidates); s != "" {
+		if s := Suggest(word, candidates); s != "" {
 			return "; did you mean '" + s + "'?"
 		}
 	}

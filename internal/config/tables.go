@@ -74,7 +74,7 @@ func globalsTable() schema[Globals] {
 				choice[slog.Level]{"warn", slog.LevelWarn},
 				choice[slog.Level]{"error", slog.LevelError},
 			), func(g *Globals) *slog.Level { return &g.LogLevel }).fallback("info").
-				help("The least important messages to log."),
+				help("The least important messages to log. `info` has three lines for each hand-over, `warn` what somebody should look at, `debug` each change of the kernel's state."),
 			one("log_target", oneOf(
 				choice[LogTarget]{"stderr", LogStderr},
 				choice[LogTarget]{"syslog", LogSyslog},
@@ -124,7 +124,7 @@ func metricsTable() schema[metricsDraft] {
 		},
 		options: []option[metricsDraft]{
 			one("enabled", boolean(), func(m *metricsDraft) *bool { return &m.enabled }).fallback("0").onReload(EffectDaemon).
-				help("Whether to listen at all."),
+				help("Whether to listen at all. `roam6 show stats` has most of it without."),
 			one("listen_address", listenAddress(), func(m *metricsDraft) *netip.Addr { return &m.address }).fallback("::1").onReload(EffectDaemon).
 				help("The address to listen on; `::` is all of them. There is no access control."),
 			one("listen_port", integer[uint16](1, 65535, ""), func(m *metricsDraft) *uint16 { return &m.port }).fallback("9706").onReload(EffectDaemon).
@@ -170,9 +170,9 @@ func homeAgentTable() schema[homeAgentDraft] {
 			one("prefix_min_interval", seconds(1, 86400), func(h *homeAgentDraft) *time.Duration { return &h.PrefixMinInterval }).fallback("600").
 				help("The least delay before mobiles are told of a change that is not urgent (MinMobPfxAdvInterval)."),
 			one("prefix_max_interval", seconds(1, 604800), func(h *homeAgentDraft) *time.Duration { return &h.PrefixMaxInterval }).fallback("86400").
-				help("The greatest (MaxMobPfxAdvInterval)."),
+				help("The greatest such delay, each being random between the two, and the time after which mobiles are told again although nothing has changed (MaxMobPfxAdvInterval)."),
 			one("max_lifetime", seconds(8, 262140), func(h *homeAgentDraft) *time.Duration { return &h.MaxLifetime }).fallback("3600").
-				help("The longest binding lifetime granted."),
+				help("The longest binding lifetime granted, whatever a mobile asks for: for so long a mobile that is lost keeps its tunnel and its home address defended."),
 			one("dad", boolean(), func(h *homeAgentDraft) *bool { return &h.DAD }).fallback("1").
 				help("Duplicate address detection for a home address before its first binding is acknowledged (RFC 6275 §10.3.1). It costs the first registration a second."),
 			one("replay_window_ms", milliseconds(3000, 60000), func(h *homeAgentDraft) *time.Duration { return &h.ReplayWindow }).fallback("7000").

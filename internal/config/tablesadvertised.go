@@ -74,7 +74,7 @@ func prefixTable() schema[prefixDraft] {
 				help("The prefixes. With AdvRouterAddr each is the router's whole address, such as 2001:db8:1::1/64. "+
 					"`::/64` is every prefix of that length that the interface has, while it has it, and never for longer than the kernel says; with AdvRouterAddr the interface's own address in each is sent."),
 			one("AdvOnLink", boolean(), func(d *prefixDraft) *bool { return &d.information.OnLink }).fallback("1").
-				help("Addresses of the prefix are on the link."),
+				help("Addresses of the prefix are on the link: hosts look for them there, not at the router (flag L)."),
 			one("AdvAutonomous", boolean(), func(d *prefixDraft) *bool { return &d.information.Autonomous }).fallback("1").
 				help("Hosts may make themselves an address of the prefix."),
 			one("AdvRouterAddr", boolean(), func(d *prefixDraft) *bool { return &d.information.RouterAddress }).fallback("0").
@@ -117,7 +117,7 @@ func routeTable() schema[routeDraft] {
 		},
 		options: boundOptions(func(d *routeDraft) *bound { return &d.bound },
 			many(optionPrefix, orAnywhere(network()), func(d *routeDraft) *[]netip.Prefix { return &d.prefixes }).orBlank().required().
-				help("Where the routes lead."),
+				help("Where the routes lead; hosts that know them send packets to there by this router."),
 			one(optionRouteLifetime, lifetime(), func(d *routeDraft) *time.Duration { return &d.route.Lifetime }).
 				dependent("three times the interface's max_interval_ms").
 				help("How long the route holds; 0 takes it back."),
@@ -194,7 +194,7 @@ func nat64Table() schema[nat64Draft] {
 		},
 		options: boundOptions(func(d *nat64Draft) *bound { return &d.bound },
 			many(optionPrefix, translationPrefix(), func(d *nat64Draft) *[]netip.Prefix { return &d.prefixes }).orBlank().required().
-				help("The prefixes."),
+				help("The prefixes, behind which addresses of IPv4 stand."),
 			one(optionValid, seconds(0, int64(maxTranslationLifetime/time.Second)), func(d *nat64Draft) *time.Duration { return &d.lifetime }).
 				dependent("three times the interface's max_interval_ms, at most 65528").
 				help("How long the prefix may be used, at least max_interval_ms and rounded up to a multiple of 8; 0 takes it back."),
@@ -221,7 +221,7 @@ func borderRouterTable() schema[borderRouterDraft] {
 			one("AdvVersionLow", integer[uint16](0, 65535, ""), func(d *borderRouterDraft) *uint16 { return &d.low }).fallback("0").
 				help("The lower 16 bits of the version of what is advertised; each change needs a higher version."),
 			one("AdvVersionHigh", integer[uint16](0, 65535, ""), func(d *borderRouterDraft) *uint16 { return &d.high }).fallback("0").
-				help("The upper 16 bits."),
+				help("The upper 16 bits of that version."),
 			one(optionValid, minutes(0, 65535), func(d *borderRouterDraft) *time.Duration { return &d.ValidLifetime }).fallback("0").
 				help("How long what is advertised is valid, in minutes; 0 stands for 10000, about a week."),
 		),

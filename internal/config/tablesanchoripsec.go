@@ -33,7 +33,7 @@ func anchorESPOptions[S any](of func(*S) *anchorESP) []option[S] {
 		one(optionSPIToMobile, spi, func(s *S) *uint32 { return &of(s).toMobile.spi }).dependent(none).
 			help("The security parameter index of what the anchor sends. No other one that the mobile receives by is the same, those of its `ipsec` sections included."),
 		one(optionKeyToMobile, espKey(), func(s *S) *esp.Key { return &of(s).toMobile.key }).dependent("none").
-			help("The key of that."),
+			help("The key of what the anchor sends, made like the other one."),
 		one(optionWindow, window(), func(s *S) *int { return &of(s).window }).fallback("0").
 			help("The anti-replay window of the receiver, as in `ipsec` sections: not for peers that run roam6."),
 	}

@@ -24,13 +24,13 @@ func policyTable() schema[policyDraft] {
 		},
 		options: []option[policyDraft]{
 			one("mobile_node", sectionName("a mobile_node or mobile_router"), func(p *policyDraft) *string { return &p.Mobile }).required().
-				help("The section with the home address."),
+				help("The section whose home address the traffic gets as its source."),
 			one("proto", oneOf(
 				choice[uint8]{"any", 0},
 				choice[uint8]{"tcp", ProtocolTCP},
 				choice[uint8]{"udp", ProtocolUDP},
 			), func(p *policyDraft) *uint8 { return &p.Protocol }).fallback("any").
-				help("The transport protocol."),
+				help("The transport protocol of the traffic that is meant."),
 			one("port", ports(), func(p *policyDraft) *portRange { return &p.ports }).dependent("any").
 				help("The destination port, or the first and the last of several. Needs a proto."),
 			one("mark", mark(), func(p *policyDraft) *markMask { return &p.mark }).dependent("any").

@@ -122,7 +122,7 @@ func mobileRouterTable() schema[mobileNodeDraft] {
 				help("The mobile network prefixes. In implicit mode too: only packets from these prefixes enter the tunnel."),
 			many(optionDownstream, interfaceName(), func(m *mobileNodeDraft) *[]string { return &m.Downstreams }).
 				dependent("none; required with prefix_delegation, unless netifd").
-				help("The interfaces of the mobile network, on which the prefixes are advertised: of those configured the first on the first, and what is left over on the last; of each delegated one a /64 on every interface."),
+				help("The interfaces of the mobile network, on which the prefixes are advertised: of those configured the first on the first, and what is left over on the last; of each delegated one a /64 on every interface. In delegated prefixes the interface gets the address ::1 from roam6; in configured ones its address is to be set by others (netifd, systemd-networkd), or nothing comes back to hosts there."),
 			one(optionDelegation, boolean(), func(m *mobileNodeDraft) *bool { return &m.Delegation }).fallback("0").
 				help("Whether to get prefixes from the home agent, by DHCPv6 prefix delegation through the tunnel or on the home link (RFC 6276). They stay the same while the network moves, and need not be configured: each downstream gets a /64 and this router's address ::1 in it."),
 			one(optionLength, delegationLength(), func(m *mobileNodeDraft) *int { return &m.DelegationLength }).

@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write docs/metrics.md")
 
 const documentHead = `# Metrics
 
-What a daemon tells Prometheus, at the address of ` + "`option metrics`" + ` in the section ` + "`globals`" + `
+What a daemon tells Prometheus, at the address of ` + "`listen_address`" + ` in the section ` + "`metrics`" + `
 (docs/configuration.md), in the text format 0.0.4. No metric has a label for a mobile or an
 address: ` + "`roam6 show`" + ` has those.
 

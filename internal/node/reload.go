@@ -105,6 +105,7 @@ func (s *Shell) apply(now time.Time, c *config.Config) {
 	s.applyUplinks(now)
 	s.applyRequests(now)
 	s.syncSockets()
+	s.noteAbsent(c)
 	s.log.Info("configuration reloaded", "mobiles", len(s.mobiles), "home_agents", len(s.agents), "anchors", len(s.anchors), "advertised", len(s.advertised))
 }
 

@@ -388,6 +388,7 @@ func (s *Shell) run(ctx context.Context) error {
 		})
 	}
 	s.beginExchanges(around, running.Go)
+	s.noteAbsent(s.config)
 	s.log.Info("roam6 started", "mobiles", len(s.mobiles), "home_agents", len(s.agents), "anchors", len(s.anchors), "advertised", len(s.advertised))
 	s.eventRunLoop(ctx)
 	close(s.done)
