@@ -18,10 +18,11 @@ RACE      = $(if $(shell command -v gcc 2>/dev/null),-race,)
 # A process with the race detector would sleep for a second when it ends.
 export GORACE ?= atexit_sleep_ms=10
 # What a router's binary may leave out: nolab, the worlds of `roam6 lab`; noebpf, the data
-# plane for kernels without ip6_tunnel; nometrics, the endpoint for Prometheus.
+# plane for kernels without ip6_tunnel; nometrics, the endpoint for Prometheus, and the page
+# with it; nopage, the page alone.
 SMALL    := nolab,noebpf,nometrics
-# The packages for routers come with ip6_tunnel.
-ROUTER_TAGS ?= nolab,noebpf
+# The packages for routers come with ip6_tunnel, and people look at them by roam6 show.
+ROUTER_TAGS ?= nolab,noebpf,nopage
 # How their binaries are made small: no inlining but where it pays, no net/http.
 include openwrt/inlining.mk
 SLIM         := bin/slim/go.mod
