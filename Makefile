@@ -18,8 +18,9 @@ RACE      = $(if $(shell command -v gcc 2>/dev/null),-race,)
 # A process with the race detector would sleep for a second when it ends.
 export GORACE ?= atexit_sleep_ms=10
 # What a router's binary may leave out: nolab, the worlds of `roam6 lab`; noebpf, the data
-# plane for kernels without ip6_tunnel; nometrics, the endpoint for Prometheus; nomip6d, the
-# translation of mip6d's configuration.
+# plane for kernels without ip6_tunnel; nometrics, the endpoint for Prometheus and with
+# it the page for people; nopage, that alone; nomip6d, the translation of mip6d's
+# configuration.
 SMALL    := nolab,noebpf,nometrics,nomip6d
 # The packages for routers come with ip6_tunnel, and any other machine can translate.
 ROUTER_TAGS ?= nolab,noebpf,nomip6d

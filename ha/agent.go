@@ -210,8 +210,10 @@ func (a *Agent) step(e *binding.Entry, h *home) {
 		if !e.Expires.After(a.now) {
 			a.counts.Expirations++
 			a.logBinding("binding expired", e, h)
+			expired := role.BindingChanged{Mobile: h.Name, Home: e.Home, From: e.CareOf(), Cause: role.CauseLifetime}
 			a.withdraw(e, h)
 			a.forget(e)
+			a.do(expired)
 			return
 		}
 		a.announce(e, h)
@@ -280,6 +282,22 @@ func (a *Agent) Bindings() []Binding {
 	list := make([]Binding, len(entries))
 	for i, e := range entries {
 		list[i] = Binding{Entry: *e, Mobile: a.homes[e.Home].Name}
+	}
+	return list
+}
+
+// BindingsOf returns those of the mobile that has a home address, in the order of its
+// home addresses. It takes no longer for many mobiles than for one.
+func (a *Agent) BindingsOf(home netip.Addr) []Binding {
+	h := a.homes[home]
+	if h == nil {
+		return nil
+	}
+	var list []Binding
+	for _, h := range h.homes {
+		if e := a.bindings.Get(h.addr); e != nil {
+			list = append(list, Binding{Entry: *e, Mobile: h.Name})
+		}
 	}
 	return list
 }

@@ -106,9 +106,13 @@ func (a *Agent) end(e *binding.Entry, h *home, reason string) {
 			slog.String("reason", reason)}})
 	}
 	h.probe = nil
+	ended, was := role.BindingChanged{Mobile: h.Name, Home: e.Home, From: e.CareOf(), Cause: role.CauseConfiguration}, e.State
 	a.withdraw(e, h)
 	a.forget(e)
 	a.remember(h)
+	if was == binding.Active {
+		a.do(ended)
+	}
 }
 
 // permit takes from what a binding that stays has registered the prefixes that

@@ -259,6 +259,7 @@ func (a *Agent) activate(e *binding.Entry, h *home, u *update) {
 	a.remember(h)
 	a.accept(h, u, e.Lifetime)
 	a.logBinding("binding registered", e, h)
+	a.changed(h, netip.Addr{}, e.CareOf())
 }
 
 // forgetNeighbor has a mobile that has come home, or left, looked for anew on the
@@ -300,6 +301,7 @@ func (a *Agent) refresh(e *binding.Entry, h *home, u *update) {
 	}
 	a.counts.Moves++
 	a.logBinding("binding moved", e, h)
+	a.changed(h, before.CareOf(), e.CareOf())
 }
 
 // bind writes what an accepted and reserved update gets into its entry. It
@@ -323,7 +325,9 @@ func (a *Agent) bind(e *binding.Entry, h *home, u *update) (before, after []over
 // nothing draws packets for it into the tunnel.
 func (a *Agent) deregister(h *home, u *update) {
 	e := a.bindings.Get(u.home)
+	var from netip.Addr
 	if e.State == binding.Active {
+		from = e.CareOf()
 		a.counts.Deregistrations++
 		a.logBinding("binding deregistered", e, h)
 	}
@@ -336,6 +340,14 @@ func (a *Agent) deregister(h *home, u *update) {
 	a.bindings.Wake(e, e.Expires)
 	a.remember(h)
 	a.accept(h, u, 0)
+	if from.IsValid() {
+		a.changed(h, from, netip.Addr{})
+	}
+}
+
+// changed reports that an update has moved a binding to another care-of address.
+func (a *Agent) changed(h *home, from, to netip.Addr) {
+	a.do(role.BindingChanged{Mobile: h.Name, Home: h.addr, From: from, To: to, Cause: role.CauseUpdate})
 }
 
 // withdraw takes back everything that was done outside for an entry.

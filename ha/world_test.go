@@ -68,7 +68,8 @@ type world struct {
 	direct      map[overlay.Pair]overlay.Route // for prefix delegation
 	probes      int
 	logs        []role.Log
-	homes       map[netip.Addr]bool // home addresses of before the last configuration
+	changes     []role.BindingChanged // since the test looked
+	homes       map[netip.Addr]bool   // home addresses of before the last configuration
 	memories    map[binding.Key]binding.Memory
 
 	alternate netip.Addr // care-of address that the last request asked for, if not the source
@@ -182,6 +183,8 @@ func (w *world) apply(actions []role.Action) []role.Action {
 			if !action.Sent {
 				w.t.Errorf("%+v: a home agent only sends acknowledgements", action)
 			}
+		case role.BindingChanged:
+			w.changes = append(w.changes, action)
 		default:
 			w.t.Errorf("unexpected action %T", action)
 		}
@@ -461,7 +464,7 @@ func kinds(actions []role.Action) (list []string) {
 			list = append(list, fmt.Sprintf("join %v", action.Addr))
 		case role.LeaveAnycast:
 			list = append(list, fmt.Sprintf("leave %v", action.Addr))
-		case role.Acknowledged, role.ForgetNeighbor:
+		case role.Acknowledged, role.BindingChanged, role.ForgetNeighbor:
 		case role.Dropped:
 			list = append(list, "drop "+action.Reason.String())
 		default:

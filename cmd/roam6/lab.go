@@ -60,6 +60,8 @@ roam6 lab run SCENARIO -h lists a scenario's options.
 // labOptions are those that all scenarios have.
 type labOptions struct {
 	json      string
+	report    string
+	about     report.About // for report
 	directory string
 	keep      bool
 	capture   string
@@ -84,6 +86,7 @@ func labRun(args []string, std stdio) int {
 	flags.SetOutput(io.Discard)
 	flags.Usage = func() {}
 	flags.StringVar(&o.json, "json", "", "write the report as JSON to a `file`; - is standard output, in place of the table")
+	flags.StringVar(&o.report, "report", "", "write the report with plots as one HTML `file`")
 	flags.StringVar(&o.directory, "dir", "", "`directory` for configurations, sockets and logs, kept (default: a temporary one)")
 	flags.BoolVar(&o.keep, "keep", false, "keep the temporary directory; it is kept after a failure anyway")
 	flags.StringVar(&o.capture, "capture", "", "write what passes the links to a `file` in pcap format: all signalling, every hundredth data packet")
@@ -101,6 +104,7 @@ func labRun(args []string, std stdio) int {
 		fmt.Fprintf(std.err, "roam6 lab: %q: only options come after the scenario\n", flags.Arg(0))
 		return 2
 	}
+	o.about = labAbout(scenario.Name, flags)
 	if !worlds.Privileged() {
 		code, err := worlds.InUserNamespace(append([]string{"lab", "run"}, args...), std.in, std.out, std.err)
 		if err != nil {
@@ -144,7 +148,7 @@ func labReport(ctx context.Context, run worlds.Run, o labOptions, std stdio) int
 	case err != nil:
 		return fail(err)
 	}
-	if err := labWrite(result, o.json, std.out); err != nil {
+	if err := errors.Join(labWrite(result, o.json, std.out), labHTML(result, o)); err != nil {
 		return fail(err)
 	}
 	if !good {

@@ -74,7 +74,9 @@ type Globals struct {
 	// ResolverFile, when not empty, gets the DNS servers and search domains that
 	// DHCPv6 servers told, in the form of resolv.conf.
 	ResolverFile string
-	Runtime      Runtime
+	// Page: the listener of the metrics has a page for people, too.
+	Page    bool
+	Runtime Runtime
 }
 
 // Runtime is what the daemon may spend: Go's garbage collector and scheduler.

@@ -109,33 +109,6 @@ func TestMobileNode(t *testing.T) {
 	same(t, "correspondent", c.Correspondent, Correspondent{Enabled: true, MaxBindings: 1000, MaxLifetime: 420 * time.Second})
 }
 
-// The configurations of the README are right.
-func TestReadme(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	// Each is a block of indented lines, and perhaps blank ones between sections.
-	var block strings.Builder
-	checked := 0
-	for line := range strings.Lines(string(text) + "end\n") {
-		if code, indented := strings.CutPrefix(line, "    "); indented || strings.TrimSpace(line) == "" {
-			block.WriteString(code)
-			continue
-		}
-		if src := strings.TrimLeft(block.String(), "\n"); strings.HasPrefix(src, "config ") {
-			checked++
-			if _, err := Parse("README.md", []byte(src)); err != nil {
-				t.Errorf("%v in\n%s", err, src)
-			}
-		}
-		block.Reset()
-	}
-	if checked < 7 {
-		t.Errorf("%d configurations found", checked)
-	}
-}
-
 // One mobile at most has the default source: the first, unless another says so.
 func TestDefaultSource(t *testing.T) {
 	for _, tt := range []struct {

@@ -188,6 +188,13 @@ func (p *problems) settings(s sections) (Globals, Metrics) {
 	if g := globals.value; g.ResolverFile != "" && g.ResolverFile == g.StateDirectory {
 		globals.wrong("resolver_file", 0, "a file that is not the state_directory")
 	}
+	switch {
+	case !globals.value.Page:
+	case !pageBuilt:
+		globals.wrong("page", 0, "0: this roam6 was built without the page (tag nopage or nometrics)")
+	case !metrics.value.enabled:
+		globals.wrong("page", 0, "0, or a section metrics with option enabled '1': its listener serves the page")
+	}
 	onlyOne(s.globals)
 	onlyOne(s.metrics)
 	m := metrics.value

@@ -100,6 +100,8 @@ func globalsTable() schema[Globals] {
 			one("resolver_file", absolutePath(4095), func(g *Globals) *string { return &g.ResolverFile }).
 				dependent("none").onReload(EffectDaemon).
 				help("A file that gets the DNS servers and search domains that DHCPv6 servers told, in the form of resolv.conf, such as /tmp/resolv.conf.d/resolv.conf.roam6, which OpenWrt's dnsmasq reads where its `option resolvfile` names it."),
+			one("page", boolean(), func(g *Globals) *bool { return &g.Page }).fallback("0").onReload(EffectDaemon).
+				help("Whether the listener of the `metrics` section, which has to be enabled, also serves a page for people, on `/`: mobiles, where they are, and their last moves. Unlike the metrics it names mobiles and addresses, and like them it has no access control: whoever reaches the listener sees them."),
 			one("gogc", integer[int](10, 1000, "percent"), func(g *Globals) *int { return &g.Runtime.GCPercent }).fallback("50").
 				help("How much the heap grows, in percent of what is in use, until garbage is collected (Go's GOGC). Less saves memory and costs processor time; a home agent of many mobiles with memory to spare is faster with 100 or more. " + inEnvironment("GOGC")),
 			one("memory_limit", orElse(orElse(integer[int](8, 1<<20, "MiB"), "none", MemoryLimitNone), "auto", MemoryLimitAuto),

@@ -52,6 +52,7 @@ func (c course) handover(i int, down, up probe.Record) report.Handover {
 		From: placeName(m.from), To: placeName(m.to), Switching: report.Millis(m.Attached.Sub(m.Left)),
 		Down: report.None(), Up: report.None(), Phases: report.NoPhases(),
 	}
+	h.Trace = &report.Trace{Down: down, Up: up, Left: m.Left, Attached: m.Attached, End: end}
 	limitDown, limitUp := c.limits(m)
 	h.LimitDown, h.LimitUp = report.Millis(limitDown), report.Millis(limitUp)
 	silentDown, okDown := down.Silence(m.Left, m.Left.Add(c.settling), end)

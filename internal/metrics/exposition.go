@@ -16,6 +16,7 @@ type exposition struct {
 	took           prometheus.Histogram
 	advertisements *advertisementCollector
 	state          *stateCollector
+	pages          Pages // beside the metrics; nil: none
 }
 
 func newExposition(version string, m *Metrics) *exposition {

@@ -25,6 +25,9 @@ func (*exposition) exchange() observer           { return unobserved{} }
 // Observe has no use for the source.
 func (*Metrics) Observe(Source) {}
 
+// ServePages has no use for pages.
+func (*Metrics) ServePages(Pages) {}
+
 // ErrNotBuilt is that of Serve.
 var ErrNotBuilt = errors.New("this roam6 was built without metrics (tag nometrics): the section `metrics` has no effect; `roam6 show stats` has the counters")
 

@@ -34,6 +34,9 @@ const (
 	lingerTime  = time.Second
 )
 
+// ServePages has Serve, when it is called, answer requests for other paths, too.
+func (m *Metrics) ServePages(p Pages) { m.exposition.pages = p }
+
 // Serve answers HTTP requests for /metrics until ctx ends, which is no error. It
 // closes l and returns when the last connection is over.
 //
@@ -108,7 +111,9 @@ func (m *Metrics) serveConnection(ctx context.Context, c net.Conn, log *slog.Log
 	if err != nil && !errors.Is(err, errHeaderTooLong) {
 		return
 	}
-	a := m.answer(header, err, log)
+	asked, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	a := m.answer(asked, header, err, log)
 	if c.SetWriteDeadline(time.Now().Add(answerTime)) != nil || ctx.Err() != nil || writeAnswer(c, a) != nil {
 		return
 	}
@@ -167,7 +172,7 @@ type answer struct {
 }
 
 // answer decides what a request gets.
-func (m *Metrics) answer(header []byte, err error, log *slog.Logger) answer {
+func (m *Metrics) answer(ctx context.Context, header []byte, err error, log *slog.Logger) answer {
 	if err != nil {
 		return answer{status: 431, reason: "Request Header Fields Too Large"}
 	}
@@ -178,9 +183,9 @@ func (m *Metrics) answer(header []byte, err error, log *slog.Logger) answer {
 	case q.major != '1':
 		return answer{status: 505, reason: "HTTP Version Not Supported"}
 	case q.path != "/metrics":
-		return answer{status: 404, reason: "Not Found", head: q.method == "HEAD"}
-	case q.method != "GET" && q.method != "HEAD":
-		return answer{status: 405, reason: "Method Not Allowed", fields: []string{"Allow", "GET, HEAD"}}
+		return m.page(ctx, q)
+	case !q.reads():
+		return methodNotAllowed()
 	}
 	text, err := m.Text()
 	if err != nil {
@@ -189,13 +194,36 @@ func (m *Metrics) answer(header []byte, err error, log *slog.Logger) answer {
 	return answer{status: 200, reason: "OK", fields: []string{"Content-Type", contentType}, body: text, head: q.method == "HEAD"}
 }
 
-type httpRequest struct {
-	method, path string
-	major        byte // of the HTTP version
+// page is what a request for another path gets.
+func (m *Metrics) page(ctx context.Context, q httpRequest) answer {
+	none := answer{status: 404, reason: "Not Found", head: q.method == "HEAD"}
+	switch {
+	case m.exposition.pages == nil:
+		return none
+	case !q.reads():
+		return methodNotAllowed()
+	}
+	p, ok := m.exposition.pages.Page(ctx, PageRequest{Host: q.host, Path: q.path, Query: q.query})
+	if !ok {
+		return none
+	}
+	return answer{status: p.Status, reason: p.Reason, fields: p.Fields, body: p.Body, head: q.method == "HEAD"}
 }
 
-// parseRequest reads the request line (RFC 9112 §3); of the fields it only sees
-// whether HTTP/1.1's Host is there once, as §3.2 demands.
+func methodNotAllowed() answer {
+	return answer{status: 405, reason: "Method Not Allowed", fields: []string{"Allow", "GET, HEAD"}}
+}
+
+type httpRequest struct {
+	method, host, path, query string
+	major                     byte // of the HTTP version
+}
+
+// reads reports whether the method only asks for something.
+func (q httpRequest) reads() bool { return q.method == "GET" || q.method == "HEAD" }
+
+// parseRequest reads the request line (RFC 9112 §3); of the fields it only reads Host,
+// which HTTP/1.1 has once, as §3.2 demands.
 func parseRequest(header []byte) (httpRequest, bool) {
 	line, rest, _ := strings.Cut(string(header), "\n")
 	method, line, ok1 := strings.Cut(strings.TrimSuffix(line, "\r"), " ")
@@ -205,29 +233,32 @@ func parseRequest(header []byte) (httpRequest, bool) {
 		return httpRequest{}, false
 	}
 	q := httpRequest{method: method, major: number[0]}
-	if number == "1.1" && hosts(rest) != 1 {
+	host, n := hosts(rest)
+	if number == "1.1" && n != 1 {
 		return httpRequest{}, false
 	}
+	q.host = host
 	// The absolute form has scheme and authority before the path (§3.2.2).
 	if scheme, after, ok := strings.Cut(target, "://"); ok && !strings.Contains(scheme, "/") {
-		_, path, _ := strings.Cut(after, "/")
+		var path string
+		q.host, path, _ = strings.Cut(after, "/")
 		target = "/" + path
 	}
-	q.path, _, _ = strings.Cut(target, "?")
+	q.path, q.query, _ = strings.Cut(target, "?")
 	return q, true
 }
 
 func digit(c byte) bool { return c >= '0' && c <= '9' }
 
-// hosts counts the Host fields.
-func hosts(fields string) int {
-	n := 0
+// hosts returns the last Host field, and how many there are.
+func hosts(fields string) (value string, n int) {
 	for line := range strings.Lines(fields) {
-		if name, _, ok := strings.Cut(line, ":"); ok && strings.EqualFold(name, "Host") {
+		if name, text, ok := strings.Cut(line, ":"); ok && strings.EqualFold(name, "Host") {
+			value = strings.Trim(text, " \t\r\n")
 			n++
 		}
 	}
-	return n
+	return value, n
 }
 
 // writeAnswer writes the response. It has no Date: many routers have no clock

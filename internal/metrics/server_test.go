@@ -11,7 +11,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -225,11 +227,59 @@ func FuzzRequest(f *testing.F) {
 			return
 		}
 		var out bytes.Buffer
-		if err := writeAnswer(&out, m.answer(header, err, log)); err != nil {
+		if err := writeAnswer(&out, m.answer(t.Context(), header, err, log)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := http.ReadResponse(bufio.NewReader(&out), nil); err != nil {
 			t.Errorf("the answer to %q: %v", b, err)
 		}
 	})
+}
+
+// shelf has a page at /a.
+type shelf struct {
+	mu    sync.Mutex
+	asked []PageRequest
+}
+
+func (s *shelf) Page(_ context.Context, q PageRequest) (PageAnswer, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.asked = append(s.asked, q)
+	return PageAnswer{Status: 200, Reason: "OK", Fields: []string{"Content-Type", "text/html"}, Body: []byte("a page")}, q.Path == "/a"
+}
+
+// Pages beside the metrics are asked for by GET and HEAD alone, with what the request
+// says.
+func TestServePages(t *testing.T) {
+	m, s := New("1"), new(shelf)
+	m.ServePages(s)
+	address, _ := serve(t, m)
+	for _, tt := range []struct {
+		request, begins, ends string
+		asked                 PageRequest
+	}{
+		{"GET /a?b=c?d HTTP/1.1\r\nHost:  h:1 \r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n", "\r\n\r\na page", PageRequest{"h:1", "/a", "b=c?d"}},
+		{"HEAD /a HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 200 OK\r\n", "Content-Length: 6\r\nConnection: close\r\n\r\n", PageRequest{"h", "/a", ""}},
+		{"GET http://other/a HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 200 OK\r\n", "a page", PageRequest{"other", "/a", ""}},
+		{"GET /a HTTP/1.0\r\n\r\n", "HTTP/1.1 200 OK\r\n", "a page", PageRequest{"", "/a", ""}},
+		{"GET /b HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 404 Not Found\r\n", "404 Not Found\n", PageRequest{"h", "/b", ""}},
+		{"POST /a HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 405 Method Not Allowed\r\nAllow: GET, HEAD\r\n", "\n", PageRequest{}},
+		{"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n", "HTTP/1.1 200 OK\r\n", "\n", PageRequest{}},
+	} {
+		got := say(t, address, tt.request)
+		if !strings.HasPrefix(got, tt.begins) || !strings.HasSuffix(got, tt.ends) {
+			t.Errorf("%q: %.200q", tt.request, got)
+		}
+		var want []PageRequest
+		if tt.asked != (PageRequest{}) {
+			want = []PageRequest{tt.asked}
+		}
+		s.mu.Lock()
+		if !slices.Equal(s.asked, want) {
+			t.Errorf("%q: asked %+v", tt.request, s.asked)
+		}
+		s.asked = nil
+		s.mu.Unlock()
+	}
 }

@@ -138,6 +138,8 @@ func (s *Shell) perform(by role.Machine, a role.Action) error {
 		s.settled(a.Handover.Home)
 		s.metrics.Handover(a.Handover)
 		s.logHandover(a.Handover)
+	case role.BindingChanged:
+		s.changes.add(change{BindingChanged: a, at: s.handling, took: time.Since(s.handling)})
 	case role.Acknowledged:
 		s.metrics.Acknowledged(metricsRole(by), a)
 	}

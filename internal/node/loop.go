@@ -59,11 +59,14 @@ func (s *Shell) eventRunLoop(ctx context.Context) {
 		s.arm(timer)
 		select {
 		case e := <-s.events:
-			s.dispatch(time.Now(), e)
+			s.handling = time.Now()
+			s.dispatch(s.handling, e)
 		case <-timer.C:
-			s.timeouts(time.Now())
+			s.handling = time.Now()
+			s.timeouts(s.handling)
 		case r := <-s.requests:
-			r.do(time.Now())
+			s.handling = time.Now()
+			r.do(s.handling)
 			s.reap(time.Now()) // the answer comes when all has followed
 			close(r.done)
 		case <-stopping:

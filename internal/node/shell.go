@@ -38,6 +38,7 @@ import (
 	"roam6/internal/ike"
 	"roam6/internal/metrics"
 	"roam6/internal/mhsock"
+	"roam6/internal/page"
 	"roam6/internal/role"
 	"roam6/internal/rtnl"
 	"roam6/overlay"
@@ -116,6 +117,8 @@ type Shell struct {
 	stopping          bool                  // the mobiles have ended, and the clients end
 	following         []func(now time.Time) // see follow
 	handovers         handovers
+	changes           changes
+	handling          time.Time                // since when the present event is handled
 	memories          map[role.Machine]*memory // of the roles that keep bindings
 	fresh             bool                     // the process before this one has ended just now: see restoreWithin
 	remembered        string                   // how the paths of their files begin
@@ -205,6 +208,9 @@ func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (
 	}
 	s.metrics = metrics.New(o.Version)
 	s.metrics.Observe(metricsSource{s})
+	if c.Globals.Page {
+		s.metrics.ServePages(page.New(s, hostNames()))
+	}
 	if s.sysctls, err = rtnl.NewSysctls(c.Globals.Control + ".settings"); err != nil {
 		return nil, err
 	}

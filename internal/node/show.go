@@ -105,26 +105,32 @@ func (s *Shell) stats(now time.Time) control.Stats {
 		d.Mobile.LocalRetransmissions += x.LocalRetransmissions
 		d.Mobile.AnchorFailures += x.AnchorFailures
 	}
-	for _, h := range s.agents {
-		if d.Agent == nil {
-			d.Agent = new(control.AgentStats)
-		}
-		x := h.machine.Stats()
-		d.Agent.Mobiles += x.Mobiles
-		d.Agent.Bindings += x.Bindings
-		d.Agent.Probing += x.Probing
-		d.Agent.Deleted += x.Deleted
-		d.Agent.Registrations += x.Registrations
-		d.Agent.Refreshes += x.Refreshes
-		d.Agent.Moves += x.Moves
-		d.Agent.Deregistrations += x.Deregistrations
-		d.Agent.Expirations += x.Expirations
-		d.Agent.Restored += x.Restored
-		d.Agent.Duplicates += x.Duplicates
-		d.Agent.Conflicts += x.Conflicts
-	}
+	d.Agent = s.agentStats()
 	d.Anchor = s.anchorStats()
 	return d
+}
+
+// agentStats are the counters of all home agents; nil where there is none.
+func (s *Shell) agentStats() (sum *control.AgentStats) {
+	for _, h := range s.agents {
+		if sum == nil {
+			sum = new(control.AgentStats)
+		}
+		x := h.machine.Stats()
+		sum.Mobiles += x.Mobiles
+		sum.Bindings += x.Bindings
+		sum.Probing += x.Probing
+		sum.Deleted += x.Deleted
+		sum.Registrations += x.Registrations
+		sum.Refreshes += x.Refreshes
+		sum.Moves += x.Moves
+		sum.Deregistrations += x.Deregistrations
+		sum.Expirations += x.Expirations
+		sum.Restored += x.Restored
+		sum.Duplicates += x.Duplicates
+		sum.Conflicts += x.Conflicts
+	}
+	return sum
 }
 
 // metricsSource asks the loop for what a scrape shows.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"roam6/ha"
 	"roam6/internal/binding"
 	"roam6/internal/config"
 	"roam6/internal/control"
@@ -17,20 +18,7 @@ func (s *Shell) bindings(now time.Time) control.Bindings {
 	d := control.Bindings{Bindings: []control.Binding{}, Anchors: s.anchorBindings(now), Correspondent: []control.CorrespondentBinding{}}
 	for _, h := range s.agents {
 		for _, b := range h.machine.Bindings() {
-			x := control.Binding{
-				HomeAgent: h.config.Name, Mobile: b.Mobile, HomeAddress: b.Home, State: b.State.String(),
-				CareOf: []control.CareOf{}, Prefixes: append([]netip.Prefix{}, b.Prefixes...), Router: b.Flags&mip6.UpdateMobileRouter != 0,
-				Sequence: uint16(b.Sequence), Granted: control.Seconds(b.Lifetime.Duration()),
-				Created: control.Time{Time: b.Created}, Age: age(now, b.Created),
-				Updated: control.Time{Time: b.Updated}, UpdateAge: age(now, b.Updated),
-			}
-			if b.State == binding.Active {
-				x.Remaining = control.Seconds(max(b.Expires.Sub(now), 0))
-			}
-			for _, p := range b.Paths {
-				x.CareOf = append(x.CareOf, control.CareOf{Address: p.Remote, BID: p.BID, Port: p.RemotePort})
-			}
-			d.Bindings = append(d.Bindings, x)
+			d.Bindings = append(d.Bindings, bindingOf(now, h, b))
 		}
 	}
 	if s.correspondent == nil {
@@ -44,6 +32,24 @@ func (s *Shell) bindings(now time.Time) control.Bindings {
 		})
 	}
 	return d
+}
+
+// bindingOf is a binding of a home agent as it is shown.
+func bindingOf(now time.Time, h *agentHost, b ha.Binding) control.Binding {
+	x := control.Binding{
+		HomeAgent: h.config.Name, Mobile: b.Mobile, HomeAddress: b.Home, State: b.State.String(),
+		CareOf: []control.CareOf{}, Prefixes: append([]netip.Prefix{}, b.Prefixes...), Router: b.Flags&mip6.UpdateMobileRouter != 0,
+		Sequence: uint16(b.Sequence), Granted: control.Seconds(b.Lifetime.Duration()),
+		Created: control.Time{Time: b.Created}, Age: age(now, b.Created),
+		Updated: control.Time{Time: b.Updated}, UpdateAge: age(now, b.Updated),
+	}
+	if b.State == binding.Active {
+		x.Remaining = control.Seconds(max(b.Expires.Sub(now), 0))
+	}
+	for _, p := range b.Paths {
+		x.CareOf = append(x.CareOf, control.CareOf{Address: p.Remote, BID: p.BID, Port: p.RemotePort})
+	}
+	return x
 }
 
 func age(now, t time.Time) control.Milliseconds {

@@ -112,6 +112,17 @@ type Handover struct {
 	Trigger string `json:"trigger,omitempty"`
 	// Updates is how many binding updates it took.
 	Updates int `json:"updates,omitempty"`
+	// Trace is what it was measured in, for plots; nil: nothing to plot.
+	Trace *Trace `json:"-"`
+}
+
+// Trace is what a handover was measured in: the two streams, which handovers of one
+// mobile share, and when it was what.
+type Trace struct {
+	Down, Up probe.Record
+	// Left and Attached are when the link was lost and when the new one was ready; End is
+	// when the measuring of the move ended.
+	Left, Attached, End time.Time
 }
 
 // Phases is the router's own timeline of a handover.
