@@ -19,8 +19,8 @@ import (
 // logged with its place.
 func (s *Shell) Reload(ctx context.Context) error {
 	c, err := config.Load(s.path)
-	s.metrics.Reloaded(err)
 	if err != nil {
+		s.metrics.Reloaded(err)
 		logErrors(s.log, err)
 		s.log.Error("the configuration was not reloaded, the running one stays", "file", s.path)
 		return err
@@ -33,8 +33,9 @@ func (s *Shell) Reload(ctx context.Context) error {
 	})
 	if refused != nil {
 		s.log.Error("the configuration was not reloaded, the running one stays", "file", s.path, "reason", refused)
-		return refused
+		err = refused
 	}
+	s.metrics.Reloaded(err)
 	return err
 }
 
