@@ -96,6 +96,9 @@ type Agent struct {
 // Stats are totals since start, and the present number of entries by state.
 type Stats struct {
 	Mobiles, Bindings, Probing, Deleted int
+	// Homes is the number of home addresses that may be registered: those of the
+	// mobiles, and what the further home prefixes make of them.
+	Homes int
 
 	Registrations, Refreshes, Moves, Deregistrations, Expirations uint64
 	// Restored are bindings that were taken over from an earlier process.

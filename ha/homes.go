@@ -85,6 +85,7 @@ func (a *Agent) configureMobiles(configured []Mobile) {
 			}
 		}
 	}
+	a.counts.Homes = len(a.homes)
 	a.claims = newClaims(mobiles)
 }
 

@@ -130,6 +130,10 @@ func (r *Router) HasCareOf(a netip.Addr) bool { return r.node.HasCareOf(a) }
 // mn.Node.
 func (r *Router) Takes(p mip6.Packet) bool { return r.node.Takes(p) }
 
+// Connected reports whether packets to the home address arrive, as far as this router can
+// know: see mn.Node.Connected.
+func (r *Router) Connected() bool { return r.node.Connected() }
+
 // Snapshot returns the node's state for show and metrics; Networks has the rest.
 func (r *Router) Snapshot(now time.Time) mn.Snapshot { return r.node.Snapshot(now) }
 

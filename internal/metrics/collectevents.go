@@ -17,6 +17,7 @@ type eventCollector struct {
 	events *events
 
 	dropped, exchanged, acks, handovers, advertised, reloads *prometheus.Desc
+	reloaded                                                 *prometheus.Desc
 	dhcpMessages, dhcpDropped                                *prometheus.Desc
 	// Label values that are there from the start.
 	reasons  []role.DropReason
@@ -36,6 +37,7 @@ func newEventCollector(e *events) *eventCollector {
 		handovers:    desc("roam6_handovers_total", "Completed handovers, by what made the mobile move.", "trigger"),
 		advertised:   desc("roam6_router_advertisements_sent_total", "Router advertisements sent."),
 		reloads:      desc("roam6_reloads_total", "Reloads of the configuration; a failed one leaves the running configuration in force.", "result"),
+		reloaded:     desc("roam6_last_reload_successful", "1 unless the last attempt to reload the configuration failed; 1 before the first one."),
 		dhcpMessages: desc("roam6_dhcp_messages_total", "DHCPv6 messages sent, and those that a client, a server or a relay of this node was given, accepted or not.", "direction", "type"),
 		dhcpDropped:  desc("roam6_dhcp_messages_dropped_total", "DHCPv6 messages that were not accepted.", "reason"),
 		reasons:      named(role.DropMalformed),
@@ -68,7 +70,7 @@ func statuses() []mip6.Status {
 }
 
 func (c *eventCollector) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range [...]*prometheus.Desc{c.dropped, c.exchanged, c.acks, c.handovers, c.advertised, c.reloads, c.dhcpMessages, c.dhcpDropped} {
+	for _, d := range [...]*prometheus.Desc{c.dropped, c.exchanged, c.acks, c.handovers, c.advertised, c.reloads, c.reloaded, c.dhcpMessages, c.dhcpDropped} {
 		to <- d
 	}
 }
@@ -85,6 +87,11 @@ func (c *eventCollector) Collect(to chan<- prometheus.Metric) {
 	count(c.advertised, e.advertised.Load())
 	count(c.reloads, e.reloads.Load(), "success")
 	count(c.reloads, e.reloadsFailed.Load(), "failure")
+	successful := 1.0
+	if e.reloadFailed.Load() {
+		successful = 0
+	}
+	to <- prometheus.MustNewConstMetric(c.reloaded, prometheus.GaugeValue, successful)
 	c.dhcp(to)
 }
 

@@ -32,6 +32,8 @@ type stateCollector struct {
 	updates, retransmissions, mobileDuplicates sum[netip.Addr]
 	localUpdates, localRetransmissions         sum[netip.Addr]
 	anchorFailures                             sum[netip.Addr]
+	exhaustions                                sum[string]
+	agentChanges, anchorChanges                changeSums
 	agentDuplicates, anchorDuplicates          sum[string]
 	encapPackets, encapBytes                   sum[overlay.Key]
 	decapPackets, decapBytes                   sum[overlay.Key]
@@ -43,14 +45,16 @@ type stateCollector struct {
 
 type stateDescriptions struct {
 	mobiles, atHome, registered, remaining, uplinksUp   *prometheus.Desc
+	connected, outages, remainingRatio                  *prometheus.Desc
 	updates, retransmissions                            *prometheus.Desc
 	anchored, localUpdates, localRetransmissions        *prometheus.Desc
 	anchorFailures, anchorBindings, anchorBindingsLimit *prometheus.Desc
-	bindings, bindingsLimit, correspondent              *prometheus.Desc
-	duplicates, overruns                                *prometheus.Desc
+	bindings, bindingsLimit, changes                    *prometheus.Desc
+	correspondent, correspondentLimit                   *prometheus.Desc
+	duplicates, overruns, eventsLost                    *prometheus.Desc
 	tunnels, tunnelPackets, tunnelBytes, packetsDropped *prometheus.Desc
 	routes, routePackets, routeBytes                    *prometheus.Desc
-	leases, delegated                                   *prometheus.Desc
+	leases, delegated, exhausted                        *prometheus.Desc
 	resident                                            *prometheus.Desc
 }
 
@@ -63,6 +67,9 @@ func newStateCollector() *stateCollector {
 		atHome:          desc("roam6_at_home", "Mobile nodes and routers of this daemon that are attached to their home link."),
 		registered:      desc("roam6_registered", "Mobile nodes and routers of this daemon with a registration that their home agent has acknowledged."),
 		remaining:       desc("roam6_registration_remaining_seconds", "Time left until the first of the registrations expires; absent without one."),
+		remainingRatio:  desc("roam6_registration_remaining_ratio", "The least share that is left of the lifetime that a registration was granted; absent without one. One that is renewed in time stays above a half."),
+		connected:       desc("roam6_connected", "Mobile nodes and routers of this daemon to whose home address packets arrive, as far as it can know: away, what the home agent has acknowledged leads to where it is, by an anchor that has acknowledged it too where there is one between; at home, the return is complete. What is broken beyond the access router shows when an update or the tunnel goes unanswered."),
+		outages:         desc("roam6_outage_seconds_total", "Time in which mobiles of this daemon were not connected (roam6_connected), all together, up to the scrape. It begins with the event that told of it, or with the daemon, and ends with the acknowledgement. What passed before the daemon noticed is not in it, and packets may arrive earlier: after a restart, or where the home agent has an update whose acknowledgement is still on its way."),
 		uplinksUp:       desc("roam6_uplinks_up", "Uplinks of mobile nodes and routers that have a carrier."),
 		updates:         desc("roam6_binding_updates_sent_total", "Binding updates sent, retransmissions included."),
 		retransmissions: desc("roam6_binding_update_retransmissions_total", "Binding updates sent again for want of an acknowledgement."),
@@ -74,11 +81,16 @@ func newStateCollector() *stateCollector {
 		anchorBindings:       desc("roam6_anchor_bindings", "Bindings of visitors that are registered with this daemon's mobility anchor points."),
 		anchorBindingsLimit:  desc("roam6_anchor_bindings_limit", "Most bindings that this daemon's mobility anchor points accept; absent without an anchor."),
 
-		bindings:       desc("roam6_bindings", "Bindings of mobiles that are registered with this daemon's home agents."),
-		bindingsLimit:  desc("roam6_bindings_limit", "Most bindings that this daemon's home agents accept; absent without a limit."),
-		correspondent:  desc("roam6_correspondent_bindings", "Bindings of mobile nodes that optimised their routes to this node."),
+		bindings:      desc("roam6_bindings", "Bindings of mobiles that are registered with this daemon's home agents."),
+		bindingsLimit: desc("roam6_bindings_limit", "Home addresses of the mobiles that may register with this daemon's home agents, and so the most bindings there can be; absent without a home agent."),
+		changes:       desc("roam6_binding_changes_total", "What became of bindings with this daemon, by the role that has them: a move is another care-of address, an expiration an end without a de-registration.", "role", "change"),
+		correspondent: desc("roam6_correspondent_bindings", "Bindings of mobile nodes that optimised their routes to this node."),
+
+		correspondentLimit: desc("roam6_correspondent_bindings_limit", "Most such bindings that this node accepts; absent where it makes none."),
+
 		duplicates:     desc("roam6_duplicate_addresses_total", "Addresses that duplicate address detection found taken.", "address"),
 		overruns:       desc("roam6_netlink_overruns_total", "Times that notifications of the kernel were lost and its state was read anew."),
+		eventsLost:     desc("roam6_events_lost_total", "What happened (a message, a change of a link) and was lost because the daemon had too much to do."),
 		tunnels:        desc("roam6_tunnels", "Tunnels that the data plane carries out.", "plane"),
 		tunnelPackets:  desc("roam6_tunnel_packets_total", "Inner packets of all tunnels; out is encapsulated, in is decapsulated.", "direction"),
 		tunnelBytes:    desc("roam6_tunnel_bytes_total", "Octets of the inner packets of all tunnels.", "direction"),
@@ -88,6 +100,7 @@ func newStateCollector() *stateCollector {
 		packetsDropped: desc("roam6_packets_dropped_total", "Packets that the data plane dropped.", "plane", "reason"),
 		leases:         desc("roam6_dhcp_leases", "Addresses and prefixes that this node has from DHCPv6 servers.", "kind"),
 		delegated:      desc("roam6_delegated_prefixes", "Prefixes that mobile routers have by delegation of this daemon's home agents."),
+		exhausted:      desc("roam6_delegation_exhaustions_total", "Requests of mobile routers for a prefix when no pool of their home agent had one left."),
 		resident:       desc("process_resident_memory_bytes", "Resident memory of the daemon."),
 	}}
 }
@@ -95,9 +108,9 @@ func newStateCollector() *stateCollector {
 func (c *stateCollector) Describe(to chan<- *prometheus.Desc) {
 	d := c.desc
 	for _, d := range [...]*prometheus.Desc{
-		d.mobiles, d.atHome, d.registered, d.remaining, d.uplinksUp, d.updates, d.retransmissions, d.bindings, d.bindingsLimit,
+		d.mobiles, d.atHome, d.registered, d.remaining, d.remainingRatio, d.connected, d.outages, d.uplinksUp, d.updates, d.retransmissions, d.bindings, d.bindingsLimit,
 		d.anchored, d.localUpdates, d.localRetransmissions, d.anchorFailures, d.anchorBindings, d.anchorBindingsLimit,
-		d.leases, d.delegated, d.correspondent, d.routes, d.routePackets, d.routeBytes,
+		d.changes, d.leases, d.delegated, d.exhausted, d.correspondent, d.correspondentLimit, d.eventsLost, d.routes, d.routePackets, d.routeBytes,
 		d.duplicates, d.overruns, d.tunnels, d.tunnelPackets, d.tunnelBytes, d.packetsDropped, d.resident,
 	} {
 		to <- d
@@ -122,13 +135,16 @@ func (c *stateCollector) Collect(to chan<- prometheus.Metric) {
 	}
 	out := emitter{to}
 	c.mobiles(out, s.Mobiles)
+	out.gauge(c.desc.connected, float64(s.Connected))
+	to <- prometheus.MustNewConstMetric(c.desc.outages, prometheus.CounterValue, s.Outages.Seconds())
 	c.agents(out, s.Agents)
 	c.anchors(out, s.Anchors)
-	out.gauge(c.desc.correspondent, float64(s.CorrespondentBindings))
+	c.correspondents(out, s)
 	out.gauge(c.desc.leases, float64(s.LeasedAddresses), "address")
 	out.gauge(c.desc.leases, float64(s.LeasedPrefixes), "prefix")
-	out.gauge(c.desc.delegated, float64(s.DelegatedPrefixes))
+	c.delegators(out, s.Delegators)
 	out.counter(c.desc.overruns, s.NetlinkOverruns)
+	out.counter(c.desc.eventsLost, s.EventsLost)
 	if s.Plane != "" {
 		c.plane(out, s)
 	}
@@ -137,6 +153,7 @@ func (c *stateCollector) Collect(to chan<- prometheus.Metric) {
 func (c *stateCollector) mobiles(out emitter, mobiles []mn.Snapshot) {
 	var atHome, registered, anchored, up int
 	var remaining time.Duration
+	ratio := 1.0
 	for _, s := range mobiles {
 		if s.Attachment.AtHome {
 			atHome++
@@ -146,6 +163,9 @@ func (c *stateCollector) mobiles(out emitter, mobiles []mn.Snapshot) {
 				remaining = s.Update.Remaining
 			}
 			registered++
+			if s.Update.Granted > 0 {
+				ratio = min(ratio, max(s.Update.Remaining.Seconds(), 0)/s.Update.Granted.Seconds())
+			}
 			if slices.ContainsFunc(s.Regional, func(r mn.Regional) bool { return r.CareOf == s.Update.CareOf }) {
 				anchored++
 			}
@@ -167,6 +187,7 @@ func (c *stateCollector) mobiles(out emitter, mobiles []mn.Snapshot) {
 	out.gauge(c.desc.registered, float64(registered))
 	if registered > 0 {
 		out.gauge(c.desc.remaining, max(remaining, 0).Seconds())
+		out.gauge(c.desc.remainingRatio, ratio)
 	}
 	out.gauge(c.desc.anchored, float64(anchored))
 	out.gauge(c.desc.uplinksUp, float64(up))
@@ -179,18 +200,19 @@ func (c *stateCollector) mobiles(out emitter, mobiles []mn.Snapshot) {
 }
 
 func (c *stateCollector) agents(out emitter, agents []Agent) {
-	bindings, limit, limited := 0, 0, len(agents) > 0
+	bindings, limit := 0, 0
 	for _, a := range agents {
 		bindings += a.Bindings
 		limit += a.Limit
-		limited = limited && a.Limit > 0
+		c.agentChanges.add(a.Name, a.Changes)
 		c.agentDuplicates.add(a.Name, a.Duplicates)
 	}
 	out.gauge(c.desc.bindings, float64(bindings))
-	if limited {
+	if len(agents) > 0 {
 		out.gauge(c.desc.bindingsLimit, float64(limit))
 	}
 	out.counter(c.desc.duplicates, c.agentDuplicates.take(), "home")
+	out.changes(c.desc.changes, c.agentChanges.take(), RoleAgent)
 }
 
 func (c *stateCollector) anchors(out emitter, anchors []Anchor) {
@@ -198,6 +220,7 @@ func (c *stateCollector) anchors(out emitter, anchors []Anchor) {
 	for _, a := range anchors {
 		bindings += a.Bindings
 		limit += a.Limit
+		c.anchorChanges.add(a.Name, a.Changes)
 		c.anchorDuplicates.add(a.Name, a.Duplicates)
 	}
 	out.gauge(c.desc.anchorBindings, float64(bindings))
@@ -205,6 +228,25 @@ func (c *stateCollector) anchors(out emitter, anchors []Anchor) {
 		out.gauge(c.desc.anchorBindingsLimit, float64(limit))
 	}
 	out.counter(c.desc.duplicates, c.anchorDuplicates.take(), "regional")
+	out.changes(c.desc.changes, c.anchorChanges.take(), RoleAnchor)
+}
+
+func (c *stateCollector) correspondents(out emitter, s State) {
+	out.gauge(c.desc.correspondent, float64(s.CorrespondentBindings))
+	if s.CorrespondentLimit > 0 {
+		out.gauge(c.desc.correspondentLimit, float64(s.CorrespondentLimit))
+	}
+	out.changes(c.desc.changes, s.CorrespondentChanges, RoleCorrespondent)
+}
+
+func (c *stateCollector) delegators(out emitter, delegators []Delegator) {
+	prefixes := 0
+	for _, d := range delegators {
+		prefixes += d.Prefixes
+		c.exhaustions.add(d.Name, d.Exhaustions)
+	}
+	out.gauge(c.desc.delegated, float64(prefixes))
+	out.counter(c.desc.exhausted, c.exhaustions.take())
 }
 
 func (c *stateCollector) plane(out emitter, s State) {
@@ -245,46 +287,6 @@ func (c *stateCollector) routes(out emitter, routes []overlay.RouteStatus) {
 	out.counter(c.desc.routePackets, c.routedIn.take(), "in")
 	out.counter(c.desc.routeBytes, c.routedOutBytes.take(), "out")
 	out.counter(c.desc.routeBytes, c.routedInBytes.take(), "in")
-}
-
-// emitter makes metrics of values.
-type emitter struct{ to chan<- prometheus.Metric }
-
-func (e emitter) gauge(d *prometheus.Desc, v float64, labels ...string) {
-	e.to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-}
-
-func (e emitter) counter(d *prometheus.Desc, v uint64, labels ...string) {
-	e.to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
-}
-
-// sum is the total of counters of parts that come and go. A counter must never
-// fall, or the monitoring system takes it for a restart and adds the whole
-// total again; so what a part has counted stays when the part goes.
-type sum[K comparable] struct {
-	total      uint64
-	last, next map[K]uint64
-}
-
-// add notes a part's counter. One that is lower than the last time is that of
-// a new part with the same key.
-func (s *sum[K]) add(key K, n uint64) {
-	if s.next == nil {
-		s.next = make(map[K]uint64, len(s.last))
-	}
-	s.next[key] = n
-	if last := s.last[key]; n >= last {
-		s.total += n - last
-	} else {
-		s.total += n
-	}
-}
-
-// take returns the total after each part there is has been added.
-func (s *sum[K]) take() uint64 {
-	s.last, s.next = s.next, s.last
-	clear(s.next)
-	return s.total
 }
 
 // residentPages reads the resident memory from the kernel: the second number of

@@ -46,7 +46,7 @@ func TestDHCP(t *testing.T) {
 	m.DHCPReceived(nil)
 	m.DHCPDropped(role.DropMalformed)
 	m.DHCPDropped(role.DropMalformed)
-	m.Observe(&source{state: State{LeasedAddresses: 2, LeasedPrefixes: 1, DelegatedPrefixes: 300}})
+	m.Observe(&source{state: State{LeasedAddresses: 2, LeasedPrefixes: 1, Delegators: []Delegator{{Name: "a", Prefixes: 300}}}})
 	expect(t, samples(t, m), map[string]string{
 		`roam6_dhcp_messages_total{direction="sent",type="solicit"}`:         "2",
 		`roam6_dhcp_messages_total{direction="received",type="solicit"}`:     "0",

@@ -16,6 +16,7 @@ import (
 
 	"roam6/internal/role"
 	"roam6/nd"
+	"roam6/nd/ndconn"
 	"roam6/overlay"
 )
 
@@ -23,9 +24,10 @@ var update = flag.Bool("update", false, "write docs/metrics.md")
 
 const documentHead = `# Metrics
 
-What a daemon tells Prometheus, at the address of ` + "`listen_address`" + ` in the section ` + "`metrics`" + `
-(docs/configuration.md), in the text format 0.0.4. No metric has a label for a mobile or an
-address: ` + "`roam6 show`" + ` has those.
+What a daemon tells Prometheus, at ` + "`/metrics`" + ` of the address that the section ` + "`metrics`" + `
+names (docs/configuration.md), in the text format 0.0.4. No metric has a label for a mobile or
+an address: ` + "`roam6 show`" + ` has those. Alerts and boards made of them are in ` + "`contrib/prometheus/`" + `
+and ` + "`contrib/grafana/`" + `; docs/monitoring.md tells how to use them.
 
 Counters are there from the start, so that a rate is right from the first scrape on. What
 the mobiles, home agents and anchors of the daemon are asked for at a scrape is absent where
@@ -47,7 +49,10 @@ func TestDocument(t *testing.T) {
 	m.Observe(&source{state: state})
 	a := m.Advertising("lan0")
 	a.Gap(50 * time.Millisecond)
-	a.Failed("no_buffer")
+	a.Failed(ndconn.SendFailed.String())
+	for r := ndconn.SendFailed + 1; r.String() != ndconn.SendFailed.String(); r++ {
+		a.Failed(r.String())
+	}
 	for f := range nd.NumInconsistentFields {
 		m.Inconsistent(f)
 	}

@@ -13,7 +13,7 @@ import (
 type exposition struct {
 	registry       *prometheus.Registry
 	phases         *prometheus.HistogramVec
-	took           prometheus.Histogram
+	took, outages  prometheus.Histogram
 	advertisements *advertisementCollector
 	state          *stateCollector
 	pages          Pages // beside the metrics; nil: none
@@ -32,6 +32,11 @@ func newExposition(version string, m *Metrics) *exposition {
 			Help:    "Time from a message of this node as a DHCPv6 client, its first copy, to the answer: Advertise or Reply.",
 			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30},
 		}),
+		outages: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "roam6_outage_duration_seconds",
+			Help:    "How long each outage of a mobile of this daemon lasted that has ended; roam6_outage_seconds_total says from when to when an outage is.",
+			Buckets: []float64{.01, .02, .05, .1, .2, .3, .5, 1, 2, 5, 10, 30, 60, 300, 1800, 7200},
+		}),
 		advertisements: newAdvertisementCollector(&m.advertisements),
 		state:          newStateCollector(),
 	}
@@ -42,6 +47,7 @@ func newExposition(version string, m *Metrics) *exposition {
 		newEventCollector(&m.events),
 		x.phases,
 		x.took,
+		x.outages,
 		x.advertisements,
 		x.state,
 	)
@@ -61,6 +67,7 @@ func constant(name, help string, value float64, labels ...string) prometheus.Col
 func (x *exposition) phase(name string) observer { return x.phases.WithLabelValues(name) }
 func (x *exposition) gap(link string) observer   { return x.advertisements.gaps.WithLabelValues(link) }
 func (x *exposition) exchange() observer         { return x.took }
+func (x *exposition) outage() observer           { return x.outages }
 
 // Observe sets the source of what is asked for at each scrape. Without one
 // those metrics are absent.

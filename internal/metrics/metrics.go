@@ -15,6 +15,7 @@ package metrics
 
 import (
 	"sync/atomic"
+	"time"
 
 	"roam6/internal/role"
 	"roam6/mip6"
@@ -26,6 +27,7 @@ type Metrics struct {
 	phases         map[string]observer // by name; not changed
 	exchanges      exchanges
 	advertisements advertisements
+	outage         observer
 	exposition     *exposition
 }
 
@@ -46,6 +48,7 @@ type events struct {
 	advertised    atomic.Uint64
 	reloads       atomic.Uint64
 	reloadsFailed atomic.Uint64
+	reloadFailed  atomic.Bool // the last one
 	dhcp          dhcpEvents
 }
 
@@ -60,6 +63,7 @@ func New(version string) *Metrics {
 		m.phases[p] = m.exposition.phase(p)
 	}
 	m.exchanges.took = m.exposition.exchange()
+	m.outage = m.exposition.outage()
 	return m
 }
 
@@ -84,11 +88,15 @@ func (m *Metrics) Handover(h role.Handover) {
 	}
 }
 
+// OutageEnded observes how long a mobile was not connected that is now.
+func (m *Metrics) OutageEnded(d time.Duration) { m.outage.Observe(d.Seconds()) }
+
 // AdvertisementSent counts a router advertisement.
 func (m *Metrics) AdvertisementSent() { m.events.advertised.Add(1) }
 
 // Reloaded counts an attempt to reload the configuration, by its outcome.
 func (m *Metrics) Reloaded(err error) {
+	m.events.reloadFailed.Store(err != nil)
 	if err != nil {
 		m.events.reloadsFailed.Add(1)
 	} else {

@@ -54,6 +54,7 @@ func TestFirstScrape(t *testing.T) {
 		"roam6_router_advertisements_sent_total":                        "0",
 		`roam6_reloads_total{result="success"}`:                         "0",
 		`roam6_reloads_total{result="failure"}`:                         "0",
+		`roam6_last_reload_successful`:                                  "1",
 		`roam6_messages_dropped_total{reason="unknown"}`:                "",
 		`roam6_handover_phase_seconds_bucket{phase="total",le="0.001"}`: "0",
 		`roam6_handover_phase_seconds_bucket{phase="total",le="10"}`:    "0",
@@ -132,6 +133,7 @@ func TestEvents(t *testing.T) {
 	m.Reloaded(nil)
 	m.Reloaded(errors.New("line 3"))
 	m.Reloaded(errors.New("line 4"))
+	m.OutageEnded(300 * time.Millisecond)
 	expect(t, samples(t, m), map[string]string{
 		`roam6_messages_dropped_total{reason="replay"}`:                                                    "2",
 		`roam6_messages_dropped_total{reason="checksum"}`:                                                  "0",
@@ -150,6 +152,10 @@ func TestEvents(t *testing.T) {
 		`roam6_router_advertisements_sent_total`:                                                           "1",
 		`roam6_reloads_total{result="success"}`:                                                            "1",
 		`roam6_reloads_total{result="failure"}`:                                                            "2",
+		`roam6_last_reload_successful`:                                                                     "0",
+		`roam6_outage_duration_seconds_sum`:                                                                "0.3",
+		`roam6_outage_duration_seconds_bucket{le="0.2"}`:                                                   "0",
+		`roam6_outage_duration_seconds_bucket{le="0.3"}`:                                                   "1",
 	})
 	want := []MessageCount{
 		{RoleMobile, "home_test_init", 2, 0}, {RoleMobile, "binding_update", 0, 1}, {RoleMobile, "home_agent_address_discovery_request", 1, 0},
@@ -218,7 +224,7 @@ func (s *source) State(context.Context) (State, error) { return s.state, s.err }
 
 func mobile(host byte, registered bool, remaining time.Duration, stats mn.Stats) mn.Snapshot {
 	s := mn.Snapshot{HomeAddress: netip.AddrFrom16([16]byte{0x20, 0x01, 15: host}), Stats: stats}
-	s.Update.Registered, s.Update.Remaining = registered, remaining
+	s.Update.Registered, s.Update.Remaining, s.Update.Granted = registered, remaining, 121*time.Second
 	return s
 }
 
@@ -235,8 +241,8 @@ func aState() State {
 	three.Attachment.AtHome = true
 	return State{
 		Mobiles: []mn.Snapshot{one, two, three},
-		Agents:  []Agent{{Name: "a", Bindings: 7, Limit: 10, Duplicates: 3}, {Name: "b", Bindings: 1, Limit: 5}},
-		Anchors: []Anchor{{Name: "a", Bindings: 2, Limit: 8, Duplicates: 1}, {Name: "b", Bindings: 1, Limit: 100, Duplicates: 4}},
+		Agents:  []Agent{{Name: "a", Bindings: 7, Limit: 10, Duplicates: 3, Changes: BindingChanges{Registrations: 9, Refreshes: 40, Moves: 30, Deregistrations: 1, Expirations: 1}}, {Name: "b", Bindings: 1, Limit: 5, Changes: BindingChanges{Moves: 2}}},
+		Anchors: []Anchor{{Name: "a", Bindings: 2, Limit: 8, Duplicates: 1, Changes: BindingChanges{Registrations: 2}}, {Name: "b", Bindings: 1, Limit: 100, Duplicates: 4}},
 		Plane:   "tun",
 		Tunnels: []overlay.Status{
 			{Tunnel: overlay.Tunnel{Key: overlay.Key{Home: one.HomeAddress, Side: overlay.MobileSide}},
@@ -250,9 +256,12 @@ func aState() State {
 			{Route: overlay.Route{Pair: overlay.Pair{Home: one.HomeAddress, Side: overlay.CorrespondentSide}},
 				Counters: overlay.Counters{EncapPackets: 50, EncapBytes: 5000, DecapPackets: 60, DecapBytes: 6000}},
 		},
-		CorrespondentBindings: 4, LeasedAddresses: 1, LeasedPrefixes: 2, DelegatedPrefixes: 3,
+		Connected: 2, Outages: 12500 * time.Millisecond,
+		CorrespondentBindings: 4, CorrespondentLimit: 50, CorrespondentChanges: BindingChanges{Expirations: 3},
+		LeasedAddresses: 1, LeasedPrefixes: 2,
+		Delegators:      []Delegator{{Name: "a", Prefixes: 2, Exhaustions: 4}, {Name: "b", Prefixes: 1, Exhaustions: 1}},
 		Drops:           map[overlay.DropReason]uint64{overlay.DropNoTunnel: 4, overlay.DropTooBig: 0},
-		NetlinkOverruns: 6,
+		NetlinkOverruns: 6, EventsLost: 8,
 	}
 }
 
@@ -266,6 +275,9 @@ func TestState(t *testing.T) {
 		`roam6_duplicate_addresses_total{address="care_of"}`: "0", `roam6_duplicate_addresses_total{address="home"}`: "0",
 		`roam6_duplicate_addresses_total{address="regional"}`: "0", "roam6_anchored": "0", "roam6_anchor_bindings": "0",
 		"roam6_anchor_bindings_limit": "", "roam6_local_binding_updates_sent_total": "0", "roam6_anchor_failures_total": "0",
+		"roam6_connected": "0", "roam6_outage_seconds_total": "0", "roam6_outage_duration_seconds_count": "0", "roam6_registration_remaining_ratio": "",
+		"roam6_correspondent_bindings_limit": "", "roam6_delegation_exhaustions_total": "0", "roam6_events_lost_total": "0",
+		`roam6_binding_changes_total{change="move",role="agent"}`: "0", `roam6_binding_changes_total{change="expiration",role="correspondent"}`: "0",
 	})
 
 	src.state = aState()
@@ -276,6 +288,11 @@ func TestState(t *testing.T) {
 		"roam6_binding_updates_sent_total": "15", "roam6_binding_update_retransmissions_total": "2", "roam6_netlink_overruns_total": "6",
 		`roam6_duplicate_addresses_total{address="care_of"}`: "1", `roam6_duplicate_addresses_total{address="home"}`: "3",
 		`roam6_duplicate_addresses_total{address="regional"}`: "5", "roam6_anchored": "1", "roam6_anchor_bindings": "3", "roam6_anchor_bindings_limit": "108",
+		"roam6_connected": "2", "roam6_outage_seconds_total": "12.5", "roam6_registration_remaining_ratio": "0.5",
+		"roam6_correspondent_bindings_limit": "50", "roam6_delegation_exhaustions_total": "5", "roam6_delegated_prefixes": "3", "roam6_events_lost_total": "8",
+		`roam6_binding_changes_total{change="move",role="agent"}`: "32", `roam6_binding_changes_total{change="registration",role="agent"}`: "9",
+		`roam6_binding_changes_total{change="refresh",role="agent"}`: "40", `roam6_binding_changes_total{change="deregistration",role="agent"}`: "1",
+		`roam6_binding_changes_total{change="registration",role="anchor"}`: "2", `roam6_binding_changes_total{change="expiration",role="correspondent"}`: "3",
 		"roam6_local_binding_updates_sent_total": "8", "roam6_local_binding_update_retransmissions_total": "3", "roam6_anchor_failures_total": "2",
 		`roam6_tunnels{plane="tun"}`:                  "2",
 		`roam6_tunnel_packets_total{direction="out"}`: "11", `roam6_tunnel_packets_total{direction="in"}`: "22",
@@ -299,8 +316,9 @@ func TestState(t *testing.T) {
 	expect(t, samples(t, m), map[string]string{
 		"roam6_binding_updates_sent_total": "18", "roam6_registered": "1", "roam6_bindings": "1",
 		"roam6_local_binding_updates_sent_total": "8", "roam6_anchor_bindings": "0", "roam6_anchor_bindings_limit": "", `roam6_duplicate_addresses_total{address="regional"}`: "5",
-		`roam6_duplicate_addresses_total{address="home"}`: "3",
-		`roam6_optimised_routes{side="mobile"}`:           "0", `roam6_optimised_packets_total{direction="out"}`: "55",
+		`roam6_duplicate_addresses_total{address="home"}`:         "3",
+		`roam6_binding_changes_total{change="move",role="agent"}`: "32", `roam6_binding_changes_total{change="registration",role="anchor"}`: "2",
+		`roam6_optimised_routes{side="mobile"}`: "0", `roam6_optimised_packets_total{direction="out"}`: "55",
 		`roam6_tunnel_packets_total{direction="out"}`: "13", `roam6_tunnel_bytes_total{direction="out"}`: "1101",
 		`roam6_tunnel_packets_total{direction="in"}`: "22", `roam6_tunnel_bytes_total{direction="in"}`: "2200",
 	})

@@ -21,6 +21,7 @@ func newExposition(string, *Metrics) *exposition { return nil }
 func (*exposition) phase(string) observer        { return unobserved{} }
 func (*exposition) gap(string) observer          { return unobserved{} }
 func (*exposition) exchange() observer           { return unobserved{} }
+func (*exposition) outage() observer             { return unobserved{} }
 
 // Observe has no use for the source.
 func (*Metrics) Observe(Source) {}

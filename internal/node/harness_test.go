@@ -26,6 +26,7 @@ type recorder struct {
 	agent        netip.Addr
 	events       []role.Event
 	drops        bool // everything
+	connected    bool
 }
 
 func (r *recorder) Handle(_ time.Time, e role.Event) []role.Action {
@@ -40,6 +41,7 @@ func (*recorder) Done() bool      { return false }
 func (r *recorder) Snapshot(time.Time) mn.Snapshot {
 	return mn.Snapshot{Attachment: r.attachment, HomeAgent: r.agent}
 }
+func (r *recorder) Connected() bool             { return r.connected }
 func (r *recorder) HasCareOf(a netip.Addr) bool { return a == r.careOf || a == r.regional }
 func (r *recorder) Takes(p mip6.Packet) bool    { return p.To() == r.home || r.HasCareOf(p.To()) }
 

@@ -19,6 +19,8 @@ type mobileMachine interface {
 	role.Machine
 	Done() bool
 	Snapshot(now time.Time) mn.Snapshot
+	// Connected reports whether packets to the home address arrive, as far as is known.
+	Connected() bool
 	// Takes reports whether a Mobility Header message is for this mobile, HasCareOf
 	// whether an address is a care-of address of it.
 	Takes(p mip6.Packet) bool
@@ -30,7 +32,8 @@ type mobileHost struct {
 	machine mobileMachine
 	config  config.MobileNode
 	seed    uint64
-	ending  bool // Stop was delivered
+	ending  bool      // Stop was delivered
+	outage  time.Time // when it began that the mobile is not connected; zero: it is
 	// homeLinks are the interfaces that have the home address, 0 being the data
 	// plane's; the last one counts.
 	homeLinks []int

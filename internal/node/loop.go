@@ -198,6 +198,7 @@ func (s *Shell) reap(now time.Time) {
 	s.settleDiscards(now)
 	s.resolve()
 	s.steer(now)
+	s.timeOutages(now)
 }
 
 // forgetEnded forgets the mobiles that have ended, and what they wanted of others.

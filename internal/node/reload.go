@@ -47,6 +47,7 @@ func (s *Shell) Reload(ctx context.Context) error {
 	})
 	switch {
 	case err != nil: // the node ends
+		s.metrics.Reloaded(err)
 		return err
 	case refused != nil:
 		s.metrics.Reloaded(refused)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -218,5 +219,23 @@ func TestAdvertiserOrders(t *testing.T) {
 	}
 	if ra.RouterLifetime != 0 || !slices.Contains(prefixes, "2001:db8:3::/64") || slices.Contains(prefixes, "2001:db8:2::/64") {
 		t.Errorf("final advertisement with lifetime %v and %v", ra.RouterLifetime, prefixes)
+	}
+}
+
+// A reload counts as what became of it, not of the file: one that the roles did not take
+// has failed.
+func TestReloadCountsItsOutcome(t *testing.T) {
+	s, _ := bareShell(t, "")
+	s.path = filepath.Join(t.TempDir(), "roam6")
+	if err := os.WriteFile(s.path, []byte(trainFile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // nobody answers
+	if err := s.Reload(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if succeeded, failed := s.metrics.Reloads(); succeeded != 0 || failed != 1 {
+		t.Errorf("%d successes, %d failures", succeeded, failed)
 	}
 }

@@ -83,6 +83,7 @@ type Shell struct {
 	anchors    []*anchorHost
 	// correspondent is nil where nothing has to do with Mobile IPv6.
 	correspondent     *cn.Correspondent
+	outages           time.Duration // of all mobiles, those that have ended
 	formed            []formed
 	handOver          bool // a formed home address has settled: see handOverHomes
 	inner             innerShares

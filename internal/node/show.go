@@ -140,18 +140,27 @@ type metricsSource struct{ s *Shell }
 func (m metricsSource) State(ctx context.Context) (metrics.State, error) {
 	var state metrics.State
 	err := m.s.ask(ctx, func(now time.Time) {
-		state.NetlinkOverruns = m.s.watcher.Counters().Resubscribed
+		state.NetlinkOverruns, state.EventsLost = m.s.watcher.Counters().Resubscribed, m.s.lostEvents.Load()
+		state.Connected, state.Outages = m.s.connections(now)
 		state.Mobiles = []mn.Snapshot{}
 		for _, h := range m.s.mobiles {
 			state.Mobiles = append(state.Mobiles, h.machine.Snapshot(now))
 		}
 		for _, h := range m.s.agents {
 			x := h.machine.Stats()
-			state.Agents = append(state.Agents, metrics.Agent{Name: h.config.Name, Bindings: x.Bindings, Duplicates: x.Duplicates})
+			state.Agents = append(state.Agents, metrics.Agent{
+				Name: h.config.Name, Bindings: x.Bindings, Limit: x.Homes, Duplicates: x.Duplicates,
+				Changes: metrics.BindingChanges{Registrations: x.Registrations, Refreshes: x.Refreshes, Moves: x.Moves, Deregistrations: x.Deregistrations, Expirations: x.Expirations},
+			})
 		}
 		state.Anchors = m.s.anchorState()
 		if m.s.correspondent != nil {
-			state.CorrespondentBindings = m.s.correspondent.Stats().Bindings
+			x := m.s.correspondent.Stats()
+			state.CorrespondentBindings = x.Bindings
+			if c := m.s.config.Correspondent; c.Enabled {
+				state.CorrespondentLimit = c.MaxBindings
+			}
+			state.CorrespondentChanges = metrics.BindingChanges{Registrations: x.Registrations, Refreshes: x.Refreshes, Moves: x.Moves, Deregistrations: x.Deregistrations, Expirations: x.Expirations}
 		}
 		m.s.dhcpState(now, &state)
 		if m.s.plane != nil {

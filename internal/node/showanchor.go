@@ -103,7 +103,10 @@ func (s *Shell) anchorStats() *control.AnchorStats {
 func (s *Shell) anchorState() (list []metrics.Anchor) {
 	for _, h := range s.anchors {
 		x := h.machine.Stats()
-		list = append(list, metrics.Anchor{Name: h.config.Name, Bindings: x.Bindings, Limit: x.Limit, Duplicates: x.Duplicates})
+		list = append(list, metrics.Anchor{
+			Name: h.config.Name, Bindings: x.Bindings, Limit: x.Limit, Duplicates: x.Duplicates,
+			Changes: metrics.BindingChanges{Registrations: x.Registrations, Refreshes: x.Refreshes, Moves: x.Moves, Deregistrations: x.Deregistrations, Expirations: x.Expirations},
+		})
 	}
 	return list
 }

@@ -121,6 +121,7 @@ func (s *Shell) dhcpState(now time.Time, state *metrics.State) {
 		}
 	}
 	for _, h := range s.delegators {
-		state.DelegatedPrefixes += h.machine.Counters().Bound
+		x := h.machine.Counters()
+		state.Delegators = append(state.Delegators, metrics.Delegator{Name: h.config.Name, Prefixes: x.Bound, Exhaustions: x.Exhaustions})
 	}
 }
