@@ -12,6 +12,7 @@ import (
 
 	"roam6/internal/config"
 	"roam6/internal/role"
+	"roam6/internal/trace"
 )
 
 // Reload reads the configuration again and applies the difference. A file with
@@ -21,6 +22,7 @@ func (s *Shell) Reload(ctx context.Context) error {
 	c, err := config.Load(s.path)
 	s.metrics.Reloaded(err)
 	if err != nil {
+		s.noteReload(err)
 		logErrors(s.log, err)
 		s.log.Error("the configuration was not reloaded, the running one stays", "file", s.path)
 		return err
@@ -31,7 +33,11 @@ func (s *Shell) Reload(ctx context.Context) error {
 			s.apply(now, c)
 		}
 	})
+	if err == nil && refused == nil {
+		s.noteReload(nil)
+	}
 	if refused != nil {
+		s.noteReload(refused)
 		s.log.Error("the configuration was not reloaded, the running one stays", "file", s.path, "reason", refused)
 		return refused
 	}
@@ -108,7 +114,7 @@ func (s *Shell) applyMobiles(now time.Time, c *config.Config) {
 	for _, h := range s.mobiles {
 		i := slices.IndexFunc(mobiles, func(m config.MobileNode) bool { return homeOf(m) == homeOf(h.config) })
 		if i >= 0 {
-			if actions, ok := h.reconfigure(now, mobiles[i], s.surroundings(mobiles[i])); ok {
+			if actions, ok := s.reconfigureMobile(now, h, mobiles[i]); ok {
 				s.openLinks() // it may have uplinks that were none
 				s.carryOut(h.machine, actions)
 				continue
@@ -116,7 +122,7 @@ func (s *Shell) applyMobiles(now time.Time, c *config.Config) {
 		}
 		if !h.ending {
 			h.ending = true
-			s.carryOut(h.machine, h.machine.Handle(now, role.Stop{}))
+			s.carryOut(h.machine, s.handle(now, h.machine, role.Stop{}))
 		}
 	}
 	s.successors = nil
@@ -135,6 +141,7 @@ func (s *Shell) applyMobiles(now time.Time, c *config.Config) {
 func (s *Shell) begin(now time.Time, c config.MobileNode) {
 	h := newMobileHost(c, s.surroundings(c), rand.Uint64())
 	s.mobiles = append(s.mobiles, h)
+	s.traceMobile(now, h, true)
 	s.introduce(now, h.machine)
 	s.introduceLeases(now, h)
 	s.introduceKeys(now, h)
@@ -150,12 +157,13 @@ func (s *Shell) applyAgents(now time.Time, c *config.Config) {
 		i := slices.IndexFunc(c.HomeAgents, func(a config.HomeAgent) bool { return a.Name == h.config.Name })
 		if i < 0 {
 			empty := agentConfig(h.config, nil, s.deprecatedSince(now, h.config.Name))
-			s.carryOut(h.machine, h.machine.Reconfigure(now, empty)) // ends every binding
+			s.carryOut(h.machine, s.reconfigureAgent(now, h, empty)) // ends every binding
 			s.forgetBindings(h.machine)
+			s.traceEnd(now, h.machine)
 			continue
 		}
 		h.config = c.HomeAgents[i]
-		s.carryOut(h.machine, h.machine.Reconfigure(now, agentConfig(h.config, c.Mobiles, s.deprecatedSince(now, h.config.Name))))
+		s.carryOut(h.machine, s.reconfigureAgent(now, h, agentConfig(h.config, c.Mobiles, s.deprecatedSince(now, h.config.Name))))
 		kept = append(kept, h)
 	}
 	clear(s.agents[len(kept):])
@@ -169,7 +177,7 @@ func (s *Shell) applyAgents(now time.Time, c *config.Config) {
 		}
 		h := s.newAgentHost(now, a, c.Mobiles)
 		s.agents = append(s.agents, h)
-		s.restore(now, h.machine, a.Name)
+		s.traceAgent(now, h, true, trace.AgentState{Memories: slices.Values(s.restore(now, h.machine, a.Name))})
 		s.introduce(now, h.machine)
 	}
 }
@@ -201,6 +209,6 @@ func (s *Shell) openLinks() {
 func (s *Shell) introduce(now time.Time, m role.Machine) {
 	s.openLinks()
 	for _, l := range s.links {
-		s.carryOut(m, m.Handle(now, role.LinkChanged{Link: l}))
+		s.carryOut(m, s.handle(now, m, role.LinkChanged{Link: l}))
 	}
 }
