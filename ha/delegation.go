@@ -22,6 +22,17 @@ type delegation struct {
 	binding.Deadline // when the last of them ends, whoever says so or not
 }
 
+// Delegated is what the mobiles have by delegation, as it would be told anew, in the order
+// of home addresses.
+func (a *Agent) Delegated() []role.PrefixesDelegated {
+	list := make([]role.PrefixesDelegated, 0, len(a.delegations))
+	for _, d := range a.delegations {
+		list = append(list, role.PrefixesDelegated{Home: d.home, Prefixes: d.prefixes, Until: d.At()})
+	}
+	slices.SortFunc(list, func(a, b role.PrefixesDelegated) int { return a.Home.Compare(b.Home) })
+	return list
+}
+
 // prefixesDelegated takes in what a mobile has by delegation now. What is new is
 // forwarded at once, what is gone not any more (RFC 6276 §4).
 func (a *Agent) prefixesDelegated(e role.PrefixesDelegated) {

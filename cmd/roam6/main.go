@@ -35,6 +35,8 @@ func commands() []command {
 		{"run", "the daemon", run},
 		{"show", "ask a running daemon", show},
 		{"follow", "tell a program what a mobile has, and when that changes", follow},
+		{"trace", "record what the roles of a running daemon are told and decide", recordTrace},
+		{"replay", "have the roles of a trace decide again", replay},
 		{"check", "validate a configuration file", check},
 		{"doctor", "what this machine offers, what is used, what to install", diagnose},
 		{"decode", "explain a packet or a capture file", decode},

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -33,12 +34,14 @@ func show(args []string, std stdio) int {
 // showEvery is show with another interval of --watch, which ends with ctx.
 func showEvery(ctx context.Context, interval time.Duration, args []string, std stdio) int {
 	s := shower{std: std}
+	colour := colourAuto
 	flags := flag.NewFlagSet("show", flag.ContinueOnError)
 	flags.SetOutput(std.err)
 	flags.Usage = func() {}
 	flags.BoolVar(&s.json, "json", false, "")
 	path := flags.String("control", control.DefaultPath, "")
 	watch := flags.Bool("watch", false, "")
+	flags.Var(&colour, "color", "")
 	var topics []string
 	for { // options may stand before and after the topic
 		switch err := flags.Parse(args); {
@@ -55,10 +58,15 @@ func showEvery(ctx context.Context, interval time.Duration, args []string, std s
 		topics = append(topics, flags.Arg(0))
 		args = flags.Args()[1:]
 	}
-	if len(topics) != 1 {
+	switch len(topics) {
+	case 0:
+		topics = []string{control.TopicStatus.String()}
+	case 1:
+	default:
 		showUsage(std.err)
 		return 2
 	}
+	s.terminal = terminalOf(std.out, os.Getenv, colour)
 	var err error
 	if s.topic, err = control.ParseTopic(topics[0]); err != nil {
 		fmt.Fprintln(std.err, "roam6 show:", err)
@@ -82,10 +90,11 @@ func showUsage(w io.Writer) {
 	for _, t := range control.Topics() {
 		topics = append(topics, t.String())
 	}
-	fmt.Fprintf(w, `usage: roam6 show %s [OPTION...]
+	fmt.Fprintf(w, `usage: roam6 show [%s] [OPTION...]
 
-Asks the running daemon what it does.
+Asks the running daemon what it does; without a topic, for its status.
 
+  status         what runs, which configuration is in force, and what is wrong
   bindings       the binding caches of home agent, anchor and correspondent: which mobile is where
   updates        a mobile's registration, its mobility anchor points and correspondents
   home-agents    the home agents of a home link, and those that a mobile knows
@@ -96,21 +105,23 @@ Asks the running daemon what it does.
   leases         addresses and prefixes that DHCPv6 servers gave to this node
   delegations    prefixes that a home agent gave to mobile routers
   tunnels        what the data plane forwards, through tunnels and past them
-  handovers      the timeline of the last moves, in milliseconds
+  handovers      the timeline of the last moves, drawn
   stats          counters
 
-  --json         JSON instead of a table
-  --watch        again each second; with --json, a line each time
+  --json         JSON instead of a table, as docs/show.md has it
+  --watch        again each second, in place on a terminal; with --json, a line each time
+  --color WHEN   always, never, or auto: on a terminal, unless NO_COLOR is set
   --control PATH the daemon's control socket (%s)
 `, strings.Join(topics, "|"), control.DefaultPath)
 }
 
 // shower shows one topic.
 type shower struct {
-	std    stdio
-	client *control.Client
-	topic  control.Topic
-	json   bool
+	std      stdio
+	client   *control.Client
+	topic    control.Topic
+	json     bool
+	terminal terminal
 }
 
 func (s *shower) ask(ctx context.Context) (json.RawMessage, error) {
@@ -125,7 +136,12 @@ func (s *shower) once(ctx context.Context) error {
 		return err
 	}
 	if !s.json {
-		return s.table(data)
+		text, err := s.table(data)
+		if err != nil {
+			return err
+		}
+		_, err = io.WriteString(s.std.out, text) // at once
+		return err
 	}
 	var b bytes.Buffer
 	if err := json.Indent(&b, data, "", "  "); err != nil {
@@ -136,17 +152,15 @@ func (s *shower) once(ctx context.Context) error {
 	return err
 }
 
-func (s *shower) table(data json.RawMessage) error {
+// table is the document as people read it.
+func (s *shower) table(data json.RawMessage) (string, error) {
 	document, err := control.Decode(s.topic, data)
 	if err != nil {
-		return err
+		return "", err
 	}
-	var b bytes.Buffer // so that a table is written at once
-	if err := document.Render(&b); err != nil {
-		return err
-	}
-	_, err = s.std.out.Write(b.Bytes())
-	return err
+	var b strings.Builder
+	err = document.Render(control.Styled{Writer: &b, Style: s.terminal.style})
+	return b.String(), err
 }
 
 // watch shows the topic again and again until ctx ends. A daemon that cannot
@@ -167,11 +181,7 @@ func (s *shower) watch(ctx context.Context, interval time.Duration) error {
 		case s.json:
 			_, err = s.std.out.Write(append(data, '\n'))
 		default:
-			if asked {
-				fmt.Fprintln(s.std.out)
-			}
-			fmt.Fprintf(s.std.out, "%s\n\n", time.Now().Format(time.TimeOnly))
-			err = s.table(data)
+			err = s.again(data, asked)
 		}
 		if err != nil && data != nil { // nobody reads any more
 			return err
@@ -182,4 +192,24 @@ func (s *shower) watch(ctx context.Context, interval time.Duration) error {
 			return nil
 		}
 	}
+}
+
+// again writes a table once more: in the place of the last one, or below it.
+func (s *shower) again(data json.RawMessage, asked bool) error {
+	text, err := s.table(data)
+	if err != nil {
+		return err
+	}
+	text = time.Now().Format(time.TimeOnly) + "\n\n" + text
+	switch {
+	case s.terminal.redraws() && !asked:
+		const clearAll = "\x1b[2J"
+		text = clearAll + s.terminal.screen(text)
+	case s.terminal.redraws():
+		text = s.terminal.screen(text)
+	case asked:
+		text = "\n" + text
+	}
+	_, err = io.WriteString(s.std.out, text)
+	return err
 }

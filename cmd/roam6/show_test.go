@@ -29,6 +29,9 @@ func (d *showDaemon) Show(_ context.Context, t control.Topic) (control.Document,
 			CareOf: []control.CareOf{{Address: netip.MustParseAddr("2001:db8:a1::7")}},
 		}}}, nil
 	}
+	if t == control.TopicStatus {
+		return control.Status{Version: "1", Configuration: control.Configuration{File: "roam6"}, Roles: []control.RoleStatus{{Kind: "home agent"}}}, nil
+	}
 	return control.Handovers{Handovers: []control.Handover{}}, nil
 }
 
@@ -72,12 +75,14 @@ func TestShow(t *testing.T) {
 			"roam6 show: control socket " + missing + ": no daemon answers there: is roam6 running? --control PATH asks on another socket\n"},
 		{"no daemon to watch", []string{"bindings", "--watch", "--control", missing}, 1, "", "roam6 show: control socket "},
 		{"unknown topic", []string{"weather", "--control", path}, 2, "",
-			"roam6 show: unknown topic \"weather\": one of bindings, updates, home-agents, anchors, prefixes, uplinks, ra, leases, delegations, tunnels, handovers, stats\n"},
-		{"no topic", nil, 2, "", "usage: roam6 show bindings|updates|home-agents|anchors|prefixes|uplinks|ra|leases|delegations|tunnels|handovers|stats [OPTION...]\n"},
-		{"two topics", []string{"bindings", "stats"}, 2, "", "usage: roam6 show "},
-		{"unknown option", []string{"bindings", "--colour"}, 2, "", "flag provided but not defined: -colour\nusage: roam6 show "},
-		{"help", []string{"-h"}, 0, "usage: roam6 show ", ""},
-		{"help on a topic", []string{"bindings", "--help"}, 0, "usage: roam6 show ", ""},
+			"roam6 show: unknown topic \"weather\": one of status, bindings, updates, home-agents, anchors, prefixes, uplinks, ra, leases, delegations, tunnels, handovers, stats\n"},
+		{"no topic", []string{"--control", path}, 0, "roam6 1, up 0s\nconfiguration roam6, in force for 0s\n", ""},
+		{"colours in a pipe", []string{"--control", path, "--color=always"}, 0, "roam6 1, up 0s\nconfiguration roam6, in force for 0s\n\n\x1b[1mROLE\x1b[0m", ""},
+		{"unknown colours", []string{"bindings", "--color=blue"}, 2, "", "invalid value \"blue\" for flag -color: not one of auto, always and never\n"},
+		{"two topics", []string{"bindings", "stats"}, 2, "", "usage: roam6 show ["},
+		{"unknown option", []string{"bindings", "--colour"}, 2, "", "flag provided but not defined: -colour\nusage: roam6 show ["},
+		{"help", []string{"-h"}, 0, "usage: roam6 show [", ""},
+		{"help on a topic", []string{"bindings", "--help"}, 0, "usage: roam6 show [", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var out, err bytes.Buffer

@@ -11,6 +11,9 @@ type Deadline struct {
 
 func (d *Deadline) deadline() *Deadline { return d }
 
+// At is when that is; the zero time is never.
+func (d *Deadline) At() time.Time { return d.wake }
+
 // Timed is a pointer to an entry that embeds a Deadline.
 type Timed interface{ deadline() *Deadline }
 

@@ -42,6 +42,11 @@ func (c *Client) Show(ctx context.Context, t Topic) (json.RawMessage, error) {
 	return c.ask(ctx, request{Show: t.String()})
 }
 
+// Status asks for what to look at first.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	return ask[Status](ctx, c, TopicStatus)
+}
+
 // Bindings asks for the binding cache.
 func (c *Client) Bindings(ctx context.Context) (Bindings, error) {
 	return ask[Bindings](ctx, c, TopicBindings)
@@ -124,14 +129,22 @@ func (c *Client) ask(ctx context.Context, q request) (json.RawMessage, error) {
 	switch {
 	case err == nil, errors.As(err, &told):
 		return data, err
+	default:
+		return nil, c.explain(ctx, err)
+	}
+}
+
+// explain says what a failure of the connection means.
+func (c *Client) explain(ctx context.Context, err error) error {
+	switch {
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("control socket %s: no answer: %w", c.path, ctx.Err())
+		return fmt.Errorf("control socket %s: no answer: %w", c.path, ctx.Err())
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		err = ErrNotRunning
 	case errors.Is(err, fs.ErrPermission):
 		err = ErrNotPermitted
 	}
-	return nil, fmt.Errorf("control socket %s: %w", c.path, err)
+	return fmt.Errorf("control socket %s: %w", c.path, err)
 }
 
 func (c *Client) exchange(ctx context.Context, q request) (json.RawMessage, error) {
@@ -154,7 +167,7 @@ func (c *Client) exchange(ctx context.Context, q request) (json.RawMessage, erro
 		return nil, err
 	}
 	if len(answer) == 0 {
-		return nil, errors.New("the daemon closed the connection without an answer: is it stopping?")
+		return nil, errNoAnswer
 	}
 	var r response
 	if err := json.Unmarshal(answer, &r); err != nil {

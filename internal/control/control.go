@@ -38,11 +38,12 @@ const (
 	TopicDelegations                     // the prefixes that home agents delegated
 	TopicAnchors                         // mobility anchor points
 	TopicAdvertisements                  // the router advertisements of this node
+	TopicStatus                          // what to look at first
 )
 
 // Topics lists all topics, in the order of the help text.
 func Topics() []Topic {
-	return []Topic{TopicBindings, TopicUpdates, TopicHomeAgents, TopicAnchors, TopicPrefixes, TopicUplinks, TopicAdvertisements, TopicLeases, TopicDelegations, TopicTunnels, TopicHandovers, TopicStats}
+	return []Topic{TopicStatus, TopicBindings, TopicUpdates, TopicHomeAgents, TopicAnchors, TopicPrefixes, TopicUplinks, TopicAdvertisements, TopicLeases, TopicDelegations, TopicTunnels, TopicHandovers, TopicStats}
 }
 
 // String returns the word for the topic in requests and on the command line.
@@ -72,6 +73,8 @@ func (t Topic) String() string {
 		return "anchors"
 	case TopicAdvertisements:
 		return "ra"
+	case TopicStatus:
+		return "status"
 	default:
 		return "unknown"
 	}
@@ -110,6 +113,7 @@ func (Stats) isDocument()       {}
 func (Leases) isDocument()      {}
 func (Delegations) isDocument() {}
 func (Anchors) isDocument()     {}
+func (Status) isDocument()      {}
 
 // Handler is the daemon as the socket sees it. It is called by several
 // goroutines at a time, with a context that has a deadline.
@@ -149,6 +153,8 @@ func Decode(t Topic, data json.RawMessage) (Document, error) {
 		return decode[Advertisements](data)
 	case TopicAnchors:
 		return decode[Anchors](data)
+	case TopicStatus:
+		return decode[Status](data)
 	default:
 		return nil, ErrUnknownTopic
 	}

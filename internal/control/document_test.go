@@ -301,8 +301,24 @@ func sampleStats() Stats {
 	}
 }
 
+func sampleStatus() Status {
+	var roles []RoleStatus
+	for i, s := range sampleSnapshots() {
+		roles = append(roles, MobileStatus([]string{"mobile router", "mobile node"}[i%2], UpdateOf(s)))
+	}
+	return Status{
+		Version: "0.1.0", Uptime: Seconds(93784 * time.Second), Plane: "kernel",
+		Configuration: Configuration{File: "/etc/config/roam6", Loaded: Time{ago(3 * time.Hour)}, Age: Milliseconds(3 * time.Hour),
+			Failed: &FailedReload{Time: Time{ago(2 * time.Minute)}, Age: Milliseconds(2 * time.Minute), Error: "roam6:12: no such option\nroam6:14: no such section"}},
+		Roles: append(roles, RoleStatus{Kind: "home agent", Name: "ha", State: "3 bindings of 5 mobiles", Good: true},
+			RoleStatus{Kind: "DHCPv6 client", Name: "wan", State: "soliciting"}),
+		Trouble: []string{"17 messages were dropped because they were malformed"},
+	}
+}
+
 func samples() map[Topic]Document {
 	return map[Topic]Document{
+		TopicStatus:   sampleStatus(),
 		TopicBindings: sampleBindings(), TopicUpdates: sampleUpdates(), TopicTunnels: sampleTunnels(),
 		TopicHomeAgents: sampleHomeAgents(), TopicPrefixes: samplePrefixes(), TopicUplinks: sampleUplinks(),
 		TopicHandovers: sampleHandovers(), TopicStats: sampleStats(),
@@ -366,6 +382,7 @@ func TestEmptyDocuments(t *testing.T) {
 		{Tunnels{Plane: "tun"}, "plane: tun\n\nno tunnels\n"},
 		{Tunnels{}, "no tunnels\n"},
 		{Handovers{}, "no handovers\n"},
+		{Status{Version: "1", Configuration: Configuration{File: "roam6"}}, "roam6 1, up 0s\nconfiguration roam6, in force for 0s\n\nno roles\n"},
 		{Leases{}, "no DHCPv6 clients\n"},
 		{Delegations{}, "no delegated prefixes\n"},
 		{Anchors{}, "no mobility anchor points\n"},
@@ -456,7 +473,7 @@ func TestTopics(t *testing.T) {
 		}
 	}
 	_, err := ParseTopic("weather")
-	if want := `unknown topic "weather": one of bindings, updates, home-agents, anchors, prefixes, uplinks, ra, leases, delegations, tunnels, handovers, stats`; err == nil || err.Error() != want {
+	if want := `unknown topic "weather": one of status, bindings, updates, home-agents, anchors, prefixes, uplinks, ra, leases, delegations, tunnels, handovers, stats`; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }

@@ -23,11 +23,13 @@ func (d Bindings) Render(w io.Writer) error {
 		}
 		t.row(b.HomeAgent, mobile, address(b.HomeAddress), strings.Join(careOf, "\n"), lines(b.Prefixes), b.State,
 			strconv.Itoa(int(b.Sequence)), span(time.Duration(b.Granted)), span(time.Duration(b.Remaining)), span(time.Duration(b.UpdateAge))+" ago")
+		t.mark("REMAINING", remaining(b.Remaining, b.Granted))
 	}
 	anchors := newTable("ANCHOR", "VISITOR", "REGIONAL CARE-OF ADDRESS", "ON-LINK CARE-OF ADDRESS", "STATE", "SEQUENCE", "GRANTED", "REMAINING", "UPDATED")
 	for _, b := range d.Anchors {
 		anchors.row(b.Anchor, b.Visitor, address(b.Regional), address(b.OnLink), b.State, strconv.Itoa(int(b.Sequence)),
 			span(time.Duration(b.Granted)), span(time.Duration(b.Remaining)), span(time.Duration(b.UpdateAge))+" ago")
+		anchors.mark("REMAINING", remaining(b.Remaining, b.Granted))
 	}
 	own := newTable("CORRESPONDENT", "HOME ADDRESS", "CARE-OF ADDRESS", "SEQUENCE", "GRANTED", "REMAINING", "CREATED")
 	for _, b := range d.Correspondent {
@@ -56,20 +58,23 @@ func (d Updates) Render(w io.Writer) error {
 	regional := newTable("MOBILE", "ANCHOR", "REGIONAL CARE-OF ADDRESS", "ON-LINK CARE-OF ADDRESS", "STATE", "SEQUENCE", "GRANTED", "REMAINING")
 	peers := newTable("MOBILE", "CORRESPONDENT", "STATE", "CARE-OF ADDRESS", "REMAINING", "RETRY IN")
 	for _, u := range d.Updates {
-		careOf, granted, remaining := address(u.CareOf), "", ""
+		careOf, granted, left := address(u.CareOf), "", ""
 		if u.Registered {
-			granted, remaining = span(time.Duration(u.Granted)), span(time.Duration(u.Remaining))
+			granted, left = span(time.Duration(u.Granted)), span(time.Duration(u.Remaining))
 		} else if u.Attachment != nil && !u.Attachment.AtHome {
 			careOf = address(u.Attachment.CareOf)
 		}
 		t.row(u.Mobile, address(u.HomeAddress), address(u.HomeAgent), u.Attachment.String(), careOf, u.state(),
-			strconv.Itoa(int(u.Sequence)), granted, remaining)
+			strconv.Itoa(int(u.Sequence)), granted, left)
+		if u.Registered {
+			t.mark("REMAINING", remaining(u.Remaining, u.Granted))
+		}
 		for _, r := range u.Regional {
-			granted, remaining := "", ""
+			granted, left := "", ""
 			if r.Registered {
-				granted, remaining = span(time.Duration(r.Granted)), span(time.Duration(r.Remaining))
+				granted, left = span(time.Duration(r.Granted)), span(time.Duration(r.Remaining))
 			}
-			regional.row(u.Mobile, address(r.Anchor), address(r.CareOf), address(r.OnLink), r.state(), strconv.Itoa(int(r.Sequence)), granted, remaining)
+			regional.row(u.Mobile, address(r.Anchor), address(r.CareOf), address(r.OnLink), r.state(), strconv.Itoa(int(r.Sequence)), granted, left)
 		}
 		for _, p := range u.Peers {
 			peers.row(u.Mobile, address(p.Address), p.State, address(p.CareOf), spanOrNone(p.Remaining), spanOrNone(p.RetryAfter))
@@ -209,28 +214,6 @@ func renderDrops(w io.Writer, heading string, drops map[string]uint64) error {
 		return err
 	}
 	return t.write(w, "")
-}
-
-// Render writes a row for each move.
-func (d Handovers) Render(w io.Writer) error {
-	t := newTable("HOME ADDRESS", "FROM", "TO", "TRIGGER", "WHEN", "LINK UP", "RS", "RA", "COA", "BU", "BA (TOTAL)", "UPDATES")
-	moment := func(m *Milliseconds) string {
-		if m == nil {
-			return ""
-		}
-		return strconv.FormatFloat(float64(*m)/float64(time.Millisecond), 'f', 1, 64)
-	}
-	for _, h := range d.Handovers {
-		p := h.Phases
-		t.row(address(h.HomeAddress), h.From.String(), h.To.String(), h.Trigger, span(time.Duration(h.Age))+" ago", moment(p.LinkUp), moment(p.Solicited),
-			moment(p.Advertised), moment(p.CareOf), moment(p.Updated), moment(p.Acknowledged), strconv.Itoa(h.Updates))
-	}
-	if len(t.rows) > 0 {
-		if _, err := fmt.Fprint(w, "milliseconds from the start of the move\n\n"); err != nil {
-			return err
-		}
-	}
-	return t.write(w, "no handovers")
 }
 
 // Render writes a list of numbers for each part of the daemon.

@@ -168,6 +168,9 @@ func serveConnection(ctx context.Context, c *net.UnixConn, h Handler) {
 	q, err := readRequest(c)
 	var r response
 	switch {
+	case err == nil && q.Trace != nil:
+		serveTrace(ctx, c, *q.Trace, h)
+		return
 	case err == nil:
 		r = respond(ctx, q, h)
 	case errors.Is(err, errRequest):

@@ -117,7 +117,7 @@ func TestProtocol(t *testing.T) {
 		{"show", `{"show":"stats"}` + "\n", string(stats), ""},
 		{"what follows the line is not read", `{"show":"stats"}` + "\nGET / HTTP/1.1\n", string(stats), ""},
 		{"field of a later version", `{"ping":true,"colour":"red"}` + "\n", "{}", ""},
-		{"unknown topic", `{"show":"weather"}` + "\n", "", `unknown topic "weather": one of bindings`},
+		{"unknown topic", `{"show":"weather"}` + "\n", "", `unknown topic "weather": one of status, bindings`},
 		{"two questions", `{"show":"stats","ping":true}` + "\n", "", shape},
 		{"no question", "{}\n", "", shape},
 		{"empty line", "\n", "", shape},

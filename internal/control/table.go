@@ -7,15 +7,19 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 )
 
 // table collects rows of cells and aligns them. A dash stands for nothing.
 type table struct {
 	heading []string
 	rows    [][]string
+	marks   map[place]tone
 }
+
+// place is a cell of a table.
+type place struct{ row, column int }
 
 func newTable(heading ...string) *table { return &table{heading: heading} }
 
@@ -41,26 +45,57 @@ func (t *table) row(cells ...string) {
 	}
 }
 
+// mark gives a cell of the last row a tone.
+func (t *table) mark(heading string, as tone) {
+	if t.marks == nil {
+		t.marks = make(map[place]tone)
+	}
+	t.marks[place{len(t.rows) - 1, slices.Index(t.heading, heading)}] = as
+}
+
+// gap is between columns.
+const gap = "  "
+
 // write writes the table; one without rows says so in words.
 func (t *table) write(w io.Writer, empty string) error {
 	if len(t.rows) == 0 {
 		_, err := fmt.Fprintln(w, empty)
 		return err
 	}
-	var b strings.Builder
-	a := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	style := styleOf(w)
+	widths := make([]int, len(t.heading))
 	for _, row := range append([][]string{t.heading}, t.rows...) {
-		fmt.Fprintln(a, strings.Join(row, "\t"))
-	}
-	if err := a.Flush(); err != nil {
-		return err
-	}
-	for line := range strings.Lines(b.String()) { // no blanks at the end
-		if _, err := io.WriteString(w, strings.TrimRight(line, " \n")+"\n"); err != nil {
-			return err
+		for i, cell := range row {
+			widths[i] = max(widths[i], utf8.RuneCountInString(cell))
 		}
 	}
-	return nil
+	var b strings.Builder
+	for n, row := range append([][]string{t.heading}, t.rows...) {
+		last := len(row) - 1 // no blanks at the end
+		for last >= 0 && strings.TrimSpace(row[last]) == "" {
+			last--
+		}
+		for i, cell := range row[:last+1] {
+			b.WriteString(style.paint(t.tone(n-1, i), cell))
+			if i < last {
+				b.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell)) + gap)
+			}
+		}
+		b.WriteByte('\n')
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// tone is that of a cell; row -1 is the heading.
+func (t *table) tone(row, column int) tone {
+	if row < 0 {
+		return toneStrong
+	}
+	if as, marked := t.marks[place{row, column}]; marked {
+		return as
+	}
+	return toneOf(t.heading[column], t.rows[row][column])
 }
 
 // writeTables writes the tables that have rows, with a blank line between; when

@@ -9,7 +9,8 @@ import (
 )
 
 // The protocol: a client connects, sends one request and a newline, gets one
-// response and a newline, and the connection is over.
+// response and a newline, and the connection is over. After the response to a request for a
+// trace there are further lines, until either closes.
 
 // Limits of the server.
 const (
@@ -29,9 +30,10 @@ const (
 
 // request asks for exactly one of these.
 type request struct {
-	Show   string `json:"show,omitempty"`
-	Reload bool   `json:"reload,omitempty"`
-	Ping   bool   `json:"ping,omitempty"`
+	Show   string        `json:"show,omitempty"`
+	Reload bool          `json:"reload,omitempty"`
+	Ping   bool          `json:"ping,omitempty"`
+	Trace  *TraceRequest `json:"trace,omitempty"`
 }
 
 // response has data, or says why not.
@@ -40,7 +42,7 @@ type response struct {
 	Error string          `json:"error,omitempty"`
 }
 
-var errRequest = errors.New(`expected one line with {"show":"TOPIC"}, {"reload":true} or {"ping":true}`)
+var errRequest = errors.New(`expected one line with {"show":"TOPIC"}, {"reload":true}, {"ping":true} or {"trace":{}}`)
 
 // readRequest reads a line of at most maxRequest octets. The end of the stream
 // serves as a newline.
@@ -73,7 +75,7 @@ func parseRequest(line []byte) (request, error) {
 		return request{}, fmt.Errorf("%w: %w", errRequest, err)
 	}
 	asked := 0
-	for _, a := range [...]bool{q.Show != "", q.Reload, q.Ping} {
+	for _, a := range [...]bool{q.Show != "", q.Reload, q.Ping, q.Trace != nil} {
 		if a {
 			asked++
 		}

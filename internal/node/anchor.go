@@ -89,7 +89,7 @@ func (s *Shell) toAnchors(now time.Time, e role.Event, concerns func(*anchorHost
 	for _, h := range s.anchors {
 		if concerns(h) {
 			taken = true
-			s.carryOut(h.machine, h.machine.Handle(now, e))
+			s.carryOut(h.machine, s.handle(now, h.machine, e))
 		}
 	}
 	return taken

@@ -256,12 +256,12 @@ func (s *Shell) reapClients(now time.Time) {
 func (s *Shell) introduceLeases(now time.Time, h *mobileHost) {
 	for _, index := range slices.Sorted(maps.Keys(s.clients)) {
 		if u := s.clients[index]; !u.leased.IsZero() && h.attaches(u.link.Name) {
-			s.carryOut(h.machine, h.machine.Handle(now, role.LeaseChanged{Link: index, Lease: u.leaseAt(now)}))
+			s.carryOut(h.machine, s.handle(now, h.machine, role.LeaseChanged{Link: index, Lease: u.leaseAt(now)}))
 		}
 	}
 	for _, index := range slices.Sorted(maps.Keys(s.foreigns)) {
 		if e, ok := s.foreignAt(now, index); ok && h.attaches(s.links[index].Name) {
-			s.carryOut(h.machine, h.machine.Handle(now, e))
+			s.carryOut(h.machine, s.handle(now, h.machine, e))
 		}
 	}
 }

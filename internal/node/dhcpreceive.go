@@ -55,7 +55,7 @@ func (s *Shell) offerDHCP(now time.Time, e role.Event, takers []role.Machine) {
 	actions := make([][]role.Action, len(takers))
 	wanted := false
 	for i, m := range takers {
-		actions[i] = m.Handle(now, e)
+		actions[i] = s.handle(now, m, e)
 		wanted = wanted || !slices.ContainsFunc(actions[i], isDropped)
 	}
 	for i, m := range takers {

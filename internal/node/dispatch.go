@@ -70,7 +70,7 @@ func (s *Shell) dispatch(now time.Time, e role.Event) {
 
 // broadcast gives an event to the roles of Mobile IPv6.
 func (s *Shell) broadcast(now time.Time, e role.Event) {
-	s.roles(func(m role.Machine) { s.carryOut(m, m.Handle(now, e)) })
+	s.roles(func(m role.Machine) { s.carryOut(m, s.handle(now, m, e)) })
 }
 
 // toMobiles gives an event to the mobiles it concerns, and reports whether there
@@ -79,7 +79,7 @@ func (s *Shell) toMobiles(now time.Time, e role.Event, concerns func(*mobileHost
 	for _, h := range s.mobiles {
 		if concerns(h) {
 			taken = true
-			s.carryOut(h.machine, h.machine.Handle(now, e))
+			s.carryOut(h.machine, s.handle(now, h.machine, e))
 		}
 	}
 	return taken
@@ -94,7 +94,7 @@ func (s *Shell) offer(now time.Time, e role.Event, concerns func(*mobileHost) bo
 	wanted := false
 	for _, h := range s.mobiles {
 		if concerns(h) {
-			out := h.machine.Handle(now, e)
+			out := s.handle(now, h.machine, e)
 			takers, actions = append(takers, h), append(actions, out)
 			wanted = wanted || !slices.ContainsFunc(out, isDropped)
 		}
@@ -113,7 +113,7 @@ func (s *Shell) toAgents(now time.Time, e role.Event, concerns func(*agentHost) 
 	for _, h := range s.agents {
 		if concerns(h) {
 			taken = true
-			s.carryOut(h.machine, h.machine.Handle(now, e))
+			s.carryOut(h.machine, s.handle(now, h.machine, e))
 		}
 	}
 	return taken

@@ -50,6 +50,16 @@ func (x *holders) release(h held, by role.Machine) bool {
 	return true
 }
 
+// succeed has one role want what another wanted, which it takes the place of.
+func (x *holders) succeed(old, by role.Machine) {
+	for _, wanting := range x.of {
+		if _, wants := wanting[old]; wants {
+			delete(wanting, old)
+			wanting[by] = struct{}{}
+		}
+	}
+}
+
 // linkGone forgets what was wanted on an interface that was removed.
 func (x *holders) linkGone(index int) {
 	for h := range x.of {

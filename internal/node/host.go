@@ -32,6 +32,7 @@ type mobileHost struct {
 	machine mobileMachine
 	config  config.MobileNode
 	seed    uint64
+	random  *tap
 	ending  bool      // Stop was delivered
 	outage  time.Time // when it began that the mobile is not connected; zero: it is
 	// homeLinks are the interfaces that have the home address, 0 being the data
@@ -40,13 +41,22 @@ type mobileHost struct {
 }
 
 func newMobileHost(c config.MobileNode, around surroundings, seed uint64) *mobileHost {
-	h := &mobileHost{config: c, seed: seed}
+	h := &mobileHost{config: c, seed: seed, random: &tap{keep: true}} // until it is known whether it is recorded
+	r := h.roleConfig(c, around)
 	if c.Router {
-		h.machine = mr.New(routerConfig(c, around, seed))
+		h.machine = mr.New(r)
 	} else {
-		h.machine = mn.New(mobileConfig(c, around, seed), nil)
+		h.machine = mn.New(r.Config, nil)
 	}
 	return h
+}
+
+// roleConfig is routerConfig with the mobile's own source of randomness. That of a mobile
+// node is in it.
+func (h *mobileHost) roleConfig(c config.MobileNode, around surroundings) mr.Config {
+	r := routerConfig(c, around, h.seed)
+	r.Random = h.random.octets
+	return r
 }
 
 // reconfigure applies c in place where the role can; ok is false where it has
@@ -59,9 +69,9 @@ func (h *mobileHost) reconfigure(now time.Time, c config.MobileNode, around surr
 	h.config = c
 	switch m := h.machine.(type) {
 	case *mr.Router:
-		return m.Reconfigure(now, routerConfig(c, around, h.seed)), true
+		return m.Reconfigure(now, h.roleConfig(c, around)), true
 	case *mn.Node:
-		return m.Reconfigure(now, mobileConfig(c, around, h.seed)), true
+		return m.Reconfigure(now, h.roleConfig(c, around).Config), true
 	}
 	return nil, false
 }
@@ -96,6 +106,7 @@ func (h *mobileHost) at(a netip.Addr) bool {
 type agentHost struct {
 	machine *ha.Agent
 	config  config.HomeAgent
+	random  *tap
 }
 
 func (h *agentHost) takes(p mip6.Packet) bool { return p.Destination == h.config.Address }
@@ -111,7 +122,11 @@ func (h *agentHost) anycast(a netip.Addr) bool {
 func homeOf(c config.MobileNode) netip.Addr { return c.HomeAddress.Addr() }
 
 func (s *Shell) newAgentHost(now time.Time, c config.HomeAgent, mobiles []config.Mobile) *agentHost {
-	return &agentHost{machine: ha.New(agentConfig(c, mobiles, s.deprecatedSince(now, c.Name))), config: c}
+	h := &agentHost{config: c, random: &tap{keep: true}} // as for a mobile
+	a := agentConfig(c, mobiles, s.deprecatedSince(now, c.Name))
+	a.Random = h.random.octets
+	h.machine = ha.New(a)
+	return h
 }
 
 // deprecatedPrefix is a home prefix that a home agent's section gives up.

@@ -100,7 +100,7 @@ func present(n esp.Negotiated) bool { return n.Out != nil && len(n.In) > 0 }
 func (s *Shell) introduceKeys(now time.Time, h *mobileHost) {
 	for _, p := range h.config.IKE {
 		if present(s.exchanges.negotiated[p.Ends]) {
-			s.carryOut(h.machine, h.machine.Handle(now, role.KeysChanged{Home: p.Home, Agent: p.Agent, Present: true}))
+			s.carryOut(h.machine, s.handle(now, h.machine, role.KeysChanged{Home: p.Home, Agent: p.Agent, Present: true}))
 		}
 	}
 }

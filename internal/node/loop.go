@@ -152,7 +152,7 @@ func (s *Shell) roles(do func(role.Machine)) {
 func (s *Shell) timeouts(now time.Time) {
 	s.machines(func(m role.Machine) {
 		if deadline.Due(now, m.Next()) {
-			s.carryOut(m, m.Handle(now, role.Timeout{}))
+			s.carryOut(m, s.handle(now, m, role.Timeout{}))
 		}
 	})
 	if deadline.Due(now, s.advertising.relay.Next()) {
@@ -215,6 +215,7 @@ func (s *Shell) forgetEnded(now time.Time) {
 		return
 	}
 	for _, h := range ended {
+		s.traceEnd(now, h.machine)
 		s.forgetWants(now, h.machine)
 		s.numbersDue = s.numbering.takeBack(now, h.machine) || s.numbersDue
 		for _, p := range h.config.Prefixes {

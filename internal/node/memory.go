@@ -75,8 +75,8 @@ func (s *Shell) restoreBindings(now time.Time) {
 }
 
 // restore begins the memory of a role, which its section's name tells, with what an
-// earlier process has left there.
-func (s *Shell) restore(now time.Time, m rememberer, section string) {
+// earlier process has left there, and returns that.
+func (s *Shell) restore(now time.Time, m rememberer, section string) []binding.Memory {
 	k := &memory{path: s.remembered + keptName("bindings-"+section)}
 	memories, err := readMemories(k.path, bootID(), hostStarted(now))
 	if err != nil {
@@ -92,6 +92,7 @@ func (s *Shell) restore(now time.Time, m rememberer, section string) {
 	}
 	s.memories[m] = k
 	s.rewrite(now, m, k)
+	return memories
 }
 
 // readMemories reads what is in a journal that was begun in the same run of the host, or

@@ -12,6 +12,7 @@ import (
 
 	"roam6/internal/config"
 	"roam6/internal/role"
+	"roam6/internal/trace"
 )
 
 // Reload reads the configuration again and applies the difference. A file with
@@ -22,7 +23,7 @@ func (s *Shell) Reload(ctx context.Context) error {
 	c, err := config.Load(s.path)
 	if err != nil {
 		s.unusable.Store(true)
-		s.metrics.Reloaded(err)
+		s.noteReload(err)
 		logErrors(s.log, err)
 		s.log.Error("the configuration was not reloaded, the running one stays", "file", s.path)
 		return err
@@ -47,16 +48,16 @@ func (s *Shell) Reload(ctx context.Context) error {
 	})
 	switch {
 	case err != nil: // the node ends
-		s.metrics.Reloaded(err)
+		s.noteReload(err)
 		return err
 	case refused != nil:
-		s.metrics.Reloaded(refused)
+		s.noteReload(refused)
 		s.log.Error("the configuration was not reloaded, the running one stays", "file", s.path, "reason", refused)
 		return refused
 	case same:
 		s.log.Debug("the configuration is the same as before", "file", s.path)
 	default:
-		s.metrics.Reloaded(nil)
+		s.noteReload(nil)
 	}
 	return nil
 }
@@ -138,7 +139,7 @@ func (s *Shell) applyMobiles(now time.Time, c *config.Config) {
 	for _, h := range s.mobiles {
 		i := slices.IndexFunc(mobiles, func(m config.MobileNode) bool { return homeOf(m) == homeOf(h.config) })
 		if i >= 0 {
-			if actions, ok := h.reconfigure(now, mobiles[i], s.surroundings(mobiles[i])); ok {
+			if actions, ok := s.reconfigureMobile(now, h, mobiles[i]); ok {
 				s.openLinks() // it may have uplinks that were none
 				s.carryOut(h.machine, actions)
 				continue
@@ -146,7 +147,7 @@ func (s *Shell) applyMobiles(now time.Time, c *config.Config) {
 		}
 		if !h.ending {
 			h.ending = true
-			s.carryOut(h.machine, h.machine.Handle(now, role.Stop{}))
+			s.carryOut(h.machine, s.handle(now, h.machine, role.Stop{}))
 		}
 	}
 	s.successors = nil
@@ -165,6 +166,7 @@ func (s *Shell) applyMobiles(now time.Time, c *config.Config) {
 func (s *Shell) begin(now time.Time, c config.MobileNode) {
 	h := newMobileHost(c, s.surroundings(c), rand.Uint64())
 	s.mobiles = append(s.mobiles, h)
+	s.traceMobile(now, h, true)
 	s.introduce(now, h.machine)
 	s.introduceLeases(now, h)
 	s.introduceKeys(now, h)
@@ -180,12 +182,13 @@ func (s *Shell) applyAgents(now time.Time, c *config.Config) {
 		i := slices.IndexFunc(c.HomeAgents, func(a config.HomeAgent) bool { return a.Name == h.config.Name })
 		if i < 0 {
 			empty := agentConfig(h.config, nil, s.deprecatedSince(now, h.config.Name))
-			s.carryOut(h.machine, h.machine.Reconfigure(now, empty)) // ends every binding
+			s.carryOut(h.machine, s.reconfigureAgent(now, h, empty)) // ends every binding
 			s.forgetBindings(h.machine)
+			s.traceEnd(now, h.machine)
 			continue
 		}
 		h.config = c.HomeAgents[i]
-		s.carryOut(h.machine, h.machine.Reconfigure(now, agentConfig(h.config, c.Mobiles, s.deprecatedSince(now, h.config.Name))))
+		s.carryOut(h.machine, s.reconfigureAgent(now, h, agentConfig(h.config, c.Mobiles, s.deprecatedSince(now, h.config.Name))))
 		kept = append(kept, h)
 	}
 	clear(s.agents[len(kept):])
@@ -199,7 +202,7 @@ func (s *Shell) applyAgents(now time.Time, c *config.Config) {
 		}
 		h := s.newAgentHost(now, a, c.Mobiles)
 		s.agents = append(s.agents, h)
-		s.restore(now, h.machine, a.Name)
+		s.traceAgent(now, h, true, trace.AgentState{Memories: slices.Values(s.restore(now, h.machine, a.Name))})
 		s.introduce(now, h.machine)
 	}
 }
@@ -231,6 +234,6 @@ func (s *Shell) openLinks() {
 func (s *Shell) introduce(now time.Time, m role.Machine) {
 	s.openLinks()
 	for _, l := range s.links {
-		s.carryOut(m, m.Handle(now, role.LinkChanged{Link: l}))
+		s.carryOut(m, s.handle(now, m, role.LinkChanged{Link: l}))
 	}
 }

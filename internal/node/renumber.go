@@ -95,7 +95,7 @@ func (s *Shell) handOverHomes(now time.Time) {
 		if h == nil || h.ending || h.config.DefaultSource == c.DefaultSource && h.config.Delegation == c.Delegation {
 			continue
 		}
-		if actions, ok := h.reconfigure(now, c, s.surroundings(c)); ok {
+		if actions, ok := s.reconfigureMobile(now, h, c); ok {
 			s.carryOut(h.machine, actions)
 		}
 	}

@@ -124,7 +124,11 @@ type Shell struct {
 	fresh             bool                     // the process before this one has ended just now: see restoreWithin
 	remembered        string                   // how the paths of their files begin
 	refusals          refusals
+	tracing           *tracing // nil: no trace is being recorded
 	buffer            []byte
+
+	configuredMu sync.Mutex
+	configured   configured
 
 	advertisersMu sync.Mutex
 	advertisers   map[int]*advertiser // by link
@@ -231,10 +235,14 @@ func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (
 		log.Warn("prefixes of an earlier run are forgotten", "reason", err)
 	}
 	for _, m := range c.MobileNodes {
-		s.mobiles = append(s.mobiles, newMobileHost(m, s.surroundings(m), rand.Uint64()))
+		h := newMobileHost(m, s.surroundings(m), rand.Uint64())
+		h.random.stop()
+		s.mobiles = append(s.mobiles, h)
 	}
-	for _, h := range c.HomeAgents {
-		s.agents = append(s.agents, s.newAgentHost(s.started, h, c.Mobiles))
+	for _, c := range c.HomeAgents {
+		h := s.newAgentHost(s.started, c, s.config.Mobiles)
+		h.random.stop()
+		s.agents = append(s.agents, h)
 	}
 	for _, a := range c.Anchors {
 		s.anchors = append(s.anchors, s.newAnchorHost(a))
@@ -398,6 +406,7 @@ func (s *Shell) run(ctx context.Context) error {
 	s.noteAbsent(s.config)
 	s.log.Info("roam6 started", "mobiles", len(s.mobiles), "home_agents", len(s.agents), "anchors", len(s.anchors), "advertised", len(s.advertised))
 	s.eventRunLoop(ctx)
+	s.finishTrace()
 	close(s.done)
 	cancel()
 	running.Wait()

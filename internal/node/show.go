@@ -47,6 +47,8 @@ func (s *Shell) document(now time.Time, t control.Topic) control.Document {
 		return d
 	case control.TopicStats:
 		return s.stats(now)
+	case control.TopicStatus:
+		return s.status(now)
 	case control.TopicAdvertisements:
 		return s.showAdvertisements(now)
 	case control.TopicLeases:

@@ -39,7 +39,7 @@ type Key struct {
 	// nothing goes to these anchors and nothing is taken from them; zero: there is none.
 	ESP uint32
 	// Seed stands for the keys of that association in Config.Seed, and is made of them;
-	// not used with SA.
+	// zero with SA, of whose key it is made then.
 	Seed uint64
 }
 
@@ -105,7 +105,7 @@ func (c Config) Seed(anchor netip.Addr, otherwise uint64) uint64 {
 	switch {
 	case !ok:
 		return otherwise
-	case k.SA != nil:
+	case k.Seed == 0 && k.SA != nil:
 		return SeedOf(k.SA.Key[:])
 	default:
 		return k.Seed
