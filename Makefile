@@ -20,10 +20,10 @@ export GORACE ?= atexit_sleep_ms=10
 # What a router's binary may leave out: nolab, the worlds of `roam6 lab`; noebpf, the data
 # plane for kernels without ip6_tunnel; nometrics, the endpoint for Prometheus and with
 # it the page for people; nopage, that alone; nomip6d, the translation of mip6d's
-# configuration.
-SMALL    := nolab,noebpf,nometrics,nomip6d
-# The packages for routers come with ip6_tunnel, and any other machine can translate.
-ROUTER_TAGS ?= nolab,noebpf,nomip6d
+# configuration; noreplay, that of traces into decisions.
+SMALL    := nolab,noebpf,nometrics,nomip6d,noreplay
+# The packages for routers come with ip6_tunnel, and any other machine can translate and replay.
+ROUTER_TAGS ?= nolab,noebpf,nomip6d,noreplay
 # How their binaries are made small: no inlining but where it pays, and modules without what
 # is not needed.
 include openwrt/inlining.mk

@@ -35,6 +35,9 @@ type Package struct {
 	// keeps them, and so does sysupgrade.
 	Conffiles []string
 	Files     []File
+	// Gzip compresses in place of this package, which does it somewhat worse than others;
+	// its output must depend on nothing but its input, and have no time and no name in it.
+	Gzip func([]byte) ([]byte, error)
 }
 
 // File is a regular file of a package, owned by root.
@@ -100,25 +103,41 @@ func (p Package) Validate() error {
 	return errors.Join(errs...)
 }
 
+// gzipped compresses octets.
+func (p Package) gzipped(b []byte) ([]byte, error) {
+	if p.Gzip != nil {
+		return p.Gzip(b)
+	}
+	var packed bytes.Buffer
+	z, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := z.Write(b); err != nil {
+		return nil, err
+	}
+	if err := z.Close(); err != nil {
+		return nil, err
+	}
+	return packed.Bytes(), nil
+}
+
 // Write writes the package; modified is the time of everything in it, to the second.
 func (p Package) Write(w io.Writer, modified time.Time) error {
 	if err := p.Validate(); err != nil {
 		return fmt.Errorf("package %s: %w", p.Name, err)
 	}
 	modified = modified.Truncate(time.Second)
-	data, size, err := archive(p.Files, modified)
+	data, size, err := p.archive(p.Files, modified)
 	if err != nil {
 		return fmt.Errorf("package %s: files: %w", p.Name, err)
 	}
-	control, _, err := archive(p.controlFiles(size, modified), modified)
+	control, _, err := p.archive(p.controlFiles(size, modified), modified)
 	if err != nil {
 		return fmt.Errorf("package %s: control files: %w", p.Name, err)
 	}
-	z, err := gzip.NewWriterLevel(w, gzip.BestCompression)
-	if err != nil {
-		return err
-	}
-	t := tar.NewWriter(z)
+	var b bytes.Buffer
+	t := tar.NewWriter(&b)
 	for _, f := range []File{
 		{"/debian-binary", 0o644, []byte("2.0\n")}, {"/data.tar.gz", 0o644, data}, {"/control.tar.gz", 0o644, control},
 	} {
@@ -126,7 +145,15 @@ func (p Package) Write(w io.Writer, modified time.Time) error {
 			return fmt.Errorf("package %s: %w", p.Name, err)
 		}
 	}
-	return errors.Join(t.Close(), z.Close())
+	if err := t.Close(); err != nil {
+		return err
+	}
+	packed, err := p.gzipped(b.Bytes())
+	if err != nil {
+		return fmt.Errorf("package %s: %w", p.Name, err)
+	}
+	_, err = w.Write(packed)
+	return err
 }
 
 // controlFiles are those for opkg; size is that of the uncompressed archive of files.
@@ -153,23 +180,19 @@ func (p Package) controlFiles(size int64, modified time.Time) []File {
 
 // archive is a gzipped tar of files and the directories that they are in, and how long
 // it is without compression.
-func archive(files []File, modified time.Time) ([]byte, int64, error) {
+func (p Package) archive(files []File, modified time.Time) ([]byte, int64, error) {
 	var b bytes.Buffer
-	z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
-	if err != nil {
-		return nil, 0, err
-	}
-	counted := &counter{w: z}
-	t := tar.NewWriter(counted)
+	t := tar.NewWriter(&b)
 	for _, f := range withDirectories(files) {
 		if err := add(t, f, modified); err != nil {
 			return nil, 0, err
 		}
 	}
-	if err := errors.Join(t.Close(), z.Close()); err != nil {
+	if err := t.Close(); err != nil {
 		return nil, 0, err
 	}
-	return b.Bytes(), counted.n, nil
+	packed, err := p.gzipped(b.Bytes())
+	return packed, int64(b.Len()), err
 }
 
 // withDirectories adds the directories, and sorts as a walk through the tree would.
@@ -210,15 +233,4 @@ func add(t *tar.Writer, f File, modified time.Time) error {
 		return fmt.Errorf("%s: %w", f.Path, err)
 	}
 	return nil
-}
-
-type counter struct {
-	w io.Writer
-	n int64
-}
-
-func (c *counter) Write(b []byte) (int, error) {
-	n, err := c.w.Write(b)
-	c.n += int64(n)
-	return n, err
 }

@@ -63,7 +63,7 @@ func TestMakefileCompiles(t *testing.T) {
 	}
 	for _, want := range []string{
 		"CGO_ENABLED=1 CGO_ENABLED=0 go-install ", // the last holds
-		`-ldflags "-X main.version=0.1.0 -buildid '1760000000'"`, `-tags "nolab,noebpf,nomip6d"`,
+		`-ldflags "-X main.version=0.1.0 -buildid '1760000000'"`, `-tags "nolab,noebpf,nomip6d,noreplay"`,
 		" -modfile=/build/roam6-0.1.0/bin/slim/go.mod ", " -buildvcs=false ",
 	} {
 		if !strings.Contains(compile, want) {
@@ -82,7 +82,7 @@ func TestMakefileCompiles(t *testing.T) {
 	if len(want) < 10 || want[0] != "-gcflags=all=-l" || !slices.Equal(got, want) {
 		t.Errorf("the feed compiles with %q, make openwrt with %q", got, want)
 	}
-	if !strings.Contains(ours, "-tags 'nolab,noebpf,nomip6d'") {
+	if !strings.Contains(ours, "-tags 'nolab,noebpf,nomip6d,noreplay'") {
 		t.Errorf("make openwrt has other tags: %q", ours)
 	}
 }

@@ -35,7 +35,7 @@ func TestMetricsOfRouters(t *testing.T) {
 			t.Errorf("the registry's error of %s does not name %s:\n%s", whose, metric, text)
 		}
 	}
-	packages := command(t, "go", "list", "-deps", "-modfile="+filepath.Join(directory, "go.mod"), "-tags=nolab,noebpf,nomip6d", "./cmd/roam6")
+	packages := command(t, "go", "list", "-deps", "-modfile="+filepath.Join(directory, "go.mod"), "-tags=nolab,noebpf,nomip6d,noreplay", "./cmd/roam6")
 	for _, unwanted := range []string{"net/http", "regexp", "google.golang.org/protobuf/reflect/protoreflect", "github.com/prometheus/procfs"} {
 		if regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(unwanted) + `$`).MatchString(packages) {
 			t.Errorf("the program of routers needs %s again: go list -deps tells why", unwanted)
