@@ -47,6 +47,9 @@ func New(o Options) *slog.Logger {
 	if o.Writer == nil {
 		o.Writer = os.Stderr
 	}
+	if f, ok := o.Writer.(*os.File); ok {
+		o.Writer = &impatient{file: f}
+	}
 	var h slog.Handler = slog.NewTextHandler(o.Writer, &slog.HandlerOptions{Level: o.Level})
 	if o.Target == Syslog {
 		if o.socket == "" {
