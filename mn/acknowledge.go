@@ -73,11 +73,21 @@ func (n *Node) verify(p mip6.Packet) (*registration, role.DropReason, error) {
 	return r, 0, nil
 }
 
+// notAuthentic warns of an answer that could not be verified, where one is waited for: who
+// has another key than the other end hears nothing else of it.
+func (n *Node) notAuthentic(reason role.DropReason, p mip6.Packet, awaited bool) {
+	if awaited && (reason == role.DropUnauthenticated || reason == role.DropBadAuthenticator) {
+		n.log(slog.LevelWarn, "a binding acknowledgement is not authentic: compare spi and key with those of the other end",
+			slog.String("from", p.From().String()), slog.String("reason", reason.String()))
+	}
+}
+
 // acknowledged handles a binding acknowledgement (RFC 6275 §11.7.3, RFC 4285
 // §5.3 and §6).
 func (n *Node) acknowledged(now time.Time, p mip6.Packet, a mip6.BindingAcknowledgement) {
 	r, reason, err := n.verify(p)
 	if err != nil {
+		n.notAuthentic(reason, p, len(n.reg.outstanding) > 0)
 		n.drop(reason, p)
 		return
 	}

@@ -52,6 +52,7 @@ func verifyLocal(r *regional, p mip6.Packet, spi uint32) role.DropReason {
 // agent (RFC 5380 §6.1, RFC 6275 §11.7.3, RFC 4285 §6); spi is as for verifyLocal.
 func (n *Node) locallyAcknowledged(now time.Time, r *regional, p mip6.Packet, spi uint32, a mip6.BindingAcknowledgement) {
 	if reason := verifyLocal(r, p, spi); reason != 0 {
+		n.notAuthentic(reason, p, len(r.outstanding) > 0)
 		n.drop(reason, p)
 		return
 	}

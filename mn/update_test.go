@@ -1,7 +1,9 @@
 package mn
 
 import (
+	"log/slog"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -251,6 +253,10 @@ func TestBadAcknowledgements(t *testing.T) {
 			did := b.handle(c.make(b))
 			if d := only[role.Dropped](did); len(d) != 1 || d[0].Reason != c.reason {
 				t.Errorf("dropped %v, want %v", d, c.reason)
+			}
+			warned := slices.ContainsFunc(only[role.Log](did), func(l role.Log) bool { return l.Level == slog.LevelWarn })
+			if want := c.reason == role.DropUnauthenticated || c.reason == role.DropBadAuthenticator; warned != want {
+				t.Errorf("a warning: %v, want %v", warned, want) // it tells of a wrong key
 			}
 			if b.node.reg.registered || b.node.reg.sequence != before || len(only[role.Send](did)) != 0 {
 				t.Errorf("it changed something: %+v", b.node.reg)

@@ -198,7 +198,7 @@ func mobileTable() schema[mobileDraft] {
 		},
 		options: append(append([]option[mobileDraft]{
 			one("enabled", boolean(), func(m *mobileDraft) *bool { return &m.enabled }).fallback("1").onReload(EffectSection).
-				help("A mobile that is not enabled is refused."),
+				help("A mobile that is not enabled is not served: to the home agent it is unknown."),
 			one("home_agent", sectionName("a home_agent"), func(m *mobileDraft) *string { return &m.HomeAgent }).
 				dependent("the only one there is").onReload(EffectSection).
 				help("The home agent that serves this mobile; required when there are several."),

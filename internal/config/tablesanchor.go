@@ -76,7 +76,7 @@ func visitorTable() schema[visitorDraft] {
 		},
 		options: slices.Concat([]option[visitorDraft]{
 			one("enabled", boolean(), func(v *visitorDraft) *bool { return &v.enabled }).fallback("1").onReload(EffectSection).
-				help("A visitor that is not enabled is refused."),
+				help("A visitor that is not enabled is not served: to the anchor it is unknown."),
 			one(optionAnchor, sectionName("an anchor"), func(v *visitorDraft) *string { return &v.Anchor }).
 				dependent("all of this file").onReload(EffectSection).
 				help("The anchor that serves the mobile."),
