@@ -13,23 +13,10 @@ import (
 func TestFleet(t *testing.T) {
 	needWorlds(t)
 	const routers = 12
-	file := filepath.Join(t.TempDir(), "fleet.json")
-	// The race detector has its own idea of memory.
-	lab := exec.Command(withoutCgo(t), "lab", "run", "fleet", "--routers", "12", "--access-routers", "3", "--duration", "10s", "--dwell", "2s",
-		"--probe-interval", "50ms", "--json", file, "--dir", t.TempDir())
-	out, err := lab.CombinedOutput()
-	t.Logf("%s", out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var r worldJSON
-	if err := json.Unmarshal(b, &r); err != nil {
-		t.Fatal(err)
-	}
+	// The race detector has its own idea of memory.
+	playLab(t, withoutCgo(t), &r, "fleet", "--routers", "12", "--access-routers", "3", "--duration", "10s", "--dwell", "2s",
+		"--probe-interval", "50ms", "--dir", t.TempDir())
 	if len(r.Failures) != 0 || !r.TCP.Intact || r.Scenario != "fleet" {
 		t.Errorf("failures %q, TCP %+v", r.Failures, r.TCP)
 	}
@@ -44,4 +31,23 @@ func TestFleet(t *testing.T) {
 	}
 	r.expect(t, len(r.Handovers), "unreachable", "reachable_after_ms", "handovers", "excess_median_ms", "excess_p99_ms", "update_median_ms", "update_p99_ms",
 		"messages_per_second", "processor_ms_per_second", "memory_kb", "router_memory_kb", "foreign_addresses")
+}
+
+// playLab plays a scenario of a lab that was built, which has to succeed, and reads its
+// report.
+func playLab(t *testing.T, binary string, report any, args ...string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "report.json")
+	out, err := exec.Command(binary, append([]string{"lab", "run"}, append(args, "--json", file)...)...).CombinedOutput()
+	t.Logf("%s", out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, report); err != nil {
+		t.Fatal(err)
+	}
 }

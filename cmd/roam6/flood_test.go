@@ -2,9 +2,7 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -20,18 +18,7 @@ import (
 // Attack: BU spoofing, Attack: reflection.
 func TestFlood(t *testing.T) {
 	needWorlds(t)
-	file, directory := filepath.Join(t.TempDir(), "flood.json"), t.TempDir()
-	// The race detector has its own idea of memory.
-	lab := exec.Command(withoutCgo(t), "lab", "run", "flood", "--duration", "200ms", "--json", file, "--dir", directory)
-	out, err := lab.CombinedOutput()
-	t.Logf("%s", out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	directory := t.TempDir()
 	var r struct {
 		Floods []struct {
 			Kind    string `json:"kind"`
@@ -40,9 +27,8 @@ func TestFlood(t *testing.T) {
 			Peak    int    `json:"memory_peak_kb"`
 		} `json:"floods"`
 	}
-	if err := json.Unmarshal(b, &r); err != nil {
-		t.Fatal(err)
-	}
+	// The race detector has its own idea of memory.
+	playLab(t, withoutCgo(t), &r, "flood", "--duration", "200ms", "--dir", directory)
 	// Nor does the log grow with what comes: some lines for what every kind has caused.
 	log, err := os.ReadFile(filepath.Join(directory, "ha.log"))
 	if err != nil {

@@ -25,23 +25,12 @@ func replay(args []string, std stdio) int {
 	flags.BoolVar(&r.json, "json", false, "")
 	flags.BoolVar(&r.all, "all", false, "")
 	flags.BoolVar(&r.quiet, "quiet", false, "")
-	var files []string
-	for { // options may stand before and after the file
-		switch err := flags.Parse(args); {
-		case errors.Is(err, flag.ErrHelp):
-			replayUsage(std.out)
-			return 0
-		case err != nil:
-			replayUsage(std.err)
-			return 2
-		}
-		if flags.NArg() == 0 {
-			break
-		}
-		files = append(files, flags.Arg(0))
-		args = flags.Args()[1:]
-	}
-	if len(files) != 1 {
+	files, err := interspersed(flags, args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		replayUsage(std.out)
+		return 0
+	case err != nil || len(files) != 1:
 		replayUsage(std.err)
 		return 2
 	}

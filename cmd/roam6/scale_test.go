@@ -1,10 +1,6 @@
 package main
 
 import (
-	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 )
 
@@ -12,26 +8,14 @@ import (
 // configuration is reloaded, and are there after it was killed; or lab exits with 1.
 func TestScale(t *testing.T) {
 	needWorlds(t)
-	file := filepath.Join(t.TempDir(), "scale.json")
-	// The race detector has its own idea of memory.
-	out, err := exec.Command(withoutCgo(t), "lab", "run", "scale", "--mobiles", "2000", "--json", file, "--dir", t.TempDir()).CombinedOutput()
-	t.Logf("%s", out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var r struct {
 		Figures []struct {
 			Name  string   `json:"name"`
 			Value *float64 `json:"value"`
 		} `json:"figures"`
 	}
-	if err := json.Unmarshal(b, &r); err != nil {
-		t.Fatal(err)
-	}
+	// The race detector has its own idea of memory.
+	playLab(t, withoutCgo(t), &r, "scale", "--mobiles", "2000", "--dir", t.TempDir())
 	values := map[string]float64{}
 	for _, f := range r.Figures {
 		if f.Value == nil {

@@ -42,21 +42,14 @@ func showEvery(ctx context.Context, interval time.Duration, args []string, std s
 	path := flags.String("control", control.DefaultPath, "")
 	watch := flags.Bool("watch", false, "")
 	flags.Var(&colour, "color", "")
-	var topics []string
-	for { // options may stand before and after the topic
-		switch err := flags.Parse(args); {
-		case errors.Is(err, flag.ErrHelp):
-			showUsage(std.out)
-			return 0
-		case err != nil:
-			showUsage(std.err)
-			return 2
-		}
-		if flags.NArg() == 0 {
-			break
-		}
-		topics = append(topics, flags.Arg(0))
-		args = flags.Args()[1:]
+	topics, err := interspersed(flags, args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		showUsage(std.out)
+		return 0
+	case err != nil:
+		showUsage(std.err)
+		return 2
 	}
 	switch len(topics) {
 	case 0:
@@ -67,7 +60,6 @@ func showEvery(ctx context.Context, interval time.Duration, args []string, std s
 		return 2
 	}
 	s.terminal = terminalOf(std.out, os.Getenv, colour)
-	var err error
 	if s.topic, err = control.ParseTopic(topics[0]); err != nil {
 		fmt.Fprintln(std.err, "roam6 show:", err)
 		return 2

@@ -39,22 +39,28 @@ func (d *showDaemon) Reload(context.Context) error { return nil }
 
 func startShowDaemon(t *testing.T) (d *showDaemon, path string) {
 	t.Helper()
+	d = new(showDaemon)
+	return d, serveControl(t, d)
+}
+
+// serveControl serves a control socket until the end of the test, and returns its path.
+func serveControl(t *testing.T, h control.Handler) (path string) {
+	t.Helper()
 	path = filepath.Join(t.TempDir(), "s")
 	s, err := control.Listen(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	d = &showDaemon{}
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error)
-	go func() { served <- s.Serve(ctx, d) }()
+	go func() { served <- s.Serve(ctx, h) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := errors.Join(<-served, s.Close()); err != nil {
 			t.Error(err)
 		}
 	})
-	return d, path
+	return path
 }
 
 func TestShow(t *testing.T) {

@@ -40,22 +40,8 @@ func (d *tracingShowDaemon) Trace(_ context.Context, q control.TraceRequest, w i
 
 func startTracingDaemon(t *testing.T) (d *tracingShowDaemon, path string) {
 	t.Helper()
-	path = filepath.Join(t.TempDir(), "s")
-	s, err := control.Listen(path)
-	if err != nil {
-		t.Fatal(err)
-	}
 	d = new(tracingShowDaemon)
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error)
-	go func() { served <- s.Serve(ctx, d) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := errors.Join(<-served, s.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	return d, path
+	return d, serveControl(t, d)
 }
 
 func TestTrace(t *testing.T) {

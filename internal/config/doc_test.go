@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"roam6/internal/generated"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/configuration.md and openwrt/roam6/files/roam6.validation")
@@ -16,21 +18,7 @@ var update = flag.Bool("update", false, "rewrite docs/configuration.md and openw
 func TestDocumentation(t *testing.T) {
 	path := filepath.Join("..", "..", "docs", "configuration.md")
 	want := documentation(t)
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, want, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s is not what the tables say: run go test ./internal/config -update", path)
-	}
+	generated.Check(t, path, want, *update, "the tables say", "run go test ./internal/config -update")
 }
 
 // documentation renders the head, which is written by hand, and the tables.

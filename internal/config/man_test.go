@@ -3,10 +3,11 @@ package config
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"roam6/internal/generated"
 )
 
 const manHead = `.\" Written by go test ./internal/config -update: change the tables, not this.
@@ -57,18 +58,7 @@ docs/configuration.md of the sources has examples of each role.
 func TestManual(t *testing.T) {
 	path := filepath.Join("..", "..", "docs", "man", "roam6.5")
 	want := manual()
-	if *update {
-		if err := os.WriteFile(path, want, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s is not what the tables say: run go test ./internal/config -update", path)
-	}
+	generated.Check(t, path, want, *update, "the tables say", "run go test ./internal/config -update")
 }
 
 // manual renders the tables as mdoc.

@@ -171,38 +171,45 @@ type entry[S any] struct {
 // read reads a section by its table.
 func read[S any](p *problems, sc schema[S], src *uci.Section) entry[S] {
 	e := entry[S]{section: section{src, p}}
-	e.enabled, e.sound = e.fill(sc.describe(),
+	e.enabled, e.sound = e.fill(sc.SectionDescription, len(sc.options),
+		func(option int) *OptionDescription { return &sc.options[option].OptionDescription },
 		func(option int, values []uci.Value) (int, string) { return sc.options[option].set(&e.value, values) },
 		func() bool { return sc.enabled == nil || sc.enabled(&e.value) })
 	return e
 }
 
-// fill reads the options of a section. It is read without what depends on the type of the
-// value, which the binary has once for each: set is that of an option, by its index in d,
-// and enabled tells, when all is read, whether the section is in use. It reports that, and
-// whether every option could be read and none is missing.
-func (s section) fill(d SectionDescription, set func(option int, values []uci.Value) (wrong int, expected string),
-	enabled func() bool) (inUse, sound bool) {
+// fill reads the options of a section, of which the table has so many. It is read without
+// what depends on the type of the value, which the binary has once for each: option is the
+// description of one, set stores its values, and enabled tells, when all is read, whether the
+// section is in use. It reports that, and whether every option could be read and none is
+// missing. There may be a hundred thousand sections: the table is not copied for each.
+func (s section) fill(d SectionDescription, options int, option func(i int) *OptionDescription,
+	set func(option int, values []uci.Value) (wrong int, expected string), enabled func() bool) (inUse, sound bool) {
 	p, before := s.problems, len(s.problems.list)
 	if d.Named && s.Anonymous {
 		p.add(&Error{Position: s.NamePosition, Section: s.Ref(), Offending: s.Type,
 			Expected: "a name after the type: config " + s.Type + " 'NAME'"})
 	}
-	known := make([]string, len(d.Options))
-	for i, o := range d.Options {
-		known[i] = o.Name
-		if o.Default != "" {
+	for i := range options {
+		if o := option(i); o.Default != "" {
 			set(i, []uci.Value{{Text: o.Default}})
 		}
 	}
 	for _, given := range s.Options {
-		i := indexOf(known, given.Name)
-		if i < 0 {
+		i := 0
+		for i < options && option(i).Name != given.Name {
+			i++
+		}
+		if i == options {
+			known := make([]string, options)
+			for i := range known {
+				known[i] = option(i).Name
+			}
 			p.add(&Error{Position: given.Position, Section: s.Ref(), Option: given.Name, Offending: given.Name,
 				Expected: "an option of the section type " + d.Type + didYouMean(given.Name, known)})
 			continue
 		}
-		o := d.Options[i]
+		o := option(i)
 		if given.List && !o.List {
 			p.add(&Error{Position: given.Position, Section: s.Ref(), Option: o.Name, Offending: "list",
 				Expected: "a single value: option " + o.Name})
@@ -220,7 +227,8 @@ func (s section) fill(d SectionDescription, set func(option int, values []uci.Va
 			Offending: offending, Expected: expected})
 	}
 	inUse = enabled()
-	for _, o := range d.Options {
+	for i := range options {
+		o := option(i)
 		if given, ok := s.Option(o.Name); inUse && o.Required && (!ok || o.blank && blank(given.Values)) {
 			s.missing(o.Name, o.Value)
 		}

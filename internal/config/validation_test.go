@@ -5,13 +5,14 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+
+	"roam6/internal/generated"
 )
 
 // TestValidation keeps what procd is told of the options what the tables say: it is for
@@ -19,18 +20,7 @@ import (
 func TestValidation(t *testing.T) {
 	path := filepath.Join("..", "..", "openwrt", "roam6", "files", "roam6.validation")
 	want := validation(t)
-	if *update {
-		if err := os.WriteFile(path, want, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s is not what the tables say: run go test ./internal/config -update", path)
-	}
+	generated.Check(t, path, want, *update, "the tables say", "run go test ./internal/config -update")
 }
 
 // validation renders a shell function that calls uci_load_validate for each section type.

@@ -2,11 +2,11 @@ package conformance
 
 import (
 	"flag"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"roam6/internal/generated"
 )
 
 var update = flag.Bool("update", false, "write docs/conformance.md")
@@ -23,15 +23,7 @@ func TestConformance(t *testing.T) {
 		t.Error(err)
 	}
 	want := Document(Chapters(), proofs)
-	if *update {
-		if err := os.WriteFile(document, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(document)
-	if err != nil || string(got) != want {
-		t.Errorf("%s is not what the tests say: go test ./internal/conformance -update (%v)", filepath.Base(document), err)
-	}
+	generated.Check(t, document, []byte(want), *update, "the tests say", "go test ./internal/conformance -update")
 }
 
 func TestCovers(t *testing.T) {

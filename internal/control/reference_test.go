@@ -6,11 +6,12 @@ import (
 	"go/parser"
 	"go/token"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+
+	"roam6/internal/generated"
 )
 
 const referenceHead = `# What ` + "`roam6 show --json`" + ` tells
@@ -64,18 +65,7 @@ func TestReference(t *testing.T) {
 		tell(of)
 	}
 	const path = "../../docs/show.md"
-	if *update {
-		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	have, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(have) != b.String() {
-		t.Errorf("%s is not what the documents are: go test ./internal/control -update", path)
-	}
+	generated.Check(t, path, []byte(b.String()), *update, "the documents are", "go test ./internal/control -update")
 }
 
 // sourceText has the comments of this package's types and of their fields.

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -46,30 +45,25 @@ const (
 )
 
 func newCrowd(w *world.World, agent netip.Addr, key string) (*crowd, error) {
-	c := &crowd{agent: agent, key: mip6.SecurityAssociation{SPI: spiNumber}, packet: -1, done: make(chan struct{}), asks: map[netip.Addr]*asked{}}
-	if _, err := hex.Decode(c.key.Key[:], []byte(key)); err != nil {
+	sa, err := associationOf(key)
+	if err != nil {
 		return nil, fmt.Errorf("the crowd's key: %w", err)
 	}
-	here, err := w.Space(nodeCrowd).Link.LinkByName("eth0")
+	header, index, err := ethernetHeader(w, nodeCrowd, "eth0", nodeHomeAgent, "wan0")
 	if err != nil {
-		return nil, fmt.Errorf("the crowd's interface: %w", err)
+		return nil, err
 	}
-	there, err := w.Space(nodeHomeAgent).Link.LinkByName("wan0")
-	if err != nil {
-		return nil, fmt.Errorf("the home agent's interface: %w", err)
-	}
-	c.header = slices.Concat(there.Attrs().HardwareAddr, here.Attrs().HardwareAddr, []byte{unix.ETH_P_IPV6 >> 8, unix.ETH_P_IPV6 & 0xff})
+	c := &crowd{agent: agent, key: sa, header: header, packet: -1, done: make(chan struct{}), asks: map[netip.Addr]*asked{}}
 	err = w.Space(nodeCrowd).Do(func() (err error) {
 		protocol := sock.NetworkOrder16(unix.ETH_P_IPV6)
 		if c.packet, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0); err != nil {
 			return err
 		}
 		_ = unix.SetsockoptInt(c.packet, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20)
-		poll := unix.NsecToTimeval(int64(50 * time.Millisecond))
-		if err := unix.SetsockoptTimeval(c.packet, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &poll); err != nil {
+		if err := waitsBriefly(c.packet); err != nil {
 			return err
 		}
-		return unix.Bind(c.packet, &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: here.Attrs().Index})
+		return unix.Bind(c.packet, &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: index})
 	})
 	if err != nil {
 		if c.packet >= 0 {
@@ -77,7 +71,7 @@ func newCrowd(w *world.World, agent netip.Addr, key string) (*crowd, error) {
 		}
 		return nil, fmt.Errorf("the crowd's socket: %w", err)
 	}
-	c.running.Go(c.receiveRunLoop)
+	c.running.Go(func() { answersRunLoop(c.packet, len(c.header), agent, c.done, c.take) })
 	return c, nil
 }
 
@@ -87,34 +81,16 @@ func (c *crowd) close() {
 	_ = unix.Close(c.packet)
 }
 
-// receiveRunLoop takes in acknowledgements. The addresses are not the kernel's, which
-// drops what comes for them.
-func (c *crowd) receiveRunLoop() {
-	buffer := make([]byte, 2048)
-	for {
-		select {
-		case <-c.done:
-			return
-		default:
-		}
-		n, _, err := unix.Recvfrom(c.packet, buffer, 0)
-		if err != nil || n < len(c.header) {
-			continue // nothing came
-		}
-		now := time.Now()
-		p, err := mip6.ParsePacket(buffer[len(c.header):n])
-		if err != nil || p.Source != c.agent {
-			continue
-		}
-		m, ok := accepted(p.Message)
-		if !ok {
-			continue
-		}
-		c.mu.Lock()
-		if a := c.asks[p.To()]; a != nil && a.sequence == m.Sequence && a.answered.IsZero() {
-			a.answered = now
-		}
-		c.mu.Unlock()
+// take takes in an acknowledgement that a mobile is bound.
+func (c *crowd) take(now time.Time, p mip6.Packet) {
+	m, ok := p.Message.(mip6.BindingAcknowledgement)
+	if !ok || !m.Status.Accepted() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a := c.asks[p.To()]; a != nil && a.sequence == m.Sequence && a.answered.IsZero() {
+		a.answered = now
 	}
 }
 

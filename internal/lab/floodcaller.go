@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -85,25 +84,25 @@ const (
 )
 
 func newCaller(space *netns.Space, target, home netip.Addr, key string) (*caller, error) {
-	c := &caller{target: target, home: home, key: mip6.SecurityAssociation{SPI: spiNumber}, raw: -1, packet: -1, done: make(chan struct{})}
-	if _, err := hex.Decode(c.key.Key[:], []byte(key)); err != nil {
+	sa, err := associationOf(key)
+	if err != nil {
 		return nil, fmt.Errorf("the caller's key: %w", err)
 	}
-	err := space.Do(func() (err error) {
+	c := &caller{target: target, home: home, key: sa, raw: -1, packet: -1, done: make(chan struct{})}
+	err = space.Do(func() (err error) {
 		if c.raw, err = unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW); err != nil {
 			return err
 		}
 		if c.packet, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, int(sock.NetworkOrder16(unix.ETH_P_IPV6))); err != nil {
 			return err
 		}
-		poll := unix.NsecToTimeval(int64(50 * time.Millisecond))
-		return unix.SetsockoptTimeval(c.packet, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &poll)
+		return waitsBriefly(c.packet)
 	})
 	if err != nil {
 		c.close()
 		return nil, fmt.Errorf("the caller's sockets: %w", err)
 	}
-	c.running.Go(c.receiveRunLoop)
+	c.running.Go(func() { answersRunLoop(c.packet, 0, target, c.done, c.take) })
 	return c, nil
 }
 
@@ -113,27 +112,6 @@ func (c *caller) close() {
 	for _, fd := range []int{c.raw, c.packet} {
 		if fd >= 0 {
 			_ = unix.Close(fd)
-		}
-	}
-}
-
-// receiveRunLoop takes in answers. The addresses are not the kernel's, which
-// drops what comes for them.
-func (c *caller) receiveRunLoop() {
-	buffer := make([]byte, 2048)
-	for {
-		select {
-		case <-c.done:
-			return
-		default:
-		}
-		n, _, err := unix.Recvfrom(c.packet, buffer, 0)
-		if err != nil {
-			continue // nothing came
-		}
-		now := time.Now()
-		if p, err := mip6.ParsePacket(buffer[:n]); err == nil && p.Source == c.target {
-			c.take(now, p)
 		}
 	}
 }

@@ -42,22 +42,18 @@ const floodFrames = 4096
 func newAttacker(w *world.World, seed uint64) (*attacker, error) {
 	a := &attacker{space: w.Space(nodeAttacker), fd: -1, random: rand.New(rand.NewPCG(seed, 0)),
 		messages: make([]mmsghdr, floodFrames), vectors: make([]unix.Iovec, floodFrames)}
-	here, err := a.space.Link.LinkByName("eth0")
+	header, index, err := ethernetHeader(w, nodeAttacker, "eth0", nodeHomeAgent, linkAttacker)
 	if err != nil {
-		return nil, fmt.Errorf("the attacker's interface: %w", err)
+		return nil, err
 	}
-	there, err := w.Space(nodeHomeAgent).Link.LinkByName(linkAttacker)
-	if err != nil {
-		return nil, fmt.Errorf("the other end of the attacker's interface: %w", err)
-	}
-	a.header = slices.Concat(there.Attrs().HardwareAddr, here.Attrs().HardwareAddr, []byte{unix.ETH_P_IPV6 >> 8, unix.ETH_P_IPV6 & 0xff})
+	a.header = header
 	err = a.space.Do(func() (err error) {
 		// Protocol 0: it receives nothing.
 		if a.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0); err != nil {
 			return err
 		}
 		_ = unix.SetsockoptInt(a.fd, unix.SOL_PACKET, unix.PACKET_QDISC_BYPASS, 1)
-		return unix.Bind(a.fd, &unix.SockaddrLinklayer{Protocol: sock.NetworkOrder16(0), Ifindex: here.Attrs().Index})
+		return unix.Bind(a.fd, &unix.SockaddrLinklayer{Protocol: sock.NetworkOrder16(0), Ifindex: index})
 	})
 	if err != nil {
 		a.close()

@@ -10,7 +10,6 @@ import (
 
 	"roam6/internal/lab/report"
 	"roam6/internal/lab/world"
-	"roam6/mip6"
 )
 
 // scaleOptions are what the user may choose for the scenario scale.
@@ -292,10 +291,4 @@ func (u updates) quantile(q float64) report.Milliseconds {
 		return report.None()
 	}
 	return report.Quantile(slices.Clone(u.answers), q)
-}
-
-// accepted reports whether an acknowledgement says that the mobile is bound.
-func accepted(m mip6.Message) (mip6.BindingAcknowledgement, bool) {
-	a, ok := m.(mip6.BindingAcknowledgement)
-	return a, ok && a.Status.Accepted()
 }

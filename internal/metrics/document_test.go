@@ -5,7 +5,6 @@ package metrics
 import (
 	"flag"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 
+	"roam6/internal/generated"
 	"roam6/internal/role"
 	"roam6/nd"
 	"roam6/nd/ndconn"
@@ -74,18 +74,7 @@ func TestDocument(t *testing.T) {
 		}
 	}
 	const path = "../../docs/metrics.md"
-	if *update {
-		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	have, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(have) != b.String() {
-		t.Errorf("%s is not what the metrics are: go test ./internal/metrics -update", path)
-	}
+	generated.Check(t, path, []byte(b.String()), *update, "the metrics are", "go test ./internal/metrics -update")
 }
 
 // documentLabels are the labels of a family with their values, where these are few.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"roam6/internal/generated"
 )
 
 // document is docs/import.md: what is written by hand, and the table.
@@ -37,18 +39,7 @@ func document(t *testing.T) string {
 func TestDocument(t *testing.T) {
 	const path = "../../docs/import.md"
 	want := document(t)
-	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	have, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(have) != want {
-		t.Errorf("%s is not what the table says: go test ./internal/mip6dconf -update", path)
-	}
+	generated.Check(t, path, []byte(want), *update, "the table says", "go test ./internal/mip6dconf -update")
 }
 
 // values are the words of the grammar that are values of an option.

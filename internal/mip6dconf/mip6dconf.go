@@ -34,10 +34,10 @@
 package mip6dconf
 
 import (
-	"fmt"
 	"net/netip"
 	"time"
 
+	"roam6/internal/translation"
 	"roam6/internal/uci"
 )
 
@@ -254,15 +254,4 @@ type Proxy struct {
 }
 
 // Error is a place where a file breaks the grammar.
-type Error struct {
-	uci.Position
-	Offending string // the text found; empty at the end of the file
-	Expected  string // what should stand there
-}
-
-func (e *Error) Error() string {
-	if e.Offending == "" {
-		return fmt.Sprintf("%v: the file ends; expected %s", e.Position, e.Expected)
-	}
-	return fmt.Sprintf("%v: %q: expected %s", e.Position, uci.Shorten(e.Offending), e.Expected)
-}
+type Error = translation.Error

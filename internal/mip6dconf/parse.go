@@ -2,10 +2,11 @@ package mip6dconf
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
-	"strings"
 
+	"roam6/internal/translation"
 	"roam6/internal/uci"
 )
 
@@ -22,10 +23,10 @@ const (
 // relative to the directory in which mip6d was started. The first breach of the
 // grammar ends the reading with an *Error, as does an error of include.
 func Parse(s Source, include func(pattern string) ([]Source, error)) (*File, error) {
-	p := parser{lexer: newLexer(s), include: include, left: MaxSize - len(s.Text)}
+	p := parser{lexer: lexer{translation.NewScanner(s.Name, s.Text)}, include: include, left: MaxSize - len(s.Text)}
 	if p.left < 0 {
-		p.src = nil
-		return nil, p.tooLarge(p.position(), fmt.Sprintf("%d octets", len(s.Text)))
+		p.Text = nil
+		return nil, p.tooLarge(p.Position(), fmt.Sprintf("%d octets", len(s.Text)))
 	}
 	if err := p.advance(); err != nil {
 		return nil, err
@@ -104,7 +105,7 @@ func (p *parser) enter() error {
 		if p.included++; p.included > MaxIncluded {
 			return &Error{Position: pattern.position, Offending: pattern.text, Expected: fmt.Sprintf("at most %d files that are included", MaxIncluded)}
 		}
-		p.waiting = append(p.waiting, file{newLexer(s), p.depth + 1})
+		p.waiting = append(p.waiting, file{lexer{translation.NewScanner(s.Name, s.Text)}, p.depth + 1})
 	}
 	last := len(p.waiting) - 1
 	p.lexer, p.depth = p.waiting[last].lexer, p.waiting[last].depth
@@ -152,7 +153,7 @@ func (p *parser) option(options map[string]option, expected string) error {
 	name := p.token
 	read, ok := options[name.text]
 	if !ok || name.kind != tokenWord {
-		return wrong(name, expected+nearest(name.text, options))
+		return wrong(name, expected+translation.Nearest(name.text, maps.Keys(options)))
 	}
 	if err := p.advance(); err != nil {
 		return err
@@ -178,23 +179,6 @@ func (p *parser) options(what string, options map[string]option) error {
 		}
 	}
 	return p.advance()
-}
-
-// nearest suggests the option that was probably meant, such as one whose name
-// has other capitals.
-func nearest(name string, options map[string]option) string {
-	var like []string
-	for o := range options {
-		a, b := strings.ToLower(o), strings.ToLower(name)
-		if len(b) >= 4 && (strings.Contains(a, b) || strings.Contains(b, a)) {
-			like = append(like, o)
-		}
-	}
-	if len(like) == 0 {
-		return ""
-	}
-	slices.Sort(like)
-	return " (such as " + strings.Join(like[:min(len(like), 3)], ", ") + ")"
 }
 
 func (p *parser) quoted(expected string) (token, error) {

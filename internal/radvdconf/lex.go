@@ -2,10 +2,10 @@ package radvdconf
 
 import (
 	"net/netip"
-	"strconv"
 	"strings"
 	"time"
 
+	"roam6/internal/translation"
 	"roam6/internal/uci"
 )
 
@@ -42,12 +42,7 @@ func (t token) is(word string) bool { return t.kind == tokenWord && strings.Equa
 func (t token) mark(c string) bool { return t.kind == tokenMark && t.text == c }
 
 // lexer splits a file into tokens.
-type lexer struct {
-	name            string
-	src             []byte
-	at              int
-	line, lineStart int
-}
+type lexer struct{ translation.Scanner }
 
 // wordByte reports whether c can be part of a word: what radvd has in its names,
 // # inside of a word included.
@@ -56,54 +51,24 @@ func wordByte(c byte) bool {
 		strings.IndexByte("`~!@#$%^&*()_-+=:[]<>,.?\\", c) >= 0
 }
 
-func (l *lexer) position() uci.Position {
-	return uci.Position{File: l.name, Line: l.line, Column: l.at - l.lineStart + 1}
-}
-
-// newline notes that a line ends before at.
-func (l *lexer) newline() { l.line, l.lineStart = l.line+1, l.at }
-
-// space passes over what is between tokens.
-func (l *lexer) space() {
-	for l.at < len(l.src) {
-		switch c := l.src[l.at]; c {
-		case ' ', '\t', '\r':
-			l.at++
-		case '\n':
-			l.at++
-			l.newline()
-		case '#':
-			for l.at < len(l.src) && l.src[l.at] != '\n' {
-				l.at++
-			}
-		default:
-			return
-		}
-	}
-}
-
 func (l *lexer) next() token {
-	l.space()
-	t := token{position: l.position()}
-	if l.at == len(l.src) {
+	l.Space()
+	t := token{position: l.Position()}
+	if l.Ended() {
 		return t
 	}
-	start := l.at
-	switch c := l.src[l.at]; {
+	switch c := l.Text[l.At]; {
 	case strings.IndexByte("{};/", c) >= 0:
-		l.at++
+		l.At++
 		t.kind, t.text = tokenMark, string(c)
 	case c == '"':
 		return l.quoted(t)
 	case wordByte(c):
-		for l.at < len(l.src) && wordByte(l.src[l.at]) {
-			l.at++
-		}
-		t.text = string(l.src[start:l.at])
+		t.text = l.Word(wordByte)
 		t.classify()
 	default:
-		l.at++
-		t.kind, t.text = tokenBad, string(l.src[start:l.at])
+		l.At++
+		t.kind, t.text = tokenBad, string(l.Text[l.At-1:l.At])
 	}
 	return t
 }
@@ -111,78 +76,58 @@ func (l *lexer) next() token {
 // quoted reads text in double quotes, in which a backslash only keeps a quote
 // from ending it: radvd leaves both where they are.
 func (l *lexer) quoted(t token) token {
-	start := l.at
-	for l.at++; l.at < len(l.src); l.at++ {
-		switch l.src[l.at] {
+	start := l.At
+	for l.At++; l.At < len(l.Text); l.At++ {
+		switch l.Text[l.At] {
 		case '"':
-			l.at++
-			t.kind, t.text = tokenQuoted, string(l.src[start+1:l.at-1])
+			l.At++
+			t.kind, t.text = tokenQuoted, string(l.Text[start+1:l.At-1])
 			return t
 		case '\\':
-			if l.at+1 < len(l.src) && l.src[l.at+1] != '\n' {
-				l.at++
+			if l.At+1 < len(l.Text) && l.Text[l.At+1] != '\n' {
+				l.At++
 			}
 		case '\n':
-			l.at++
-			l.newline()
-			l.at--
+			l.Newline()
+			l.At--
 		}
 	}
-	t.kind, t.text = tokenBad, string(l.src[start:])
+	t.kind, t.text = tokenBad, string(l.Text[start:])
 	return t
 }
 
 // classify finds out what the word in text is.
 func (t *token) classify() {
+	if n, digits, fits := translation.Number(t.text); digits {
+		t.kind, t.number = numeric(tokenNumber, fits), n
+		return
+	}
+	if d, decimal, fits := translation.Seconds(t.text); decimal {
+		t.kind, t.duration = numeric(tokenDecimal, fits), d
+		return
+	}
 	t.kind = tokenWord
-	digits := strings.TrimPrefix(t.text, "-")
-	whole, fraction, decimal := strings.Cut(digits, ".")
-	switch {
-	case allDigits(t.text):
-		t.kind = tokenNumber
-		n, err := strconv.ParseUint(t.text, 10, 32)
-		if err != nil {
-			t.kind = tokenBad
-		}
-		t.number = uint32(n)
-	case allDigits(digits):
-		t.kind = tokenSigned
-	case decimal && digits == t.text && allDigits(whole) && allDigits(fraction):
-		t.kind = tokenDecimal
-		n, err := strconv.ParseUint(whole, 10, 32)
-		if err != nil {
-			t.kind = tokenBad
-		}
-		t.duration = time.Duration(n)*time.Second + fractionOfSecond(fraction)
-	default:
-		text, not := strings.CutPrefix(t.text, "!")
-		a, err := netip.ParseAddr(text)
-		if err != nil || !a.Is6() || a.Zone() != "" {
+	if digits, minus := strings.CutPrefix(t.text, "-"); minus {
+		if _, signed, _ := translation.Number(digits); signed {
+			t.kind = tokenSigned
 			return
 		}
-		t.kind, t.address = tokenAddress, a
-		if not {
-			t.kind = tokenNotAddress
-		}
+	}
+	text, not := strings.CutPrefix(t.text, "!")
+	a, err := netip.ParseAddr(text)
+	if err != nil || !a.Is6() || a.Zone() != "" {
+		return
+	}
+	t.kind, t.address = tokenAddress, a
+	if not {
+		t.kind = tokenNotAddress
 	}
 }
 
-// fractionOfSecond reads the digits behind the point, down to a nanosecond.
-func fractionOfSecond(digits string) time.Duration {
-	var d time.Duration
-	unit := time.Second
-	for i := 0; i < len(digits) && unit > 1; i++ {
-		unit /= 10
-		d += time.Duration(digits[i]-'0') * unit
+// numeric is the kind of a number that fits, or not.
+func numeric(k kind, fits bool) kind {
+	if !fits {
+		return tokenBad
 	}
-	return d
-}
-
-func allDigits(s string) bool {
-	for i := range len(s) {
-		if s[i] < '0' || s[i] > '9' {
-			return false
-		}
-	}
-	return s != ""
+	return k
 }

@@ -2,11 +2,12 @@ package radvdconf
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
+	"roam6/internal/translation"
 	"roam6/internal/uci"
 )
 
@@ -18,10 +19,10 @@ const defaultMaxInterval = 600 * time.Second
 // that comes twice and a prefix length beyond 128, with which radvd does not
 // start either.
 func Parse(name string, src []byte) (*File, error) {
-	p := parser{lexer: lexer{name: name, src: src, line: 1}, names: map[string]bool{}}
+	p := parser{lexer: lexer{translation.NewScanner(name, src)}, names: map[string]bool{}}
 	if len(src) > MaxSize {
-		p.src = src[:0]
-		return nil, &Error{Position: p.position(), Offending: fmt.Sprintf("%d octets", len(src)), Expected: fmt.Sprintf("a file of at most %d octets", MaxSize)}
+		p.Text = src[:0]
+		return nil, &Error{Position: p.Position(), Offending: fmt.Sprintf("%d octets", len(src)), Expected: fmt.Sprintf("a file of at most %d octets", MaxSize)}
 	}
 	p.advance()
 	for p.token.kind != tokenEnd || len(p.file.Interfaces) == 0 {
@@ -113,7 +114,7 @@ func (p *parser) parseOption(options map[string]option, expected string) error {
 	name := p.token
 	read, ok := options[strings.ToLower(name.text)]
 	if !ok || name.kind != tokenWord {
-		return wrong(name, expected+nearest(name.text, options))
+		return wrong(name, expected+translation.Nearest(name.text, maps.Keys(options)))
 	}
 	p.advance()
 	before, err := read(p, name.position)
@@ -124,22 +125,6 @@ func (p *parser) parseOption(options map[string]option, expected string) error {
 		p.file.Repeated = append(p.file.Repeated, Repeated{Option: name.text, Position: before.Position})
 	}
 	return p.expectMark(";")
-}
-
-// nearest suggests the option that was probably meant.
-func nearest(name string, options map[string]option) string {
-	name = strings.ToLower(name)
-	var like []string
-	for o := range options {
-		if len(name) >= 4 && (strings.Contains(o, name) || strings.Contains(name, o)) {
-			like = append(like, o)
-		}
-	}
-	if len(like) == 0 {
-		return ""
-	}
-	slices.Sort(like)
-	return " (such as " + strings.Join(like[:min(len(like), 3)], ", ") + ")"
 }
 
 // optionalBlock reads the options of a block, which may be missing.
