@@ -38,15 +38,19 @@ func TestDelegation(t *testing.T) {
 			if kea {
 				needKea(t)
 			}
-			r, capture := world(t, "delegation "+args)
-			r.expect(t, 8, "prefix_after_ms", "first_packet_ms", "renewals", "restart_router_down_ms", "restart_router_up_ms",
-				"restart_home_agent_down_ms", "restart_home_agent_up_ms", "new_prefix_after_ms", "old_deprecated_after_ms", "forwarded_after", "new_connected_after_ms", "lost_new", "foreign_addresses")
+			_, capture := world(t, "delegation "+args, delegated())
 			t.Run("tshark", func(t *testing.T) {
 				dissect(t, capture)
 				relayed(t, capture, kea, nil)
 			})
 		})
 	}
+}
+
+// delegated is what a run of the scenario delegation measures.
+func delegated() condition {
+	return expected(8, "prefix_after_ms", "first_packet_ms", "renewals", "restart_router_down_ms", "restart_router_up_ms",
+		"restart_home_agent_down_ms", "restart_home_agent_up_ms", "new_prefix_after_ms", "old_deprecated_after_ms", "forwarded_after", "new_connected_after_ms", "lost_new", "foreign_addresses")
 }
 
 // DHCPv6 messages (RFC 8415 §7.3).

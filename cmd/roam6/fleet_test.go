@@ -29,8 +29,10 @@ func TestFleet(t *testing.T) {
 			t.Errorf("handover %d: %+v", i+1, h)
 		}
 	}
-	r.expect(t, len(r.Handovers), "unreachable", "reachable_after_ms", "handovers", "excess_median_ms", "excess_p99_ms", "update_median_ms", "update_p99_ms",
-		"messages_per_second", "processor_ms_per_second", "memory_kb", "router_memory_kb", "foreign_addresses")
+	if err := expected(len(r.Handovers), "unreachable", "reachable_after_ms", "handovers", "excess_median_ms", "excess_p99_ms", "update_median_ms", "update_p99_ms",
+		"messages_per_second", "processor_ms_per_second", "memory_kb", "router_memory_kb", "foreign_addresses")(r); err != nil {
+		t.Error(err)
+	}
 }
 
 // playLab plays a scenario of a lab that was built, which has to succeed, and reads its

@@ -27,7 +27,6 @@ import (
 // Covers: P3, P5, P7, P8, P10.
 func TestHierarchy(t *testing.T) {
 	needWorlds(t)
-	r, capture := world(t, "hierarchy --probe-interval 5ms --dwell 1200ms")
 	figures := []string{
 		"inside_down_ms", "inside_up_ms", "forwarded_down_ms", "between_down_ms", "plain_down_ms", "plain_up_ms",
 		"home_updates_inside", "home_updates_between", "home_updates_plain",
@@ -43,7 +42,7 @@ func TestHierarchy(t *testing.T) {
 			figures = append(figures, fmt.Sprintf("path_mtu_%s_%s", direction, end))
 		}
 	}
-	r.expect(t, 27, figures...)
+	_, capture := world(t, "hierarchy --probe-interval 5ms --dwell 1200ms", expected(27, figures...))
 	t.Run("wire", func(t *testing.T) { checkAnchors(t, capture) })
 	t.Run("tshark", func(t *testing.T) { dissect(t, capture) })
 }
@@ -52,8 +51,8 @@ func TestHierarchy(t *testing.T) {
 // no move inside a domain, either (RFC 5380 §6.1).
 func TestHierarchyOptimised(t *testing.T) {
 	needWorlds(t)
-	r, capture := world(t, "hierarchy --probe-interval 5ms --dwell 1200ms --ro --kill none --no-comparison")
-	r.expect(t, 15, "inside_down_ms", "home_updates_inside", "peer_updates_inside", "foreign_sources", "foreign_addresses")
+	_, capture := world(t, "hierarchy --probe-interval 5ms --dwell 1200ms --ro --kill none --no-comparison",
+		expected(15, "inside_down_ms", "home_updates_inside", "peer_updates_inside", "foreign_sources", "foreign_addresses"))
 	t.Run("tshark", func(t *testing.T) { dissect(t, capture) })
 }
 

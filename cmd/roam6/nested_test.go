@@ -13,7 +13,6 @@ import (
 // source that does not belong there.
 func TestNested(t *testing.T) {
 	needWorlds(t)
-	r, capture := world(t, "nested --probe-interval 5ms --dwell 1200ms --loop 500ms")
 	figures := []string{"handovers_of_others", "lost_of_others", "round_trip_mnn_ms", "round_trip_mn_ms", "loop_frames_each", "loop_left_after_ms", "foreign_sources", "foreign_addresses"}
 	for _, end := range []string{"mnn", "mn"} {
 		for _, there := range []string{"home", "away"} {
@@ -22,6 +21,6 @@ func TestNested(t *testing.T) {
 			}
 		}
 	}
-	r.expect(t, 13, figures...)
+	_, capture := world(t, "nested --probe-interval 5ms --dwell 1200ms --loop 500ms", expected(13, figures...))
 	t.Run("tshark", func(t *testing.T) { dissect(t, capture) })
 }
