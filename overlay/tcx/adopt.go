@@ -110,41 +110,38 @@ func (f *fastPath) adoptAttached() error {
 // adoptTunnels reads what tunnels there are.
 func (f *fastPath) adoptTunnels() error {
 	values := make(map[uint32]pathValue)
-	var number, path uint32
-	var value pathValue
-	each := f.loaded.maps[mapPaths].Iterate()
-	for each.Next(&number, &value) {
-		values[number] = value
+	var paths reader[uint32, pathValue]
+	if err := paths.each(f.loaded.maps[mapPaths], func(number uint32, v []pathValue) {
+		values[number] = v[0]
 		f.last.path = max(f.last.path, number)
-	}
-	if err := each.Err(); err != nil {
-		return fmt.Errorf("map %s: %w", mapPaths, err)
+	}); err != nil {
+		return err
 	}
 	byNumber := make(map[uint32]*tunnel)
-	each = f.loaded.maps[mapTunnels].Iterate()
-	for each.Next(&number, &path) {
+	var numbers reader[uint32, uint32]
+	if err := numbers.each(f.loaded.maps[mapTunnels], func(number uint32, path []uint32) {
 		f.last.tunnel = max(f.last.tunnel, number)
-		v, ok := values[path]
+		v, ok := values[path[0]]
 		if !ok || v.Number != number {
-			continue // killed half way: no program follows it
+			return // killed half way: no program follows it
 		}
-		t := &tunnel{number: number, path: path, value: v}
+		t := &tunnel{number: number, path: path[0], value: v}
 		f.tunnels[v.key()], byNumber[number] = t, t
-	}
-	if err := each.Err(); err != nil {
-		return fmt.Errorf("map %s: %w", mapTunnels, err)
+	}); err != nil {
+		return err
 	}
 	for _, side := range []overlay.Side{overlay.AgentSide, overlay.MobileSide} {
-		var k prefixKey
-		each = f.loaded.maps[trieOf(side)].Iterate()
-		for each.Next(&k, &number) {
-			f.owners[side][k.prefix()] = number
-			if t := byNumber[number]; t != nil {
-				t.inner = append(t.inner, k.prefix())
-			}
+		owners := f.owners[side]
+		var inner reader[prefixKey, uint32]
+		if err := inner.each(f.loaded.maps[trieOf(side)], func(k prefixKey, number []uint32) {
+			owners[k.prefix()] = number[0]
+		}); err != nil {
+			return err
 		}
-		if err := each.Err(); err != nil {
-			return fmt.Errorf("map %s: %w", trieOf(side), err)
+		for p, number := range owners {
+			if t := byNumber[number]; t != nil {
+				t.inner = append(t.inner, p)
+			}
 		}
 	}
 	return f.clean(values, byNumber)
@@ -191,14 +188,9 @@ func (f *fastPath) clean(values map[uint32]pathValue, byNumber map[uint32]*tunne
 
 // adoptPairs reads what pairs are left to optimised routes.
 func (f *fastPath) adoptPairs() error {
-	var k pairKey
-	var one uint32
-	each := f.loaded.maps[mapPairs].Iterate()
-	for each.Next(&k, &one) {
-		f.pairs[k] = new(pair)
-	}
-	if err := each.Err(); err != nil {
-		return fmt.Errorf("map %s: %w", mapPairs, err)
+	var pairs reader[pairKey, uint32]
+	if err := pairs.each(f.loaded.maps[mapPairs], func(k pairKey, _ []uint32) { f.pairs[k] = new(pair) }); err != nil {
+		return err
 	}
 	return f.switchPairs()
 }

@@ -1,7 +1,6 @@
 package tcx
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
@@ -9,59 +8,25 @@ import (
 	"roam6/overlay"
 )
 
-// counting reads counters, which each processor has its own of. Its buffers are used
-// again: it is done several times a second.
-type counting struct {
-	processors int
-	keys       []uint32
-	values     []stateValue // for each key one of each processor
-}
-
-// leastBatch and mostBatch are how many tunnels' counters are read in one call.
-const (
-	leastBatch = 64 // the kernel gives all that have the same hash, or none
-	mostBatch  = 1024
-)
+// counting reads counters, which each processor has its own of. That is done several times
+// a second.
+type counting struct{ read reader[uint32, stateValue] }
 
 func newCounting() (counting, error) {
 	n, err := ebpf.PossibleCPU()
 	if err != nil {
 		return counting{}, fmt.Errorf("number of processors: %w", err)
 	}
-	return counting{processors: n}, nil
+	return counting{reader[uint32, stateValue]{processors: n}}, nil
 }
 
 // each calls f for what is counted of each tunnel, by its number.
 func (c *counting) each(m *ebpf.Map, f func(number uint32, sum overlay.Counters)) error {
-	if c.keys == nil {
-		c.grow(leastBatch)
+	err := c.read.each(m, func(number uint32, values []stateValue) { f(number, sum(values)) })
+	if err != nil {
+		return fmt.Errorf("read counters: %w", err)
 	}
-	var cursor ebpf.MapBatchCursor
-	for {
-		n, err := m.BatchLookup(&cursor, c.keys, c.values, nil)
-		if errors.Is(err, ebpf.ErrNotSupported) {
-			return fmt.Errorf("read counters: %w", err)
-		}
-		for i, number := range c.keys[:n] {
-			f(number, sum(c.values[i*c.processors:][:c.processors]))
-		}
-		switch {
-		case errors.Is(err, ebpf.ErrKeyNotExist):
-			return nil // those were the last
-		case err != nil && len(c.keys) >= 64*mostBatch:
-			return fmt.Errorf("read counters: %w", err)
-		case err != nil:
-			c.grow(2 * len(c.keys)) // too many with the same hash
-			cursor = ebpf.MapBatchCursor{}
-		case len(c.keys) < mostBatch:
-			c.grow(mostBatch) // for the next time; a cursor is good for one size
-			cursor = ebpf.MapBatchCursor{}
-		}
-	}
-}
-
-func (c *counting) grow(n int) {
-	c.keys, c.values = make([]uint32, n), make([]stateValue, n*c.processors)
+	return nil
 }
 
 func sum(each []stateValue) (all overlay.Counters) {

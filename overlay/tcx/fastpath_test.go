@@ -459,7 +459,7 @@ func adoptionBy(t *testing.T, open func(root, device string) (hook, error)) {
 	applyTo(t, f, binding(overlay.MobileSide), second, tun.FastChange{Yield: kept}, tun.FastChange{Yield: gone})
 	applyTo(t, f, binding(overlay.MobileSide, func(b *tun.FastTunnel) { b.MTU = 1400 })) // leaves a path behind
 	number, path := f.tunnels[overlay.Key{Home: home, Side: overlay.MobileSide}].number, f.tunnels[overlay.Key{Home: home, Side: overlay.MobileSide}].path
-	counted := slices.Repeat([]stateValue{{Counters: overlay.Counters{EncapPackets: 5, EncapBytes: 7, DecapPackets: 9, DecapBytes: 11}}}, f.counting.processors)
+	counted := slices.Repeat([]stateValue{{Counters: overlay.Counters{EncapPackets: 5, EncapBytes: 7, DecapPackets: 9, DecapBytes: 11}}}, f.counting.read.processors)
 	if err := f.put(mapStates, number, counted); err != nil {
 		t.Fatal(err)
 	}
