@@ -182,6 +182,11 @@ const (
 	// NFTA_SET_ELEM_EXPRESSIONS holds several; the kernel lists one as above.
 )
 
+// collectEvery is how often the kernel looks for elements whose time is over, which
+// nobody finds any more: it goes through a table for as many as there may be, and each
+// second is too often for that.
+const collectEvery = 10 * time.Second
+
 // NewSet makes a set; one that is there and is like this stays as it is.
 func (t *Batch) NewSet(s Set) {
 	var kind uint32
@@ -201,7 +206,8 @@ func (t *Batch) NewSet(s Set) {
 		Uint32(unix.NFTA_SET_KEY_LEN, uint32(s.Length())).
 		Uint32(unix.NFTA_SET_ID, t.set)
 	if s.Most != 0 {
-		a = a.Nested(unix.NFTA_SET_DESC, Attributes(nil).Uint32(unix.NFTA_SET_DESC_SIZE, s.Most))
+		a = a.Nested(unix.NFTA_SET_DESC, Attributes(nil).Uint32(unix.NFTA_SET_DESC_SIZE, s.Most)).
+			Uint32(unix.NFTA_SET_GC_INTERVAL, uint32(collectEvery.Milliseconds()))
 	}
 	if s.Counted {
 		counter := Attributes(nil).Text(unix.NFTA_EXPR_NAME, "counter").

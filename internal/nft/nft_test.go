@@ -266,7 +266,7 @@ func TestRemember(t *testing.T) {
 	if !w.sends() {
 		t.Error("remembered more than there is room for")
 	}
-	for deadline := time.Now().Add(10 * time.Second); w.sends(); {
+	for deadline := time.Now().Add(6 * collectEvery); w.sends(); {
 		if time.Now().After(deadline) {
 			t.Fatal("not forgotten")
 		}

@@ -380,7 +380,7 @@ func TestKnowsTunnels(t *testing.T) {
 // A tunnel of somebody else's on the same nodes works beside ours.
 func TestForeignTunnel(t *testing.T) {
 	w := newWorld(t)
-	remove := bare(t, planetest.Ends{Agent: w.agent, Mobile: w.mobile, AgentAddress: agentAddress, CareOf: careOf[0], Network: networkPrefix})
+	remove := bare(t, alone(planetest.Ends{Agent: w.agent, Mobile: w.mobile, AgentAddress: agentAddress, CareOf: careOf[0], Network: networkPrefix}))
 	defer remove()
 	correspondent, node := w.udp(w.correspondent, correspondentAddress), w.udp(w.node, nodeAddress)
 	w.passes(correspondent, node)

@@ -162,14 +162,15 @@ func (s ruleSet) rules() (all []named) {
 }
 
 // The rules that each packet meets are the cost of this engine: those that decide about
-// most packets come first.
+// most packets come first, and what is masked is 4 octets long, which the kernel does in
+// line.
 
 // approve sorts out tunnel packets to this node that are never carried here; the inner
 // packet is what the transport header is to others.
 func approve() []nft.Rule {
 	all := []nft.Rule{
 		// RFC 6040 §4.2: a congestion mark may have to be dropped.
-		nft.Rule(nil).Load(1, 1).Bitwise(0, []byte{0x30}, zero(1)).Equal(0x30).Goto(chainHand),
+		nft.Rule(nil).Load(0, 4).Bitwise(0, []byte{0, 0x30, 0, 0}, zero(4)).Equal(0, 0x30, 0, 0).Goto(chainHand),
 		next(nft.Transport, 0, unix.IPPROTO_TCP).Goto(chainWhose),
 	}
 	for _, r := range dhcp(nft.Transport) {
@@ -218,7 +219,7 @@ func (s ruleSet) whose() (all []nft.Rule) {
 // scoped passes packets with an address within that is perhaps of link scope: most are
 // of 2000::/3, and are known for that without a look-up.
 func scoped(at uint32) nft.Rule {
-	return nft.Rule(nil).LoadInto(0, nft.Transport, at, 1).Bitwise(0, []byte{0xe0}, zero(1)).NotEqual(0x20).
+	return nft.Rule(nil).LoadInto(0, nft.Transport, at, 4).Bitwise(0, []byte{0xe0, 0, 0, 0}, zero(4)).NotEqual(0x20, 0, 0, 0).
 		LoadInto(0, nft.Transport, at, 1).In(setScopes)
 }
 
@@ -226,7 +227,7 @@ func scoped(at uint32) nft.Rule {
 func (s ruleSet) arrive() []nft.Rule {
 	return []nft.Rule{
 		nft.Rule(nil).LoadMeta(nft.Mark).Bitwise(0, nft.MarkBits(s.sorted), zero(4)).Equal(zero(4)...).Drop(),
-		clearMark(nil, s.sorted).Accept(),
+		clearMark(nil, s.sorted),
 	}
 }
 
@@ -300,8 +301,8 @@ func (s ruleSet) depart() []nft.Rule {
 // those that such a packet is in.
 func (s ruleSet) made() []nft.Rule {
 	all := []nft.Rule{
-		nft.Rule(nil).Load(headerLength+offsetNextHeader, 1).NotEqual(unix.IPPROTO_IPV6).
-			LoadMeta(nft.Mark).Bitwise(0, nft.MarkBits(s.mask), zero(4)).Equal(nft.MarkBits(s.mark)...).Accept(),
+		nft.Rule(nil).LoadMeta(nft.Mark).Bitwise(0, nft.MarkBits(s.mask), zero(4)).Equal(nft.MarkBits(s.mark)...).
+			Load(headerLength+offsetNextHeader, 1).NotEqual(unix.IPPROTO_IPV6).Accept(),
 	}
 	for _, bits := range s.order(s.agent) {
 		all = append(all, masked(nil, 0, nft.Network, headerLength+offsetDestination, bits).In(setName(overlay.AgentSide, out, bits)).Goto(chainClass))
@@ -317,10 +318,9 @@ func (s ruleSet) made() []nft.Rule {
 // one 0 where the inner one is.
 func class() []nft.Rule {
 	const classAndVersion = 2 // octets, with four bits of the flow label
-	inner := func(r nft.Rule, mask ...byte) nft.Rule {
-		return r.Load(headerLength, classAndVersion).Bitwise(0, mask, zero(classAndVersion))
-	}
-	return []nft.Rule{inner(inner(nil, 0x0f, 0xf0).NotEqual(0, 0), 0xff, 0xf0).Store(0, nft.Network, 0, classAndVersion)}
+	inner := nft.Rule(nil).Load(headerLength, 4).Bitwise(0, []byte{0x0f, 0xf0, 0, 0}, zero(4)).NotEqual(zero(4)...)
+	return []nft.Rule{inner.Load(headerLength, classAndVersion).Bitwise(0, []byte{0xff, 0xf0}, zero(classAndVersion)).
+		Store(0, nft.Network, 0, classAndVersion)}
 }
 
 // errors finds what the kernel would tell of errors on the way of tunnel packets: the

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -268,19 +269,39 @@ func TestFastPathSilence(t *testing.T) {
 	}
 }
 
-// The fast path is swept when the time of a predecessor is over, and closed once.
+// The fast path is swept when the time of a predecessor is over, not before the node has
+// told what it has restored, and closed once.
 func TestFastPathEnds(t *testing.T) {
-	e, r, _ := fastEngine(t, Config{Adopt: 50 * time.Millisecond})
+	var asked atomic.Int32
+	ready := make(chan struct{})
+	e, r, _ := fastEngine(t, Config{Adopt: 50 * time.Millisecond, Ready: func() bool {
+		asked.Add(1)
+		select {
+		case <-ready:
+			return true
+		default:
+			return false
+		}
+	}})
 	swept := func() int {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return r.swept
 	}
-	for end := time.Now().Add(5 * time.Second); swept() == 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("not swept")
+	until := func(what string, f func() bool) {
+		t.Helper()
+		for end := time.Now().Add(5 * time.Second); !f(); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal(what)
+			}
 		}
 	}
+	until("not asked again", func() bool { return asked.Load() > 1 })
+	if swept() != 0 {
+		t.Error("swept before the node is ready")
+	}
+	close(ready)
+	until("not swept", func() bool { return swept() > 0 })
 	for range 2 {
 		if err := e.Close(); err != nil {
 			t.Fatal(err)

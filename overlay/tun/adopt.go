@@ -87,15 +87,22 @@ func (e *Engine) reconcile() error {
 	return nil
 }
 
-// sweepLater removes what is not wanted again in time.
+// sweepLater removes what is not wanted again in time. A node that has not told yet what
+// it has restored has more: with very many bindings its start is long.
 func (e *Engine) sweepLater() {
 	if len(e.left.items) == 0 && e.fast.path == nil {
 		return
 	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.left.timer = time.AfterFunc(e.config.Adopt, func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		if e.closed {
+			return
+		}
+		if e.config.Ready != nil && !e.config.Ready() {
+			e.left.timer.Reset(e.config.Adopt)
 			return
 		}
 		if err := e.sweep(); err != nil {

@@ -56,29 +56,47 @@ func openCapture(size, buffer, device int) (_ *receiver, err error) {
 func homeAddressesOnly(device int) []bpf.Instruction {
 	const network = 1<<32 - 0x100000 // SKF_NET_OFF: from the IPv6 header on, whatever is before it
 	load := func(offset uint32) bpf.Instruction { return bpf.LoadAbsolute{Off: network + offset, Size: 1} }
-	const first, ours, accept, reject = 7, 9, 15, 16
+	const (
+		ethernet, etherType = 14, 12 // octets: the length of a header, and where its type is
+
+		bare, elsewhere, next, first, ours, accept, reject = 6, 9, 10, 17, 19, 25, 26
+	)
 	to := func(from, target int) uint8 { return uint8(target - from - 1) }
 	return []bpf.Instruction{
-		// All that the node receives or forwards passes here, and has none of these: that
-		// is found out first.
-		0: load(offsetNextHeader),
-		1: bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolDestinationOptions, SkipTrue: to(1, first)},
-		2: bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolRouting, SkipTrue: to(2, first)},
-		3: bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: protocolHopByHop, SkipTrue: to(3, reject)},
+		// All that the node receives or forwards passes here. Where the IPv6 header is
+		// known to be the kernel reads an octet of it in line, and elsewhere by a function.
+		0: bpf.LoadExtension{Num: bpf.ExtLinkLayerType},
+		1: bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.ARPHRD_ETHER, SkipTrue: to(1, bare)},
+		2: bpf.LoadAbsolute{Off: etherType, Size: 2},
+		3: bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.ETH_P_IPV6, SkipTrue: to(3, elsewhere)}, // a VLAN tag
+		4: bpf.LoadAbsolute{Off: ethernet + offsetNextHeader, Size: 1},
+		5: bpf.Jump{Skip: uint32(to(5, next))},
 
-		4: load(headerLength), // behind hop-by-hop options
-		5: bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolDestinationOptions, SkipTrue: to(5, ours)},
-		6: bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolRouting, SkipTrue: to(6, ours), SkipFalse: to(6, reject)},
+		bare: bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.ARPHRD_TUNNEL6, SkipTrue: to(bare, elsewhere)},
+		7:    bpf.LoadAbsolute{Off: offsetNextHeader, Size: 1},
+		8:    bpf.Jump{Skip: uint32(to(8, next))},
+
+		elsewhere: load(offsetNextHeader),
+
+		// Most have none of these, and that is found out first.
+		next: bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolDestinationOptions, SkipTrue: to(next, first)},
+		11:   bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolRouting, SkipTrue: to(11, first)},
+		12:   bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: protocolHopByHop, SkipTrue: to(12, reject)},
+
+		13: load(headerLength), // behind hop-by-hop options
+		14: bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolDestinationOptions, SkipTrue: to(14, ours)},
+		15: bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolRouting, SkipTrue: to(15, ours)},
+		16: bpf.Jump{Skip: uint32(to(16, reject))},
 
 		first: load(headerLength), // behind the first of those we want
-		8:     bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolMobility, SkipTrue: to(8, reject)},
+		18:    bpf.JumpIf{Cond: bpf.JumpEqual, Val: protocolMobility, SkipTrue: to(18, reject)},
 
 		ours: bpf.LoadExtension{Num: bpf.ExtType},
-		10:   bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.PACKET_HOST, SkipTrue: to(10, reject)},
-		11:   bpf.LoadExtension{Num: bpf.ExtInterfaceIndex},
-		12:   bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(device), SkipTrue: to(12, reject)},
-		13:   load(offsetDestination),
-		14:   bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0xff, SkipTrue: to(14, reject)},
+		20:   bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: unix.PACKET_HOST, SkipTrue: to(20, reject)},
+		21:   bpf.LoadExtension{Num: bpf.ExtInterfaceIndex},
+		22:   bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(device), SkipTrue: to(22, reject)},
+		23:   load(offsetDestination),
+		24:   bpf.JumpIf{Cond: bpf.JumpEqual, Val: 0xff, SkipTrue: to(24, reject)},
 
 		accept: bpf.RetConstant{Val: 1 << 18},
 		reject: bpf.RetConstant{Val: 0},

@@ -1,10 +1,12 @@
 package tun
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"testing"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"roam6/internal/rtnl/nstest"
@@ -94,5 +96,83 @@ func TestCaptureFilter(t *testing.T) {
 		if heard != c.heard {
 			t.Errorf("%s: heard %v, want %v", c.name, heard, c.heard)
 		}
+	}
+}
+
+// The filter finds the IPv6 header on all kinds of links: what follows an Ethernet header,
+// with a VLAN tag or without, and what has no header before it.
+func TestCaptureOnLinks(t *testing.T) {
+	packet := func(next byte) []byte {
+		b := []byte{6 << 4, 0, 0, 0, 0, 16, next, 64}
+		b = slices.Concat(b, netip.MustParseAddr("2001:db8:86dd::2").AsSlice(), netip.MustParseAddr("2001:db8::1").AsSlice())
+		return append(b, []byte{unix.IPPROTO_NONE, 0, 1, 4, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8}...)
+	}
+	for _, c := range []struct {
+		name   string
+		within func(s *nstest.Space, local, remote netip.Addr) netlink.Link // a link on "up"; nil: that itself
+	}{
+		{"Ethernet", nil},
+		{"VLAN", func(s *nstest.Space, _, _ netip.Addr) netlink.Link {
+			return &netlink.Vlan{LinkAttrs: netlink.LinkAttrs{Name: "within", ParentIndex: s.Index("up")}, VlanId: 7}
+		}},
+		{"tunnel", func(_ *nstest.Space, local, remote netip.Addr) netlink.Link {
+			return &netlink.Ip6tnl{LinkAttrs: netlink.LinkAttrs{Name: "within"}, Local: local.AsSlice(), Remote: remote.AsSlice(),
+				Proto: unix.IPPROTO_IPV6, Flags: 1 /* IP6_TNL_F_IGN_ENCAP_LIMIT */, Ttl: 64}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			here, there := nstest.New(t), nstest.New(t)
+			nstest.Veth(here, "up", there, "up")
+			local, remote := here.Assign("up", "2001:db8:1::1/64"), there.Assign("up", "2001:db8:1::2/64")
+			link := "up"
+			if c.within != nil {
+				link = "within"
+				err := here.Try(func() error { return netlink.LinkAdd(c.within(here, local, remote)) })
+				if errors.Is(err, unix.EOPNOTSUPP) {
+					t.Skip("needs a kernel with this kind of link")
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				there.Do(func() error { return netlink.LinkAdd(c.within(there, remote, local)) })
+				here.LinkUp(link)
+				there.LinkUp(link)
+			}
+			var r *receiver
+			here.Do(func() (err error) {
+				r, err = openCapture(1, 1<<20, 1)
+				return err
+			})
+			defer unix.Close(r.fd)
+			there.Do(func() error {
+				// A link-layer address of a tunnel is an outer address, and there is no room for that.
+				kind, to := unix.SOCK_DGRAM, here.Link(link).Attrs().HardwareAddr
+				if c.name == "tunnel" {
+					kind, to = unix.SOCK_RAW, nil
+				}
+				wire, err := unix.Socket(unix.AF_PACKET, kind, 0)
+				if err != nil {
+					return err
+				}
+				defer unix.Close(wire)
+				a := unix.SockaddrLinklayer{Protocol: sock.NetworkOrder16(unix.ETH_P_IPV6), Ifindex: there.Index(link), Halen: uint8(len(to))}
+				copy(a.Addr[:], to)
+				for _, next := range []byte{unix.IPPROTO_TCP, protocolDestinationOptions} {
+					if err := unix.Sendto(wire, packet(next), 0, &a); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+			if n, err := unix.Poll([]unix.PollFd{{Fd: int32(r.fd), Events: unix.POLLIN}}, 10_000); err != nil || n == 0 {
+				t.Fatalf("nothing is heard: %v", err)
+			}
+			if n, err := r.receive(); err != nil || n != 1 {
+				t.Fatalf("%d packets: %v", n, err)
+			}
+			if buffer, _, whole := r.captured(0); !whole || !slices.Equal(buffer[receiveHeadroom:], packet(protocolDestinationOptions)) {
+				t.Errorf("heard % x", buffer[receiveHeadroom:])
+			}
+		})
 	}
 }

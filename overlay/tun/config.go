@@ -57,8 +57,9 @@ type Config struct {
 	// Refuse tells the senders of packets that belong to no tunnel so: for home
 	// agents, whose mobiles register again then.
 	Refuse bool
-	// Ready tells whether the mobiles that are refused can register; nil: always. One
-	// that is told too early loses the update that it sends at once.
+	// Ready tells whether bindings are restored, and the mobiles that are refused can
+	// register; nil: always. One that is told too early loses the update that it sends at
+	// once. It is called under the engine's lock.
 	Ready func() bool
 	// Mark is the firewall mark (SO_MARK) of all packets the engine sends, and
 	// MarkMask its bits. The kernel's part of optimised routes on the correspondent's
@@ -83,7 +84,7 @@ type Config struct {
 	// kernels that can do that; nil: nothing.
 	Routes RoutePath
 	// Adopt is how long what a predecessor that crashed left in the kernel goes on
-	// until somebody sets it again.
+	// until somebody sets it again, and longer until the node is Ready.
 	Adopt time.Duration
 	// Relayed reports whether DHCPv6 messages between an address of this node and a
 	// remote one are in ESP, which somebody else takes from the wire and sends: the

@@ -9,21 +9,27 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"roam6/internal/sock"
 )
 
 // spared keeps packets that the kernel takes from the capture socket, in the kernel: a
 // socket filter of eBPF that looks them up in a map. Everything else goes through it as
-// through homeAddressesOnly.
-type spared struct{ keys, program int }
+// through homeAddressesOnly, which costs less, and is there while the kernel takes none.
+type spared struct {
+	socket, device int
+	keys, program  int
+	kept           int // keys in the map
+}
 
 // spareKey is how a packet comes: its addresses, the one in the Home Address option and
 // the one in the type 2 routing header, zero where there is none.
 type spareKey struct{ source, destination, option, route [16]byte }
 
-// openSpared puts the filter on a packet socket in place of the one it has. The error
-// wraps errors.ErrUnsupported where the kernel or the process may not do that.
+// openSpared makes the filter for a packet socket, and tries it there. The error wraps
+// errors.ErrUnsupported where the kernel or the process may not do that.
 func openSpared(socket, device int) (_ *spared, err error) {
-	s := &spared{keys: -1, program: -1}
+	s := &spared{socket: socket, device: device, keys: -1, program: -1}
 	defer func() {
 		if err != nil {
 			s.close()
@@ -47,10 +53,22 @@ func openSpared(socket, device int) (_ *spared, err error) {
 	if err != nil {
 		return nil, unableToSpare("program", err)
 	}
-	if err := unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_ATTACH_BPF, s.program); err != nil {
+	if err := s.attach(); err != nil {
 		return nil, unableToSpare("filter", err)
 	}
-	return s, nil
+	return s, s.detach()
+}
+
+// attach and detach put the one or the other filter in place of what the socket has.
+func (s *spared) attach() error {
+	return unix.SetsockoptInt(s.socket, unix.SOL_SOCKET, unix.SO_ATTACH_BPF, s.program)
+}
+
+func (s *spared) detach() error {
+	if err := sock.AttachFilter(s.socket, homeAddressesOnly(s.device)); err != nil {
+		return openError("packet socket: filter", err)
+	}
+	return nil
 }
 
 // TrySpared tells whether the kernel has what keeps packets from the engine that a
@@ -87,13 +105,26 @@ type element struct {
 
 func (s *spared) add(k spareKey) error {
 	value := [1]byte{1}
-	if err := s.change(unix.BPF_MAP_UPDATE_ELEM, &k, &value); err != nil {
+	err := s.change(unix.BPF_MAP_UPDATE_ELEM, &k, &value)
+	if err == nil && s.kept == 0 {
+		if err = s.attach(); err != nil {
+			_ = s.change(unix.BPF_MAP_DELETE_ELEM, &k, nil)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("leave packets of an optimised route to the kernel: %w", err)
 	}
+	s.kept++
 	return nil
 }
 
-func (s *spared) remove(k spareKey) { _ = s.change(unix.BPF_MAP_DELETE_ELEM, &k, nil) } // it is there
+// remove takes back a key that was added.
+func (s *spared) remove(k spareKey) {
+	_ = s.change(unix.BPF_MAP_DELETE_ELEM, &k, nil)
+	if s.kept--; s.kept == 0 {
+		_ = s.detach() // the other filter passes the same then
+	}
+}
 
 func (s *spared) change(command uintptr, k *spareKey, value *[1]byte) error {
 	e := element{fd: uint32(s.keys), key: uint64(uintptr(unsafe.Pointer(k))), value: uint64(uintptr(unsafe.Pointer(value)))}
@@ -206,6 +237,14 @@ func spareProgram(keys, device int) []byte {
 	c.jump(notEqual, r0, unix.PACKET_HOST, "reject")
 	c.op(unix.BPF_LDX|unix.BPF_W|unix.BPF_MEM, r0, r6, interfaceIndex, 0)
 	c.jump(unix.BPF_JEQ, r0, int32(device), "reject")
+	load := func(offset uint32) { c.op(unix.BPF_LD|unix.BPF_ABS|unix.BPF_B, 0, 0, 0, int32(network+offset)) }
+	load(offsetNextHeader)
+	c.jump(unix.BPF_JEQ, r0, protocolDestinationOptions, "look")
+	c.jump(unix.BPF_JEQ, r0, protocolRouting, "look")
+	c.jump(unix.BPF_JEQ, r0, protocolHopByHop, "rest")
+	c.jump(always, r0, 0, "reject")
+
+	c.label("look")
 	get(0, headers, headerLength+homeHeaderLength)
 	put(0, offsetSource)
 	put(16, offsetDestination)
@@ -249,7 +288,6 @@ func spareProgram(keys, device int) []byte {
 
 	// What is not in the map: as homeAddressesOnly.
 	c.label("rest")
-	load := func(offset uint32) { c.op(unix.BPF_LD|unix.BPF_ABS|unix.BPF_B, 0, 0, 0, int32(network+offset)) }
 	load(offsetDestination)
 	c.jump(unix.BPF_JEQ, r0, 0xff, "reject")
 	load(offsetNextHeader)

@@ -105,6 +105,30 @@ func TestSpared(t *testing.T) {
 		}
 	}
 
+	// The filter is there while there are keys: packets of others pass the other one.
+	attached := func() bool {
+		var length uint32
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(socket), unix.SOL_SOCKET, unix.SO_GET_FILTER, 0, uintptr(unsafe.Pointer(&length)), 0)
+		return errno == unix.EACCES // what is eBPF is not shown
+	}
+	for _, step := range []struct {
+		do   func() error
+		want bool
+	}{
+		{func() error { return nil }, false},
+		{func() error { return s.add(byOption) }, true},
+		{func() error { return s.add(byRoute) }, true},
+		{func() error { s.remove(byOption); return nil }, true},
+		{func() error { s.remove(byRoute); return nil }, false},
+	} {
+		if err := step.do(); err != nil {
+			t.Fatal(err)
+		}
+		if got := attached(); got != step.want {
+			t.Errorf("with %d keys the filter is on the socket: %v", s.kept, got)
+		}
+	}
+
 	// Nothing comes from the engine's own device.
 	own, err := openSpared(socket, loopback)
 	if err != nil {
