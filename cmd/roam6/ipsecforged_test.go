@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -136,6 +137,19 @@ func TestForgedUnderIPsec(t *testing.T) {
 	next := before.Sequence + 1
 	acknowledgement := whole(mip6.Packet{Source: villageAgent, Destination: careOf, RouteHome: villageHome,
 		Message: mip6.BindingAcknowledgement{Status: mip6.StatusNotHomeAgent, Sequence: mip6.Sequence(before.Sequence)}})
+	unknown := func(a esp.Association) esp.Association { a.SPI = 4000; return a }
+	undecipherable := func() []byte { // one of 128 has by chance a padding that is right
+		other := ofHost.In
+		other.Key = esp.Key([]byte{other.Key[0] ^ 1}) + other.Key[1:]
+		policies := esp.NewPolicies(func([]byte) {})
+		v.must(policies.Replace([]esp.Policy{ofHost}))
+		for sequence := next; ; sequence++ {
+			b := seal(t, update(150, sequence), other)
+			if _, err := policies.Unprotect(b); errors.Is(err, esp.ErrPadding) {
+				return b
+			}
+		}
+	}
 	const copies = 20
 	for _, c := range []struct {
 		name   string
@@ -148,8 +162,11 @@ func TestForgedUnderIPsec(t *testing.T) {
 		{"an update under a wrong key", seal(t, update(150, next), wrong(ofHost.In)), v.agent, "bad_authenticator"},
 		{"an update under the other direction's key", seal(t, update(150, next), esp.Association{SPI: ofHost.In.SPI, Algorithm: ofHost.In.Algorithm, Key: ofHost.Out.Key}), v.agent, "bad_authenticator"},
 		{"an update under another mobile's key", seal(t, update(150, next), ofOther.In), v.agent, "prohibited"},
+		{"an update that decrypts to nonsense", undecipherable(), v.agent, "undecipherable"},
+		{"an update by an SPI that nobody has", seal(t, update(150, next), unknown(ofHost.In)), v.agent, "unknown_spi"},
 		{"an acknowledgement", acknowledgement, v.host, "unauthenticated"},
 		{"an acknowledgement under a wrong key", seal(t, acknowledgement, wrong(ofHost.Out)), v.host, "bad_authenticator"},
+		{"an acknowledgement by an SPI that nobody has", seal(t, acknowledgement, unknown(ofHost.Out)), v.host, "unknown_spi"},
 	} {
 		send := v.injectAgent
 		if c.to == v.host {

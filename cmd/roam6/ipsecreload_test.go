@@ -33,7 +33,7 @@ func (v *village) move() {
 	v.plug("up0")
 }
 
-// A reload begins with IPsec, or changes its keys, while the binding lives on: as
+// A reload begins with IPsec, or changes its keys or SPIs, while the binding lives on: as
 // soon as both sides have it updates are taken, and in between none is (RFC 3776
 // §4.1).
 //
@@ -73,6 +73,11 @@ func TestIPsecReload(t *testing.T) {
 	refused("under the old keys", "bad_authenticator")
 	v.rewrite(v.host, other(hostText))
 	registersAgain("under the new keys")
+	spis := strings.NewReplacer("spi_to_agent '1000'", "spi_to_agent '2000'", "spi_to_mobile '1001'", "spi_to_mobile '2001'").Replace
+	v.rewrite(v.agent, spis(other(agentText)))
+	refused("by the old SPIs", "unknown_spi")
+	v.rewrite(v.host, spis(other(hostText)))
+	registersAgain("by the new SPIs")
 	if now := v.binding().Created; now != created {
 		t.Errorf("the binding is of %v, not of %v any more", now, created)
 	}

@@ -33,6 +33,12 @@ type AnchorPolicy struct {
 	Out, In Association
 }
 
+// anchorRange is where some anchors of an AnchorPolicy are, and where this node is.
+type anchorRange struct {
+	netip.Prefix
+	side overlay.Side
+}
+
 // regional is an AnchorPolicy ready for use.
 type regional struct {
 	anchors []netip.Prefix
@@ -52,6 +58,9 @@ func (b *builder) addAnchors(policy AnchorPolicy) error {
 		return fmt.Errorf("%w: %w", ErrInvalid, errAnchors)
 	}
 	r := &regional{anchors: slices.Clone(policy.Anchors), side: policy.Side}
+	for _, p := range policy.Anchors {
+		b.table.anchors[anchorRange{p, policy.Side}] = true
+	}
 	var err error
 	if r.out, err = b.outbound(policy.Out); err != nil {
 		return err
@@ -104,9 +113,28 @@ func (r *regional) local(e *mip6.Envelope, mh []byte, d direction) bool {
 	if (r.side == overlay.MobileSide) == (d == incoming) {
 		regional, anchor, kind = anchor, regional, mip6.TypeBindingAcknowledgement
 	}
-	prefix, err := anchor.Prefix(regionalBits)
-	return err == nil && prefix.Contains(regional) && regional != anchor &&
+	return mayForm(regional, anchor) &&
 		slices.ContainsFunc(r.anchors, func(p netip.Prefix) bool { return p.Contains(anchor) }) && isLocal(mh, kind)
+}
+
+// mayForm reports whether an address may be a regional care-of address at an anchor.
+func mayForm(regional, anchor netip.Addr) bool {
+	prefix, err := anchor.Prefix(regionalBits)
+	return err == nil && prefix.Contains(regional) && regional != anchor
+}
+
+// anchored reports whether there are associations for some regional care-of addresses at
+// an anchor.
+func (t *policyTable) anchored(regional, anchor netip.Addr, side overlay.Side) bool {
+	if !mayForm(regional, anchor) {
+		return false
+	}
+	for a := range t.anchors {
+		if a.side == side && a.Contains(anchor) {
+			return true
+		}
+	}
+	return false
 }
 
 // isLocal reports whether a Mobility Header has a type, and as an update flag M, by which

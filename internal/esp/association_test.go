@@ -473,12 +473,48 @@ func TestKeyIsNotPrinted(t *testing.T) {
 
 func TestDropReason(t *testing.T) {
 	for err, want := range map[error]role.DropReason{
-		ErrUnprotected: role.DropUnauthenticated, ErrUnknownSPI: role.DropUnauthenticated, ErrIntegrity: role.DropBadAuthenticator,
-		ErrReplay: role.DropReplay, ErrSelector: role.DropProhibited, ErrPadding: role.DropMalformed, ErrMalformed: role.DropMalformed,
-		ErrDummy: 0, nil: 0,
+		ErrUnprotected: role.DropUnauthenticated, ErrUnknownSPI: role.DropUnknownSPI, ErrIntegrity: role.DropBadAuthenticator,
+		ErrReplay: role.DropReplay, ErrSelector: role.DropProhibited, ErrPadding: role.DropUndecipherable, ErrMalformed: role.DropMalformed,
+		ErrDummy: 0, ErrForeign: 0, nil: 0,
 	} {
 		if got := DropReason(err); got != want {
 			t.Errorf("%v: %v, want %v", err, got, want)
+		}
+	}
+}
+
+// Keys of AES-CBC that differ in their first part verify, and decrypt to nonsense: nothing
+// comes of it, and nearly all of it is said to be undecipherable. Where the other part
+// differs, or the algorithm authenticates with the same key, it does not verify.
+func TestWrongKey(t *testing.T) {
+	for _, test := range []struct {
+		algorithm Algorithm
+		at        int // octet of the key
+		want      role.DropReason
+	}{
+		{AESCBCSHA256, 0, role.DropUndecipherable}, {AESCBCSHA256, 15, role.DropUndecipherable},
+		{AESCBCSHA256, 16, role.DropBadAuthenticator}, {AESGCM, 0, role.DropBadAuthenticator}, {AESGCM, 19, role.DropBadAuthenticator},
+	} {
+		ofMobile, ofAgent := policies(home, test.algorithm, 128, 1000)
+		other := []byte(ofAgent.In.Key)
+		other[test.at] ^= 1
+		ofAgent.In.Key = Key(other)
+		mobileSide, agentSide := database(t, ofMobile), database(t, ofAgent)
+		reasons := map[role.DropReason]int{}
+		const packets = 1000
+		for range packets {
+			sealed, _, err := mobileSide.Protect(nil, whole(t, update()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := agentSide.Unprotect(sealed)
+			if err == nil {
+				t.Fatalf("%v, octet %d: opened as %x", test.algorithm, test.at, r.Packet)
+			}
+			reasons[DropReason(err)]++
+		}
+		if n := reasons[test.want]; n < packets*95/100 {
+			t.Errorf("%v, octet %d: %v", test.algorithm, test.at, reasons)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func TestRelayed(t *testing.T) {
 				if !bytes.HasSuffix(r.Packet, plain) || int(binary.BigEndian.Uint16(r.Packet[4:])) != len(r.Packet)-40 {
 					t.Errorf("%v: %s: the packet was %x", a, test.name, r.Packet)
 				}
-				if _, err := test.from.Unprotect(sealed); !errors.Is(err, ErrUnknownSPI) {
+				if _, err := test.from.Unprotect(sealed); !errors.Is(err, ErrForeign) {
 					t.Errorf("%v: %s, sent back: %v", a, test.name, err)
 				}
 			}

@@ -70,10 +70,11 @@ var (
 	ErrUnknownSPI    = errors.New("no security association with this SPI")
 	ErrIntegrity     = errors.New("integrity check value does not verify")
 	ErrReplay        = errors.New("sequence number is not in the anti-replay window, or was there before")
-	ErrPadding       = errors.New("padding is not what RFC 4303 §2.4 prescribes")
+	ErrPadding       = errors.New("padding is not what RFC 4303 §2.4 prescribes: encrypted with another key")
 	ErrSelector      = errors.New("packet is not one that its security association is for")
 	ErrUnprotected   = errors.New("signalling that must be protected by ESP is not")
-	ErrDummy         = errors.New("dummy packet") // RFC 4303 §2.6: to be discarded without a word
+	ErrDummy         = errors.New("dummy packet")                                // RFC 4303 §2.6: to be discarded without a word
+	ErrForeign       = errors.New("not for a security association of this node") // the kernel's, maybe
 	ErrExhausted     = errors.New("sequence numbers are exhausted: the key must be replaced")
 	ErrNoAssociation = errors.New("no security association for this packet")
 	ErrTooMany       = errors.New("too many packets for this security association")
@@ -83,15 +84,19 @@ var (
 var ErrInvalid = errors.New("invalid")
 
 // DropReason is the reason for dropping a received packet with which Open or
-// Unprotect has failed. A dummy packet has none: zero.
+// Unprotect has failed. A dummy packet and one that is none of ours have none: zero.
 func DropReason(err error) role.DropReason {
 	switch {
-	case err == nil, errors.Is(err, ErrDummy):
+	case err == nil, errors.Is(err, ErrDummy), errors.Is(err, ErrForeign):
 		return 0
-	case errors.Is(err, ErrUnprotected), errors.Is(err, ErrUnknownSPI):
+	case errors.Is(err, ErrUnprotected):
 		return role.DropUnauthenticated
+	case errors.Is(err, ErrUnknownSPI):
+		return role.DropUnknownSPI
 	case errors.Is(err, ErrIntegrity):
 		return role.DropBadAuthenticator
+	case errors.Is(err, ErrPadding):
+		return role.DropUndecipherable
 	case errors.Is(err, ErrReplay):
 		return role.DropReplay
 	case errors.Is(err, ErrSelector):

@@ -66,6 +66,10 @@ type endpoints struct {
 type policyTable struct {
 	protected map[endpoints]*protection
 	bySPI     map[uint32]receiver
+	// Whom unknown associations may be meant for: the home agents that this node is, and
+	// the anchors that it is, or sends to.
+	agents  map[netip.Addr]bool
+	anchors map[anchorRange]bool
 	// The associations, so that they outlive a change of others.
 	out map[Association]*Outbound
 	in  map[Association]*Inbound
@@ -106,6 +110,7 @@ func (p *Policies) Replace(policies []Policy, anchors ...AnchorPolicy) error {
 	defer p.mu.Unlock()
 	b := builder{random: p.random, old: p.table.Load(), used: make(map[Key]bool), table: &policyTable{
 		protected: make(map[endpoints]*protection, len(policies)), bySPI: make(map[uint32]receiver, 2*len(policies)),
+		agents: make(map[netip.Addr]bool), anchors: make(map[anchorRange]bool),
 		out: make(map[Association]*Outbound, 2*len(policies)), in: make(map[Association]*Inbound, 2*len(policies)),
 	}}
 	for _, policy := range policies {
@@ -191,6 +196,9 @@ func (b *builder) add(policy Policy) error {
 		return fmt.Errorf("%w: %w", ErrInvalid, errHalf)
 	case policy.Negotiated != nil && (policy.Out != Association{} || policy.In != Association{} || policy.TunnelOut != nil):
 		return fmt.Errorf("%w: %w", ErrInvalid, errBoth)
+	}
+	if k.side == overlay.AgentSide {
+		b.table.agents[k.agent] = true
 	}
 	e := &protection{endpoints: k}
 	if old := b.old.protected[k]; old != nil {

@@ -17,13 +17,14 @@ import (
 )
 
 var (
-	home      = netip.MustParseAddr("2001:db8:10::100")
-	otherHome = netip.MustParseAddr("2001:db8:10::101")
-	agent     = netip.MustParseAddr("2001:db8:10::1")
-	careOf    = netip.MustParseAddr("2001:db8:a1::7")
-	newCareOf = netip.MustParseAddr("2001:db8:a2::7")
-	peer      = netip.MustParseAddr("2001:db8:c::9")
-	start     = time.Unix(1_700_000_000, 0)
+	home       = netip.MustParseAddr("2001:db8:10::100")
+	otherHome  = netip.MustParseAddr("2001:db8:10::101")
+	otherAgent = netip.MustParseAddr("2001:db8:11::1")
+	agent      = netip.MustParseAddr("2001:db8:10::1")
+	careOf     = netip.MustParseAddr("2001:db8:a1::7")
+	newCareOf  = netip.MustParseAddr("2001:db8:a2::7")
+	peer       = netip.MustParseAddr("2001:db8:c::9")
+	start      = time.Unix(1_700_000_000, 0)
 )
 
 // key is keying material of its own for each number.
@@ -142,10 +143,62 @@ func TestTransportMode(t *testing.T) {
 				if r, err := test.to.Unprotect(plain); !errors.Is(err, ErrUnprotected) || r.Packet != nil {
 					t.Errorf("%v %d: %s without ESP: %v", a, bits, test.name, err)
 				}
-				if _, err := test.from.Unprotect(sealed); !errors.Is(err, ErrUnknownSPI) {
+				if _, err := test.from.Unprotect(sealed); !errors.Is(err, ErrForeign) {
 					t.Errorf("%v %d: %s, sent back: %v", a, bits, test.name, err)
 				}
 			}
+		}
+	}
+}
+
+// Signalling by an association that is not there is told from ESP that is none of ours,
+// by its addresses: of an unknown mobile too, since its section is what may be missing.
+func TestUnknownSPI(t *testing.T) {
+	_, ofAgent := policies(home, AESCBCSHA256, 128, 1000)
+	ofMobile, _ := policies(home, AESCBCSHA256, 128, 3000)
+	ofMobile.Agent = otherAgent
+	toAnchor, ofAnchor := anchorPolicies(AESCBCSHA256, 128, 2000)
+	toAnchor.In.SPI, toAnchor.Out.SPI = 4000, 4001
+	node := databaseWith(t, []Policy{ofAgent, ofMobile}, ofAnchor)
+	visitor := databaseWith(t, nil, toAnchor)
+	for _, test := range []struct {
+		name   string
+		at     *Policies
+		packet mip6.Packet
+		want   error
+	}{
+		{"to the home agent", node, mip6.Packet{Source: careOf, Destination: agent, HomeAddress: home}, ErrUnknownSPI},
+		{"to the home agent, of a mobile without a policy", node, mip6.Packet{Source: careOf, Destination: agent, HomeAddress: otherHome}, ErrUnknownSPI},
+		{"to a correspondent", node, mip6.Packet{Source: careOf, Destination: peer, HomeAddress: home}, ErrForeign},
+		{"to the home agent, of nobody", node, mip6.Packet{Source: careOf, Destination: agent}, ErrForeign},
+		{"to the mobile", node, mip6.Packet{Source: otherAgent, Destination: careOf, RouteHome: home}, ErrUnknownSPI},
+		{"to the mobile, of a correspondent", node, mip6.Packet{Source: peer, Destination: careOf, RouteHome: home}, ErrForeign},
+		{"to another mobile", node, mip6.Packet{Source: otherAgent, Destination: careOf, RouteHome: otherHome}, ErrForeign},
+		{"to the mobile at home", node, mip6.Packet{Source: otherAgent, Destination: home}, ErrForeign},
+		{"to the anchor", node, mip6.Packet{Source: careOf, Destination: anchor, HomeAddress: rcoa}, ErrUnknownSPI},
+		{"to the anchor, of an address that is not regional", node, mip6.Packet{Source: careOf, Destination: anchor, HomeAddress: home}, ErrForeign},
+		{"to another anchor", node, mip6.Packet{Source: careOf, Destination: otherAnchor, HomeAddress: rcoa}, ErrForeign},
+		{"of the anchor", visitor, mip6.Packet{Source: anchor, Destination: careOf, RouteHome: rcoa}, ErrUnknownSPI},
+		{"of another one that the key is for", visitor, mip6.Packet{Source: otherAnchor, Destination: careOf, RouteHome: otherAnchor.Next()}, ErrUnknownSPI},
+		{"of one that it is not for", visitor, mip6.Packet{Source: agent, Destination: careOf, RouteHome: agent.Next()}, ErrForeign},
+		{"to an anchor, at its visitor", visitor, mip6.Packet{Source: careOf, Destination: anchor, HomeAddress: rcoa}, ErrForeign},
+		{"without policies", NewPolicies(counting()), mip6.Packet{Source: careOf, Destination: agent, HomeAddress: home}, nil},
+	} {
+		test.packet.Message = mip6.BindingUpdate{}
+		e, err := mip6.ParseEnvelope(whole(t, test.packet))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := NewOutbound(Association{SPI: 999, Algorithm: AESCBCSHA256, Key: key(AESCBCSHA256, 128, 999)}, counting())
+		if err != nil {
+			t.Fatal(err)
+		}
+		sealed, err := seal(nil, &e, out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := test.at.Unprotect(sealed); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v, want %v", test.name, err, test.want)
 		}
 	}
 }

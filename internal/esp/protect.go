@@ -76,7 +76,8 @@ type TunnelEnd struct {
 // the association that its SPI names, and any other by whether a policy demands that
 // it were in ESP. The errors are those of Inbound.Open, ErrSelector if the packet is
 // not what its association is for (above all, if its home address is another's,
-// RFC 4877 §4.2), and ErrUnprotected. A packet that mip6.ParsePacket and
+// RFC 4877 §4.2), ErrUnprotected, and ErrForeign if its SPI is unknown and nothing says
+// that it is signalling. A packet that mip6.ParsePacket and
 // ParseICMPPacket do not take, either, is returned as it is.
 func (p *Policies) Unprotect(packet []byte) (Received, error) {
 	t := p.table.Load()
@@ -97,14 +98,32 @@ func (p *Policies) Unprotect(packet []byte) (Received, error) {
 	}
 	in, ok := t.bySPI[spiOf(e.Payload)]
 	switch {
-	case !ok:
+	case !ok && t.concerns(&e):
 		return Received{}, ErrUnknownSPI
+	case !ok:
+		return Received{}, ErrForeign
 	case in.regional != nil:
 		return in.openRegional(t, &e)
 	case in.tunnel:
 		return in.openTunnel(&e)
 	default:
 		return in.openTransport(&e)
+	}
+}
+
+// concerns reports whether a packet in ESP is by its addresses signalling that this node's
+// policies are for, whatever its SPI: it has a home address, and is for a home agent that
+// has associations, or for a mobile that has some with its sender; or it is between a
+// regional care-of address and its anchor. Without a header of Mobile IPv6, as at home or in
+// the tunnel, nobody can tell it from what the kernel's IPsec is for.
+func (t *policyTable) concerns(e *mip6.Envelope) bool {
+	switch {
+	case e.HomeAddress.IsValid():
+		return t.agents[e.To()] || t.anchored(e.From(), e.To(), overlay.AgentSide)
+	case e.RouteHome.IsValid():
+		return t.protected[endpoints{e.To(), e.From(), overlay.MobileSide}] != nil || t.anchored(e.To(), e.From(), overlay.MobileSide)
+	default:
+		return false
 	}
 }
 

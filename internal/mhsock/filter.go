@@ -40,11 +40,12 @@ func hostPacketsOnly() []bpf.Instruction {
 // signallingOnly accepts IPv6 packets whose Mobility Header comes first, or
 // behind destination options headers or type 2 routing headers, two of them at
 // most in any order. icmp: likewise the ICMPv6 messages of Mobile IPv6, and the
-// Parameter Problems that refuse a Mobility Header. spis: likewise ESP with one of
-// these, which are sorted. Everything else with a Home Address option or a type 2
-// routing header is data, and must not be able to crowd out signalling. A load beyond
-// the end of a packet rejects it.
-func signallingOnly(icmp bool, spis []uint32) []bpf.Instruction {
+// Parameter Problems that refuse a Mobility Header. ipsec: likewise ESP that comes first
+// with one of the spis, which are sorted, and all that comes behind these headers, so that
+// what has the wrong SPI does not vanish without a word. Everything else with a Home
+// Address option or a type 2 routing header is data, and must not be able to crowd out
+// signalling. A load beyond the end of a packet rejects it.
+func signallingOnly(icmp, ipsec bool, spis []uint32) []bpf.Instruction {
 	program := []bpf.Instruction{
 		bpf.LoadConstant{Dst: bpf.RegX, Val: ipv6HeaderLen},
 		bpf.LoadAbsolute{Off: offsetNextHeader, Size: 1},
@@ -55,7 +56,7 @@ func signallingOnly(icmp bool, spis []uint32) []bpf.Instruction {
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: mip6.ProtocolMobility, SkipTrue: 1},
 		bpf.RetConstant{Val: 1 << 18},
 	)
-	if len(spis) > 0 {
+	if ipsec {
 		program = append(program, espStep(spis)...)
 	}
 	if icmp {
@@ -89,8 +90,8 @@ func extensionHeaderStep() []bpf.Instruction {
 const mostExact = 256
 
 // espStep is part of a program: what stands at offset X has the protocol in A, and
-// goes on with both if that is not ESP. The kernel's own IPsec may be busy with other
-// SPIs, those of payload among them, which must not crowd out signalling: where there
+// goes on with both if that is not ESP. Without a header before it the kernel's own IPsec
+// may be busy with other SPIs, those of payload among them, which must not crowd out signalling: where there
 // are too many of ours it takes all between the least and the greatest.
 func espStep(spis []uint32) []bpf.Instruction {
 	verdict := spiStep(spis)
@@ -104,7 +105,10 @@ func espStep(spis []uint32) []bpf.Instruction {
 	}
 	return append([]bpf.Instruction{
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: mip6.ProtocolESP, SkipTrue: 1},
-		bpf.Jump{Skip: uint32(1 + len(verdict))}, // the end
+		bpf.Jump{Skip: uint32(4 + len(verdict))}, // the end
+		bpf.TXA{},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: ipv6HeaderLen, SkipTrue: 1},
+		bpf.RetConstant{Val: 1 << 18},
 		bpf.LoadIndirect{Off: 0, Size: 4},
 	}, verdict...)
 }

@@ -58,11 +58,11 @@ func problem(source, destination netip.Addr, code byte, quoted []byte) []byte {
 
 // RFC 6275 §6.5–§6.8: what the filter passes of ICMPv6.
 func TestFilterICMP(t *testing.T) {
-	with, err := bpf.NewVM(signallingOnly(true, nil))
+	with, err := bpf.NewVM(signallingOnly(true, false, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
-	without, err := bpf.NewVM(signallingOnly(false, nil))
+	without, err := bpf.NewVM(signallingOnly(false, false, nil))
 	if err != nil {
 		t.Fatal(err)
 	}

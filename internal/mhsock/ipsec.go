@@ -60,7 +60,7 @@ type ipsec struct {
 var errNoIPsec = errors.New("the signalling socket was opened without IPsec")
 
 // SetPolicies replaces the policies, and captures ESP with the SPIs of theirs from
-// now on. On an error the policies are as before; it wraps esp.ErrInvalid where the
+// now on, and that with others which has a header of Mobile IPv6. On an error the policies are as before; it wraps esp.ErrInvalid where the
 // policies are the reason.
 func (c *Conn) SetPolicies(policies []esp.Policy, anchors ...esp.AnchorPolicy) error {
 	s := &c.ipsec
@@ -75,7 +75,7 @@ func (c *Conn) SetPolicies(policies []esp.Policy, anchors ...esp.AnchorPolicy) e
 	if err := s.Policies.Replace(policies, anchors...); err != nil {
 		return err
 	}
-	program := append(hostPacketsOnly(), signallingOnly(c.icmp != nil || c.onRefused != nil, s.Policies.SPIs())...)
+	program := append(hostPacketsOnly(), signallingOnly(c.icmp != nil || c.onRefused != nil, !s.Policies.Empty(), s.Policies.SPIs())...)
 	var attachErr error
 	if err := c.packetRaw.Control(func(fd uintptr) { attachErr = sock.AttachFilter(int(fd), program) }); err != nil {
 		return err

@@ -28,11 +28,11 @@ func TestFilterESP(t *testing.T) {
 		return build(a, b, 50, append([]byte{0, 0, byte(spi >> 8), byte(spi), 0, 0, 0, 1}, make([]byte, 40)...), headers...)
 	}
 	for _, icmp := range []bool{false, true} {
-		vm, err := bpf.NewVM(signallingOnly(icmp, []uint32{1000, 1001, 1003}))
+		vm, err := bpf.NewVM(signallingOnly(icmp, true, []uint32{1000, 1001, 1003}))
 		if err != nil {
 			t.Fatal(err)
 		}
-		none, err := bpf.NewVM(signallingOnly(icmp, nil))
+		none, err := bpf.NewVM(signallingOnly(icmp, false, nil))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +48,11 @@ func TestFilterESP(t *testing.T) {
 			{"behind both", ofSPI(1001, routing(2, homeAddress), homeAddressOption(0)), true, false},
 			{"SPI between", ofSPI(1002), false, false},
 			{"SPI below", ofSPI(999), false, false},
-			{"SPI above", ofSPI(1004, homeAddressOption(0)), false, false},
+			{"SPI above", ofSPI(1004), false, false},
+			{"SPI above behind the home address option", ofSPI(1004, homeAddressOption(0)), true, false},
+			{"SPI below behind the type 2 routing header", ofSPI(999, routing(2, homeAddress)), true, false},
+			{"SPI between behind both", ofSPI(1002, routing(2, homeAddress), homeAddressOption(0)), true, false},
+			{"behind another routing header", ofSPI(1000, routing(4, homeAddress)), false, false},
 			{"cut off", ofSPI(1000)[:43], false, false},
 			{"authentication header", build(a, b, 51, make([]byte, 40)), false, false},
 			{"mobility header", build(a, b, 135, mobilityMsg, homeAddressOption(0)), true, true},
@@ -75,7 +79,7 @@ func TestFilterManySPIs(t *testing.T) {
 		for i := range spis {
 			spis[i] = least + step*uint32(i)
 		}
-		program := signallingOnly(true, spis)
+		program := signallingOnly(true, true, spis)
 		vm, err := bpf.NewVM(program)
 		if err != nil {
 			t.Fatalf("%d: %v", n, err)
@@ -265,6 +269,7 @@ func TestReceiveProtected(t *testing.T) {
 		{"without ESP", update, role.DropUnauthenticated},
 		{"solicitation without ESP", solicitation, role.DropUnauthenticated},
 		{"forged", forged, role.DropBadAuthenticator},
+		{"another SPI", unknown, role.DropUnknownSPI},
 	} {
 		send(t, w.peer, tt.packet)
 		if r := wait(t, s.dropped); r != tt.reason {
@@ -273,14 +278,12 @@ func TestReceiveProtected(t *testing.T) {
 		quiet(tt.name)
 	}
 	// Nobody's ESP is the kernel's, which is silent too, and not captured.
-	send(t, w.peer, unknown)
-	quiet("another SPI")
 	send(t, w.peer, build(w.peerAddr, w.addr, 50, append([]byte{0, 0, 1, 0, 0, 0, 0, 1}, make([]byte, 40)...)))
 	quiet("another's ESP")
 	plain := build(w.peerAddr, w.addr, 135, mobilityMsg)
 	send(t, w.peer, plain)
 	w.expect(plain, link)
-	if k := s.conn.Counters(); k.Received != 7 || k.Protected != 3 || k.Denied != 3 || k.Delivered != 4 {
+	if k := s.conn.Counters(); k.Received != 8 || k.Protected != 3 || k.Denied != 4 || k.Delivered != 4 {
 		t.Errorf("counters %+v", k)
 	}
 }

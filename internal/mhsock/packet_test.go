@@ -60,7 +60,7 @@ func build(source, destination netip.Addr, payloadProtocol byte, payload []byte,
 }
 
 func TestFilter(t *testing.T) {
-	vm, err := bpf.NewVM(signallingOnly(false, nil))
+	vm, err := bpf.NewVM(signallingOnly(false, false, nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func openPacket(buffer int, icmp bool) (_ *os.File, err error) {
 			unix.Close(fd)
 		}
 	}()
-	if err := sock.AttachFilter(fd, append(hostPacketsOnly(), signallingOnly(icmp, nil)...)); err != nil {
+	if err := sock.AttachFilter(fd, append(hostPacketsOnly(), signallingOnly(icmp, false, nil)...)); err != nil {
 		return nil, os.NewSyscallError("SO_ATTACH_FILTER", err)
 	}
 	// Saves the kernel the filter run for what we send; older kernels (< 4.20)

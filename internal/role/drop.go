@@ -16,7 +16,9 @@ const (
 	DropNoHomeAddress                          // Home Address option missing or in a message that must not have it
 	DropUnknownMobile                          // no mobile with this home address: default deny
 	DropUnauthenticated                        // no authentication where it is required
+	DropUnknownSPI                             // ESP by a security association that is not known
 	DropBadAuthenticator                       // authenticator does not verify
+	DropUndecipherable                         // ESP that verifies and decrypts to nonsense: another key
 	DropReplay                                 // sequence or timestamp not fresh
 	DropUnsolicited                            // acknowledges nothing that is outstanding
 	DropRateLimited                            // too many
@@ -43,8 +45,12 @@ func (r DropReason) String() string {
 		return "unknown_mobile"
 	case DropUnauthenticated:
 		return "unauthenticated"
+	case DropUnknownSPI:
+		return "unknown_spi"
 	case DropBadAuthenticator:
 		return "bad_authenticator"
+	case DropUndecipherable:
+		return "undecipherable"
 	case DropReplay:
 		return "replay"
 	case DropUnsolicited:
