@@ -90,7 +90,7 @@ type target struct {
 func (x *feed) assemble(name string, t target) (ipk.Package, error) {
 	p := ipk.Package{
 		Name: name, Architecture: t.architecture, License: x.variables["PKG_LICENSE"], LicenseFiles: x.variables["PKG_LICENSE_FILES"],
-		Source: "feeds/roam6/" + x.variables["PKG_NAME"], SourceName: x.variables["PKG_NAME"],
+		SourceName: x.variables["PKG_NAME"],
 	}
 	version := t.version
 	if version == "" {
@@ -99,7 +99,12 @@ func (x *feed) assemble(name string, t target) (ipk.Package, error) {
 	if err := checkVersion(version); err != nil {
 		return p, fmt.Errorf("package %s: %w", name, err)
 	}
-	p.Version = version + "-r" + x.variables["PKG_RELEASE"]
+	release := x.variables["PKG_RELEASE"]
+	if strings.Trim(release, "0123456789") != "" || release == "" {
+		return p, fmt.Errorf("package %s: PKG_RELEASE %q is no number", name, release)
+	}
+	p.Version = version + "-r" + release
+	title := ""
 	for _, line := range x.blocks["Package/"+name] {
 		key, value, ok := strings.Cut(strings.TrimSpace(line), ":=")
 		if !ok {
@@ -113,14 +118,20 @@ func (x *feed) assemble(name string, t target) (ipk.Package, error) {
 		case "PKGARCH":
 			p.Architecture = value
 		case "TITLE":
-			p.Description = value
+			title = value
+		case "SOURCE":
+			p.Source = value
 		case "CATEGORY", "SUBMENU":
 		default:
 			return p, fmt.Errorf("package %s: %s is not known here", name, key)
 		}
 	}
+	// As OpenWrt has it: the title is the description where there is no other.
 	for _, line := range x.blocks["Package/"+name+"/description"] {
-		p.Description += "\n" + strings.TrimSpace(line)
+		p.Description += strings.TrimSpace(line) + "\n"
+	}
+	if p.Description == "" {
+		p.Description = title
 	}
 	p.Conffiles = x.blocks["Package/"+name+"/conffiles"]
 	var err error

@@ -56,18 +56,21 @@ func TestPackages(t *testing.T) {
 		t.Fatalf("packages %q, want %q", got, want)
 	}
 	for _, tt := range []struct {
-		name, file, depends, conffiles string
-		want                           []string
+		name, file, description, depends, conffiles string
+		want                                        []string
 	}{
-		{"roam6", "roam6_0.1.0-r1_mips_24kc.ipk", "kmod-ip6-tunnel kmod-tun kmod-nft-core", "/etc/config/roam6", []string{
+		{"roam6", "roam6_0.1.0-r1_mips_24kc.ipk", "Mobile router, ", "kmod-ip6-tunnel kmod-tun kmod-nft-core", "/etc/config/roam6", []string{
 			"0755 /usr/sbin/roam6", "0644 /etc/capabilities/roam6.json", "0600 /etc/config/roam6", "0755 /etc/init.d/roam6",
 			"0755 /etc/uci-defaults/50-roam6", "0644 /lib/functions/roam6.sh", "0644 /lib/functions/roam6-validation.sh", "0644 /lib/upgrade/keep.d/roam6",
 		}},
-		{"roam6-proto", "roam6-proto_0.1.0-r1_all.ipk", "roam6", "", []string{"0755 /lib/netifd/proto/roam6.sh", "0755 /lib/netifd/roam6.script"}},
+		{"roam6-proto", "roam6-proto_0.1.0-r1_all.ipk", "Hands tunnel, ", "roam6", "", []string{"0755 /lib/netifd/proto/roam6.sh", "0755 /lib/netifd/roam6.script"}},
 	} {
 		p := assembled(t, tt.name, program(t))
-		if p.FileName() != tt.file || p.Section != "net" || p.License != "Apache-2.0" || !strings.Contains(p.Description, "\n") {
+		if p.FileName() != tt.file || p.Section != "net" || p.License != "Apache-2.0" || p.Source != "feeds/roam6/roam6" || p.SourceName != "roam6" {
 			t.Errorf("package %s: %+v", p.FileName(), p)
+		}
+		if !strings.HasPrefix(p.Description, tt.description) || strings.Count(p.Description, "\n") != 2 {
+			t.Errorf("%s is described by %q", tt.name, p.Description)
 		}
 		if got := strings.Join(p.Depends, " "); got != tt.depends {
 			t.Errorf("%s depends on %q, want %q", tt.name, got, tt.depends)
@@ -158,6 +161,7 @@ func TestFeedErrors(t *testing.T) {
 		{"another word", "$(1)/etc/config/roam6", "$(1)/etc/config/roam6 $(1)/etc/other", "not known here"},
 		{"outside", "$(1)/etc/config/roam6", "/etc/config/roam6", "not into the package"},
 		{"another field", "  TITLE:=Mobile", "  USERID:=Mobile", "USERID is not known here"},
+		{"release", "PKG_RELEASE:=1", "PKG_RELEASE:=rc1", `PKG_RELEASE "rc1" is no number`},
 		{"no assignment", "  TITLE:=Mobile", "  $(call Package/x)", "is no assignment"},
 		{"no file", "./files/roam6.init", "./files/roam6.other", "roam6.other"},
 		{"no end", "\tINSTALL", "", ""},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"go/version"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -84,6 +85,46 @@ func TestMakefileCompiles(t *testing.T) {
 	}
 	if !strings.Contains(ours, "-tags 'nolab,noebpf,nomip6d,noreplay'") {
 		t.Errorf("make openwrt has other tags: %q", ours)
+	}
+}
+
+// Packages do not say where on the machine that built them they are from, and nothing is
+// left in the SDK's staging directory: nobody compiles with these sources.
+func TestMakefileLeavesNoTraces(t *testing.T) {
+	steps := feedPlan(t)
+	for _, name := range ourFeed(t).packages() {
+		line(t, steps, "source "+name+" feeds/roam6/roam6")
+	}
+	if slices.ContainsFunc(steps, func(s string) bool { return strings.HasPrefix(s, "install-sources") }) {
+		t.Error("sources are installed for other packages")
+	}
+}
+
+// OpenWrt's package.mk stops at flags that it does not know. Its Go compiles no module that
+// asks for a newer one, and does not fetch one either: 25.12 began with 1.26.0.
+func TestMakefileVariables(t *testing.T) {
+	variables := ourFeed(t).variables
+	known := strings.Fields("no-iremap no-mips16 gc-sections no-gc-sections lto no-lto no-mold")
+	for flag := range strings.FieldsSeq(variables["PKG_BUILD_FLAGS"]) {
+		if !slices.Contains(known, flag) {
+			t.Errorf("PKG_BUILD_FLAGS %q", flag)
+		}
+	}
+	if got := variables["PKG_BUILD_DEPENDS"]; got != "golang/host" {
+		t.Errorf("PKG_BUILD_DEPENDS %q: Go is to be the one of the SDK's release", got)
+	}
+	for name := range strings.FieldsSeq(variables["PKG_LICENSE_FILES"]) {
+		if _, err := os.Stat(filepath.Join("../..", name)); err != nil {
+			t.Errorf("PKG_LICENSE_FILES: %v", err)
+		}
+	}
+	mod, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`(?m)^go (\S+)$`).FindSubmatch(mod)
+	if m == nil || version.Compare("go"+string(m[1]), "go1.26.0") > 0 {
+		t.Errorf("go.mod needs %q", m)
 	}
 }
 

@@ -26,6 +26,16 @@ func TestDefaults(t *testing.T) {
 	})
 }
 
+// With apk nobody else stops the program that an upgrade replaces.
+func TestDefaultsAtUpgrade(t *testing.T) {
+	const code = `uci() { return 0; }; . "$IPKG_INSTROOT/etc/uci-defaults/50-roam6"`
+	onRouters(t, func(r *router) {
+		r.write("etc/init.d/roam6", "#!/bin/sh\necho \"init $*\" >>\"$RECORD\"\n", 0o755)
+		r.want("upgrade", r.run("lib/functions.sh", code, "PKG_UPGRADE=1"), []string{"init"}, "init shutdown")
+		r.want("installation", r.run("lib/functions.sh", code), []string{"init"})
+	})
+}
+
 // shellcheck has nothing to say about any of the scripts.
 func TestShellcheck(t *testing.T) {
 	command, err := exec.LookPath("shellcheck")

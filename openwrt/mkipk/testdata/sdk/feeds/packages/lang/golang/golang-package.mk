@@ -8,6 +8,7 @@ define GoPackage/Build/Compile
 	$(GO_PKG_VARS) go-install -ldflags "$(patsubst %,-X %,$(GO_PKG_LDFLAGS_X)) $(GO_PKG_DEFAULT_LDFLAGS)" -tags "$(GO_PKG_TAGS)" $(1) $(GO_PKG_BUILD_PKG)
 endef
 Build/Compile = $(call GoPackage/Build/Compile)
+Build/InstallDev = install-sources $(1)/usr/share/gocode
 
 define GoPackage/Package/Install/Bin
 	install-program $(1)$(GO_PKG_INSTALL_BIN_PATH)
