@@ -16,8 +16,11 @@ import (
 const (
 	dadTransmits = 1
 	retransTimer = time.Second
-	// maxIdentifiers is how many interface identifiers are tried on a prefix
-	// before it is given up (IDGEN_RETRIES, RFC 7217 §7).
+	// probeInterval is the least time between two probes of an address that is in use
+	// meanwhile: links that flap do not make a multicast each time.
+	probeInterval = retransTimer
+	// maxIdentifiers is how many interface identifiers are tried in a row on a
+	// prefix before it is given up (IDGEN_RETRIES, RFC 7217 §7).
 	maxIdentifiers = 3
 )
 
@@ -25,7 +28,7 @@ const (
 type careOfState uint8
 
 const (
-	careOfProbing   careOfState = iota + 1 // DAD runs; not used if WaitForDAD
+	careOfProbing   careOfState = iota + 1 // DAD runs; not used if WaitForDAD, unless recognised
 	careOfValid                            // DAD found nobody
 	careOfRetired                          // replaced: goes away at removeAt
 	careOfDuplicate                        // somebody else has it, and all others tried: given up until removeAt
@@ -41,27 +44,20 @@ type careOf struct {
 	router     netip.Addr
 	state      careOfState
 	attempt    int       // which interface identifier
-	dadEnds    time.Time // end of the probing
+	taken      int       // identifiers that others have, in a row
+	probed     time.Time // when it was probed last; zero: never
+	probeDue   time.Time // when it is to be probed; zero: it has been
+	dadEnds    time.Time // end of the probing; zero: the link went down in it
 	validUntil time.Time // zero: for ever
 	removeAt   time.Time // when it goes, or is forgotten
 	stale      bool      // the link went down and up since: probe again
 	proven     bool      // duplicate address detection found nobody once
+	recognised bool      // the link is the one where it was proven
 	standby    bool      // kept ready on an uplink that is not in use
 	ready      time.Time // when the router of a standby address is asked again; zero: not assigned yet
 
 	onLink bool         // the prefix is on-link
 	routes []role.Route // installed for it
-}
-
-// confirm notes that the link is the one on which the address was ours.
-func (c *careOf) confirm() {
-	if !c.proven {
-		return
-	}
-	c.stale = false
-	if c.state == careOfProbing || c.state == careOfDormant {
-		c.state, c.removeAt = careOfValid, time.Time{}
-	}
 }
 
 // usable reports whether traffic and updates may use c.
@@ -70,7 +66,7 @@ func (c *careOf) usable(waitForDAD bool) bool {
 	case careOfValid:
 		return true
 	case careOfProbing:
-		return !waitForDAD // optimistic, RFC 4429
+		return !waitForDAD || c.proven && c.recognised // optimistic, RFC 4429
 	case careOfRetired, careOfDuplicate, careOfDormant:
 		return false
 	}
@@ -117,7 +113,7 @@ func (s careOfs) next() time.Time {
 	var next time.Time
 	for _, c := range s {
 		if c.state == careOfProbing {
-			next = deadline.Earlier(next, c.dadEnds)
+			next = deadline.Earlier(next, deadline.Earlier(c.dadEnds, c.probeDue))
 		}
 		next = deadline.Earlier(next, deadline.Earlier(c.removeAt, c.validUntil))
 	}
@@ -158,7 +154,9 @@ func formAddress(prefix netip.Prefix, id [8]byte) netip.Addr {
 }
 
 // ensureCareOf returns the care-of address of a place, forming it if need be, or
-// nil where it is given up after duplicates.
+// nil where it is given up after duplicates. What was not defended for a while, be it
+// that the node or the carrier was away, is probed once more: somebody else may have
+// found it free (RFC 4862 §5.4). Nothing waits for that.
 func (n *Node) ensureCareOf(now time.Time, p candidate) *careOf {
 	c := n.careOfs.on(p.link.Index, p.prefix)
 	if c == nil {
@@ -175,16 +173,16 @@ func (n *Node) ensureCareOf(now time.Time, p candidate) *careOf {
 	c.validUntil, c.router, c.onLink = p.validUntil, p.router.Addr, p.onLink
 	switch c.state {
 	case careOfRetired:
-		// Back on a link that was left a moment ago: the address is still ours.
-		c.state, c.removeAt = careOfValid, time.Time{}
+		// Back on a link that was left a moment ago, unless it has gone since.
+		c.recognised = c.recognised || !c.stale
+		n.startCareOf(now, c, c.attempt)
 	case careOfDormant:
-		c.stale = false
 		n.startCareOf(now, c, c.attempt)
-	case careOfProbing, careOfValid, careOfDuplicate:
-	}
-	if c.stale {
-		c.stale = false
-		n.startCareOf(now, c, c.attempt)
+	case careOfProbing, careOfValid:
+		if c.stale {
+			n.startCareOf(now, c, c.attempt)
+		}
+	case careOfDuplicate:
 	}
 	return c
 }
@@ -206,21 +204,32 @@ func (n *Node) refreshCareOfs(link int, router netip.Addr) {
 // startCareOf gives c an address and begins the probing. A foreign one was probed
 // by whoever assigned it.
 func (n *Node) startCareOf(now time.Time, c *careOf, attempt int) {
-	c.attempt, c.ready, c.removeAt = attempt, time.Time{}, time.Time{}
+	c.attempt, c.stale, c.ready, c.removeAt = attempt, false, time.Time{}, time.Time{}
 	a := c.prefix.Addr()
 	if c.origin == formed {
 		a = formAddress(c.prefix, interfaceID(n.links[c.link].Link, c.prefix, n.config.Seed, attempt))
 	}
 	if a != c.addr {
-		c.addr, c.proven = a, false
+		c.addr, c.proven, c.probed = a, false, time.Time{}
 	}
 	if c.origin == foreign {
 		c.state, c.proven = careOfValid, true
 		return
 	}
-	c.state = careOfProbing
-	c.dadEnds = now.Add(dadTransmits * retransTimer)
-	n.probes = append(n.probes, role.ProbeAddress{Link: c.link, Addr: c.addr})
+	c.state, c.probeDue = careOfProbing, now
+	if again := c.probed.Add(probeInterval); !c.probed.IsZero() && now.Before(again) && c.usable(n.config.WaitForDAD) {
+		c.probeDue = again
+	}
+	c.dadEnds = c.probeDue.Add(dadTransmits * retransTimer)
+	n.probeCareOf(now, c)
+}
+
+// probeCareOf sends the solicitation for c when it is due, behind everything else.
+func (n *Node) probeCareOf(now time.Time, c *careOf) {
+	if deadline.Due(now, c.probeDue) {
+		c.probed, c.probeDue = now, time.Time{}
+		n.probes = append(n.probes, role.ProbeAddress{Link: c.link, Addr: c.addr})
+	}
 }
 
 // assign puts c on its interface, with its routes. The kernel gets no

@@ -15,8 +15,8 @@ const (
 	// was acknowledged: packets that were on the way to it still count.
 	retireAfter = 2 * time.Second
 	// dormantAfter is how long an address is remembered when it is gone, and
-	// maxDormant how many: should the node come back, it is used again without
-	// another duplicate address detection (RFC 6059 §5.8).
+	// maxDormant how many: should the node come back, it is used again at once,
+	// without waiting for duplicate address detection (RFC 6059 §5.8).
 	dormantAfter = 10 * time.Minute
 	maxDormant   = 6
 	// duplicateFor is how long a prefix is given up after duplicates, unless the
@@ -30,8 +30,12 @@ const (
 func (n *Node) careOfTimers(now time.Time) {
 	again := false
 	for _, c := range n.careOfs {
-		if c.state == careOfProbing && !now.Before(c.dadEnds) {
-			c.state, c.proven = careOfValid, true
+		if c.state != careOfProbing {
+			continue
+		}
+		n.probeCareOf(now, c)
+		if deadline.Due(now, c.dadEnds) {
+			c.state, c.proven, c.taken = careOfValid, true, 0
 			again = again || n.config.WaitForDAD
 		}
 	}
@@ -49,8 +53,7 @@ func (n *Node) careOfTimers(now time.Time) {
 			n.removeCareOf(c)
 			return true
 		}
-		n.removeCareOf(c)
-		c.state, c.removeAt, c.stale = careOfDormant, now.Add(dormantAfter), false
+		n.makeDormant(now, c)
 		return false
 	})
 	n.forget(careOfDormant, maxDormant)
@@ -75,6 +78,12 @@ func (n *Node) forget(s careOfState, most int) {
 		count--
 		return true
 	})
+}
+
+// makeDormant takes c off its interface and remembers it.
+func (n *Node) makeDormant(now time.Time, c *careOf) {
+	n.removeCareOf(c)
+	c.state, c.removeAt, c.recognised = careOfDormant, now.Add(dormantAfter), false
 }
 
 // removeCareOf takes c off its interface, unless somebody else assigned it.

@@ -82,8 +82,9 @@ type Config struct {
 	// Addressing says, by name of an uplink, where care-of addresses come from;
 	// AddressingAuto for those that are not named.
 	Addressing map[string]Addressing
-	// WaitForDAD delays a care-of address until duplicate address detection
-	// ends instead of using it optimistically (RFC 4429).
+	// WaitForDAD delays a new care-of address until duplicate address detection
+	// ends instead of using it optimistically (RFC 4429). One that was proven on a
+	// link is used at once on the return there.
 	WaitForDAD bool
 	// FirstTimeout is InitialBindackTimeoutFirstReg; zero means its default.
 	FirstTimeout time.Duration

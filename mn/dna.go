@@ -87,14 +87,16 @@ func (n *Node) recalled(now time.Time, e role.NeighborHeard) bool {
 		return true
 	}
 	for _, p := range known.Prefixes {
-		// RFC 6059 §5.8: no duplicate address detection for what was ours here.
+		// RFC 6059 §5.8: nothing waits for duplicate address detection of what was ours
+		// here. It goes on behind the use, see ensureCareOf: the router's answer does
+		// not tell whether somebody else has taken the address meanwhile.
 		if c := n.careOfs.on(l.Index, p.Info.Prefix.Masked()); c != nil && c.router == r.Addr {
-			c.confirm()
+			c.recognised = true
 		}
 	}
 	for _, g := range n.given[l.Index] {
 		if c := n.careOfs.on(l.Index, hostPrefix(g.addr)); c != nil && c.router == r.Addr && g.isOf(l, known) {
-			c.confirm()
+			c.recognised = true
 		}
 	}
 	if !slices.ContainsFunc(n.routers.On(l.Index), func(r *nd.Router) bool { return r.RA.RouterLifetime > 0 }) {

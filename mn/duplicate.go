@@ -40,7 +40,8 @@ func (n *Node) duplicate(now time.Time, c *careOf, by netip.Addr) {
 		slog.String("by", by.String()))
 	n.act(role.UnassignAddress{Link: c.link, Prefix: netip.PrefixFrom(c.addr, c.prefix.Bits())})
 	n.notOurs(c)
-	if c.origin == leased || c.attempt+1 == maxIdentifiers {
+	c.taken++
+	if c.origin == leased || c.taken == maxIdentifiers {
 		n.forget(careOfDuplicate, maxDuplicates-1)
 		c.state, c.standby, c.removeAt = careOfDuplicate, false, now.Add(duplicateFor)
 		n.setRoutes(c, nil)

@@ -6,8 +6,9 @@
 // out at once, the access router's advertisement arrives (RouterHeard), and in
 // the same Handle call the care-of address is assigned, its default route set,
 // the binding update sent and the tunnel swapped. Duplicate address detection
-// runs beside it (RFC 4429). The acknowledgement completes the handover and
-// begins the end of the old care-of address.
+// runs beside it (RFC 4429), of an address that was used there before too. The
+// acknowledgement completes the handover and begins the end of the old care-of
+// address.
 //
 // A move to a better link while the one in use works is made before that is
 // left; see pending.go. Care-of addresses are formed here, leased by DHCPv6 or

@@ -3,6 +3,7 @@ package mn
 import (
 	"maps"
 	"net/netip"
+	"slices"
 	"time"
 
 	"roam6/internal/role"
@@ -19,7 +20,7 @@ type Snapshot struct {
 	Attachment  role.Attachment // zero when nowhere
 	Lost        bool            // the attachment does not work at the moment
 	Pending     role.Attachment // a better one whose registration is under way; zero: none
-	Uplinks     []Uplink
+	Uplinks     []Uplink        // in order of preference
 	Update      Update
 	CareOfs     []CareOf
 	HomeLink    homelink.Snapshot // home agents and prefixes
@@ -29,10 +30,11 @@ type Snapshot struct {
 	Stats       Stats
 }
 
-// Uplink is an interface the node may attach by.
+// Uplink is an interface the node may attach by, whether it is there or not.
 type Uplink struct {
 	Name    string
-	Index   int
+	Missing bool // there is no interface of that name
+	Index   int  // 0: missing
 	Up      bool
 	Routers []Router
 	// SteadyIn is how long it has to be good before a working uplink of less
@@ -94,11 +96,12 @@ func (n *Node) Snapshot(now time.Time) Snapshot {
 		s.Pending = n.pending.record()
 	}
 	s.HomeLink, s.Peers = n.homeLink.Snapshot(now), n.optimiser.Peers(now)
+	links := n.sortedLinks()
 	for _, name := range n.config.Uplinks {
-		for _, l := range n.sortedLinks() {
-			if l.Name == name {
-				s.Uplinks = append(s.Uplinks, n.uplink(now, l))
-			}
+		if i := slices.IndexFunc(links, func(l *link) bool { return l.Name == name }); i >= 0 {
+			s.Uplinks = append(s.Uplinks, n.uplink(now, links[i]))
+		} else {
+			s.Uplinks = append(s.Uplinks, Uplink{Name: name, Missing: true})
 		}
 	}
 	for _, c := range n.careOfs {

@@ -142,12 +142,12 @@ func (n *Node) dropStandby(now time.Time, c *careOf) {
 	if slices.ContainsFunc(n.attachments(), c.serves) || !c.assigned() || c.state == careOfRetired {
 		return
 	}
-	n.removeCareOf(c)
 	if !c.proven {
+		n.removeCareOf(c)
 		n.careOfs = slices.DeleteFunc(n.careOfs, func(o *careOf) bool { return o == c })
 		return
 	}
-	c.state, c.removeAt = careOfDormant, now.Add(dormantAfter)
+	n.makeDormant(now, c)
 	n.forget(careOfDormant, maxDormant)
 }
 

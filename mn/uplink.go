@@ -114,7 +114,7 @@ func (n *Node) linkUp(now time.Time, l *link) {
 	n.solicitNow(now, l)
 	for _, c := range n.careOfs { // the same name may hide another link
 		if c.link == l.Index {
-			c.stale = true
+			c.stale, c.recognised = true, false
 		}
 	}
 	n.askRemembered(now, l)
@@ -151,6 +151,9 @@ func (n *Node) linkDown(now time.Time, l *link) {
 	n.givenElsewhere(l.Index)
 	n.routers.LinkDown(now, l.Index)
 	n.careOfs = slices.DeleteFunc(n.careOfs, func(c *careOf) bool {
+		if c.link == l.Index && c.state == careOfProbing {
+			c.probeDue, c.dadEnds = time.Time{}, time.Time{} // an answer is not heard: nothing is proven
+		}
 		return c.link == l.Index && c.state == careOfDuplicate // the owner may be elsewhere next time
 	})
 	if a := n.current; a != nil && a.link == l.Index {

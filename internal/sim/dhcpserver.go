@@ -33,8 +33,9 @@ type serverLease struct {
 	until time.Time
 }
 
-// leaseMark is in the interface identifiers of leased addresses.
-const leaseMark = 0xdd
+// leaseMark is in the interface identifiers of leased addresses. No formed one begins
+// with it: neither the random ones (universal bit) nor those of link-layer addresses here.
+const leaseMark = 0xde
 
 func isLeased(a netip.Addr) bool { b := a.As16(); return b[8] == leaseMark }
 

@@ -228,6 +228,7 @@ func (w *World) Move(p *port, to *cell, gap time.Duration, events bool) {
 	w.tell("%s moves %s to %s (gap %v, events %v)", p.host.name, p.name, to.name, gap, events)
 	p.moves++
 	move := p.moves
+	w.leaves(p)
 	p.at = nil
 	if events && p.up {
 		p.up = false

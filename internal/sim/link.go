@@ -143,12 +143,8 @@ func (w *World) probeAddress(p *port, addr netip.Addr) {
 	if c == nil {
 		return
 	}
-	if addr == c.taken {
-		w.overAir(c, p, func() {
-			w.overAir(c, p, func() {
-				w.dispatch(p.host, role.NeighborHeard{Link: p.index, From: netip.IPv6LinkLocalAllNodes(), Target: addr})
-			})
-		})
+	if c.hasOther(addr) {
+		w.overAir(c, p, func() { w.settlerAnswers(p, addr) })
 	}
 	for _, h := range w.hosts {
 		other := h.on(c)

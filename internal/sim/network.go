@@ -255,6 +255,7 @@ func (w *World) arrive(c *cell, p packet) {
 		to = w.resolve(c, destination)
 	case c.domain != nil:
 		to = c.domain.host.on(c)
+	case destination == c.settled: // whoever else has it, too
 	default:
 		for _, h := range w.hosts {
 			if x := h.on(c); x != nil && x.holds(destination) {

@@ -223,6 +223,23 @@ func TestRouteOptimisation(t *testing.T) {
 	}
 }
 
+// The same where others take care-of addresses that mobiles have left, and use them when
+// these return: whatever was found free once, nobody is cut off by it (RFC 4862 §5.4).
+//
+// Covers: M8.
+func TestSettlers(t *testing.T) {
+	t.Parallel()
+	sum := rides(t, 150, func(r *rand.Rand) (Plan, Ride) {
+		return Plan{
+			Cells: 2 + r.IntN(2), Agents: 1, Routers: r.IntN(3), Hosts: 1 + r.IntN(2), Correspondents: r.IntN(2),
+			Managed: r.IntN(2) == 0, Foreign: r.IntN(3) == 0, Settlers: true,
+		}, Ride{Steps: 30}
+	})
+	if sum.Settled == 0 || sum.Evaded == 0 {
+		t.Errorf("nobody settled, or no mobile found out: %+v", sum)
+	}
+}
+
 // The same with somebody who forges updates, tests, answers, errors and data, and
 // sends recorded packets again.
 //

@@ -48,6 +48,8 @@ type Plan struct {
 	Clocks bool
 	// Anchors is how many mobility anchor points there are.
 	Anchors int
+	// Settlers: others take care-of addresses that mobiles have left.
+	Settlers bool
 }
 
 // World is one simulated network.
@@ -90,6 +92,7 @@ type Counts struct {
 	Restored              int // bindings, of home agents and anchors after a crash
 	Clocks                int // that were set
 	Regional, Inside      int // bindings at correspondents to regional care-of addresses; calm moves inside a domain
+	Settled, Evaded       int // care-of addresses that others took; that mobiles found taken then
 }
 
 // Add adds what another ride was made of.
@@ -106,6 +109,7 @@ func (c *Counts) Add(d Counts) {
 	c.Local, c.Stacked = c.Local+d.Local, c.Stacked+d.Stacked
 	c.Restored, c.Clocks = c.Restored+d.Restored, c.Clocks+d.Clocks
 	c.Regional, c.Inside = c.Regional+d.Regional, c.Inside+d.Inside
+	c.Settled, c.Evaded = c.Settled+d.Settled, c.Evaded+d.Evaded
 }
 
 // cell is a link with one subnet, or two on the home link while it is renumbered.
@@ -126,6 +130,7 @@ type cell struct {
 	stateless      bool // addresses may be formed
 	server         *server
 	taken          netip.Addr // somebody has it who does not move
+	settled        netip.Addr // somebody has it who came when a mobile had left it
 }
 
 // homeNetwork is what the administrator of the home network has decided.
