@@ -60,11 +60,13 @@ var (
 
 // Agent is a home agent: a role.Machine for one home link and its mobiles.
 type Agent struct {
-	config   Config       // with defaults; Mobiles are in homes
-	prefixes []HomePrefix // of the home link, Config.Prefix first
-	homes    map[netip.Addr]*home
-	bindings *binding.Cache
-	networks networks
+	config Config // with defaults; Mobiles are in homes
+	// configurations is how many there were, with this one.
+	configurations uint64
+	prefixes       []HomePrefix // of the home link, Config.Prefix first
+	homes          map[netip.Addr]*home
+	bindings       *binding.Cache
+	networks       networks
 	// delegations are what the delegating router has told, and routed the routes on
 	// the home link that are installed, by the configured home address.
 	delegations map[netip.Addr]*delegation
@@ -121,6 +123,7 @@ type Binding struct {
 // (Config.Validate). It knows no link until it is told.
 func New(c Config) *Agent {
 	a := &Agent{
+		homes:       make(map[netip.Addr]*home),
 		bindings:    binding.NewCache(c.MaxBindings),
 		linkLocals:  make(map[netip.Addr]netip.Addr),
 		links:       make(map[int]role.Link),

@@ -15,18 +15,19 @@ type claims struct {
 	homes []netip.Addr   // all home addresses, sorted
 }
 
-func newClaims(mobiles []*mobile) claims {
+func newClaims(mobiles []Mobile, homes map[netip.Addr]*home) claims {
 	c := claims{fixed: newNetworks(), given: newNetworks()}
-	if !slices.ContainsFunc(mobiles, func(m *mobile) bool { return m.Delegate }) {
+	if !slices.ContainsFunc(mobiles, func(m Mobile) bool { return m.Delegate }) {
 		return c
 	}
-	for _, m := range mobiles {
-		for _, p := range m.Prefixes {
-			c.fixed.add(p, m.HomeAddress)
-			c.order = append(c.order, p)
+	for addr, h := range homes {
+		c.homes = append(c.homes, addr)
+		if addr != h.HomeAddress {
+			continue
 		}
-		for _, h := range m.homes {
-			c.homes = append(c.homes, h.addr)
+		for _, p := range h.Prefixes {
+			c.fixed.add(p, addr)
+			c.order = append(c.order, p)
 		}
 	}
 	c.order = sorted(c.order)

@@ -121,27 +121,33 @@ func (a *Agent) configured(m *mobile) bool {
 	return h != nil && h.mobile == m
 }
 
-// settleAllRoutes does settleRoutes for every mobile, after the configuration or
-// the home link has changed. What goes goes first: a network may have become
-// another mobile's.
+// settleAllRoutes does settleRoutes for every mobile, after the home link has changed.
 func (a *Agent) settleAllRoutes() {
-	mobiles := make(map[netip.Addr]*mobile)
-	for _, h := range a.homes {
-		mobiles[h.HomeAddress] = h.mobile
-	}
-	for _, home := range slices.SortedFunc(maps.Keys(a.routed), netip.Addr.Compare) {
-		var want []role.Route
-		if m := mobiles[home]; m != nil {
-			want = a.homeRoutes(m, nil)
+	a.settleRoutesAt(slices.SortedFunc(maps.Keys(a.homes), netip.Addr.Compare))
+}
+
+// settleRoutesAt does settleRoutes for the mobiles that have, or had, these home
+// addresses. What goes goes first: a network may have become another mobile's.
+func (a *Agent) settleRoutesAt(homes []netip.Addr) {
+	for _, home := range homes {
+		had := a.routed[home]
+		if len(had) == 0 {
+			continue
 		}
-		kept := slices.DeleteFunc(slices.Clone(a.routed[home]), func(r role.Route) bool { return !slices.Contains(want, r) })
-		a.unroute(slices.DeleteFunc(slices.Clone(a.routed[home]), func(r role.Route) bool { return slices.Contains(want, r) }))
+		var want []role.Route
+		if h := a.homes[home]; h != nil && h.HomeAddress == home {
+			want = a.homeRoutes(h.mobile, nil)
+		}
+		kept := slices.DeleteFunc(slices.Clone(had), func(r role.Route) bool { return !slices.Contains(want, r) })
+		a.unroute(slices.DeleteFunc(slices.Clone(had), func(r role.Route) bool { return slices.Contains(want, r) }))
 		if a.routed[home] = kept; len(kept) == 0 {
 			delete(a.routed, home)
 		}
 	}
-	for _, home := range slices.SortedFunc(maps.Keys(mobiles), netip.Addr.Compare) {
-		a.settleRoutes(mobiles[home], nil)
+	for _, home := range homes {
+		if h := a.homes[home]; h != nil && h.HomeAddress == home {
+			a.settleRoutes(h.mobile, nil)
+		}
 	}
 }
 

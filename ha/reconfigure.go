@@ -2,6 +2,7 @@ package ha
 
 import (
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -11,40 +12,64 @@ import (
 	"roam6/mip6"
 )
 
-// configure takes over a configuration.
-func (a *Agent) configure(c Config) {
+// configure takes over a configuration. What bindings may depend on has changed at the
+// home addresses returned, with what the agent had of each: nil for a new one.
+func (a *Agent) configure(c Config) (changed map[netip.Addr]*home) {
 	mobiles := c.Mobiles
 	c.Mobiles = nil
+	before, prefixes := a.config, a.prefixes
 	a.config, a.prefixes = c.withDefaults(), c.homePrefixes()
-	a.configureMobiles(mobiles)
+	a.configurations++
+	if before.Address == c.Address && before.HomeLink == c.HomeLink && len(prefixes) == 1 && slices.EqualFunc(prefixes, a.prefixes, HomePrefix.equal) {
+		changed = a.changeMobiles(mobiles)
+	} else {
+		changed = a.configureMobiles(mobiles)
+	}
+	a.counts.Mobiles, a.counts.Homes = len(mobiles), len(a.homes)
+	a.insecure = insecure(mobiles)
+	a.claims = newClaims(mobiles, a.homes)
 	a.reclaim()
 	a.bindings.SetLimit(c.MaxBindings)
+	return changed
+}
+
+// insecure are the names of the mobiles whose messages are not authenticated.
+func insecure(mobiles []Mobile) (names []string) {
+	for i := range mobiles {
+		if m := &mobiles[i]; m.Insecure && m.SA == nil && !m.ESP {
+			names = append(names, m.Name)
+		}
+	}
+	return names
 }
 
 // Reconfigure takes over a new configuration, which is valid (Config.Validate),
 // and returns the actions that follow. Bindings survive, except those the new
 // configuration does not permit; prefixes it does not permit are withdrawn from
-// theirs.
+// theirs. Where only mobiles have changed, and the home link has one prefix, the
+// others cost a comparison: with a hundred thousand of them a reload that changes one
+// must not keep the others waiting.
 func (a *Agent) Reconfigure(now time.Time, c Config) []role.Action {
 	if a.stopped {
 		return nil
 	}
 	a.begin(now)
-	before, homes, prefixes := a.config, a.homes, a.prefixes
-	entries := a.bindings.Sorted()
-	a.configure(c)
+	before, prefixes := a.config, a.prefixes
+	changed := a.configure(c)
+	entries := a.entriesOf(changed)
 	reasons := make([]string, len(entries))
 	for i, e := range entries {
 		// Nothing that is not permitted any more is passed on to another binding.
-		if reasons[i] = a.prohibits(e, homes[e.Home], before); reasons[i] != "" {
-			homes[e.Home].wanted = nil
+		was := changed[e.Home]
+		if reasons[i] = a.prohibits(e, was, before); reasons[i] != "" {
+			was.wanted = nil
 		} else if e.State == binding.Active {
-			a.permit(e, homes[e.Home])
+			a.permit(e, was)
 		}
 	}
 	for i, e := range entries {
 		if reasons[i] != "" {
-			a.end(e, homes[e.Home], reasons[i])
+			a.end(e, changed[e.Home], reasons[i])
 		}
 	}
 	if before.HomeLink != a.config.HomeLink {
@@ -71,8 +96,20 @@ func (a *Agent) Reconfigure(now time.Time, c Config) []role.Action {
 		}
 	}
 	a.settle(kept)
-	a.settleAllRoutes()
+	a.settleRoutesAt(slices.SortedFunc(maps.Keys(changed), netip.Addr.Compare))
 	return a.out
+}
+
+// entriesOf are the entries of home addresses, in their order.
+func (a *Agent) entriesOf(homes map[netip.Addr]*home) []*binding.Entry {
+	var list []*binding.Entry
+	for addr := range homes {
+		if e := a.bindings.Get(addr); e != nil {
+			list = append(list, e)
+		}
+	}
+	slices.SortFunc(list, func(x, y *binding.Entry) int { return x.Home.Compare(y.Home) })
+	return list
 }
 
 // prohibits tells why an entry cannot stay, or nothing if it can.

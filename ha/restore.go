@@ -5,7 +5,6 @@ import (
 	"iter"
 	"log/slog"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -61,18 +60,21 @@ func (a *Agent) Restore(now time.Time, memories []binding.Memory) []role.Action 
 		return nil
 	}
 	a.begin(now)
-	memories = slices.Clone(memories)
-	order.Sort(memories, func(m, n binding.Memory) int {
+	sorted := make([]*binding.Memory, len(memories)) // of which there may be very many, and they are large
+	for i := range memories {
+		sorted[i] = &memories[i]
+	}
+	order.Sort(sorted, func(m, n *binding.Memory) int {
 		return cmp.Or(m.Created.Compare(n.Created), m.Home.Compare(n.Home))
 	})
 	var restored []*binding.Entry
 	refused := 0
-	for _, m := range memories {
+	for _, m := range sorted {
 		h := a.homes[m.Home]
 		if h == nil || !h.identified(m.Mobile) {
 			if m.State == binding.Active && m.Lasts(now) {
 				refused++
-				a.logLost(m, "mobile removed")
+				a.logLost(*m, "mobile removed")
 			}
 			continue
 		}
@@ -80,9 +82,9 @@ func (a *Agent) Restore(now time.Time, memories []binding.Memory) []role.Action 
 		if !m.Lasts(now) || a.bindings.Get(m.Home) != nil {
 			continue
 		}
-		if reason := a.revive(h, m); reason != "" {
+		if reason := a.revive(h, *m); reason != "" {
 			refused++
-			a.logLost(m, reason)
+			a.logLost(*m, reason)
 			a.remember(h)
 		} else if e := a.bindings.Get(m.Home); e.State == binding.Active {
 			restored = append(restored, e)

@@ -31,7 +31,8 @@ var ErrMemory = errors.New("not a remembered binding")
 //	number of paths    1, and 36 for each: identifier 2, port 2, local 16, remote 16
 //	number of prefixes 2, and for each its length 1, and as many octets as that has
 //
-// Times are nanoseconds since the host was started.
+// Times are nanoseconds since the host was started. All bits of the flags have their
+// meaning: what is added makes another version of the journal (internal/store).
 const (
 	stateBits    byte = 3 // State: Active, Deleted or zero
 	hasVisitor   byte = 1 << 2

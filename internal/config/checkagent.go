@@ -141,10 +141,10 @@ func (s section) inHomePrefix(option string, a netip.Addr, homes []netip.Prefix)
 // mobiles checks and completes the mobile sections. A mobile whose home agent
 // is not enabled is not either.
 func mobiles(entries []entry[mobileDraft], agents []entry[homeAgentDraft], protected protections) []Mobile {
-	var list []Mobile
-	homes := map[netip.Addr]section{}
+	list := slices.Grow([]Mobile(nil), len(entries))
+	homes := make(map[netip.Addr]section, len(entries))
 	clients := map[string]section{}
-	var claims []claim
+	claims := make([]claim, 0, len(entries))
 	for i := range entries {
 		e := &entries[i]
 		if !e.enabled {

@@ -8,6 +8,7 @@
 package config
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -490,9 +491,28 @@ type DNSSearch struct {
 	Keep bool // as of Route
 }
 
+// Source is a configuration file that was read and not yet parsed, which takes longer.
+type Source struct {
+	// Digest is that of the Config that is made of it.
+	Digest [sha256.Size]byte
+
+	path string
+	text []byte
+	mode fs.FileMode
+}
+
 // Load reads and validates a configuration file. The error is an Errors when
 // the file could be read. A file with keys must not be readable by others.
 func Load(path string) (*Config, error) {
+	s, err := Read(path)
+	if err != nil {
+		return nil, err
+	}
+	return s.Parse()
+}
+
+// Read reads a configuration file.
+func Read(path string) (*Source, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("there is no configuration %s: write one, or name another file", path)
@@ -508,15 +528,26 @@ func Load(path string) (*Config, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("configuration %s is not a regular file", path)
 	}
-	src, err := io.ReadAll(io.LimitReader(f, uci.MaxSize+1))
-	if err != nil {
+	var text bytes.Buffer
+	text.Grow(int(min(info.Size(), uci.MaxSize)) + bytes.MinRead) // for the end of the file, too
+	if _, err := text.ReadFrom(io.LimitReader(f, uci.MaxSize+1)); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	c, err := parse(path, src, info.Mode().Perm())
+	s := &Source{path: path, text: text.Bytes(), mode: info.Mode().Perm()}
+	digest := sha256.New()
+	digest.Write(s.text)
+	fmt.Fprintf(digest, "\x00%v", s.mode)
+	digest.Sum(s.Digest[:0])
+	return s, nil
+}
+
+// Parse validates the configuration. The error is an Errors.
+func (s *Source) Parse() (*Config, error) {
+	c, err := parse(s.path, s.text, s.mode)
 	if err != nil {
 		return nil, err
 	}
-	c.Digest = sha256.Sum256(fmt.Appendf(src, "\x00%v", info.Mode().Perm()))
+	c.Digest = s.Digest
 	return c, nil
 }
 

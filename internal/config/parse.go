@@ -99,6 +99,7 @@ func (p *problems) readSections(file *uci.File) sections {
 	var s sections
 	node, router, agent := mobileNodeTable(), mobileRouterTable(), homeAgentTable()
 	mobile, link, visitor := mobileTable(), interfaceTable(), visitorTable()
+	s.mobiles = make([]entry[mobileDraft], 0, file.Count("mobile")) // of which there may be many
 	for i := range file.Sections {
 		switch src := &file.Sections[i]; src.Type {
 		case "globals":

@@ -79,7 +79,7 @@ func globalsTable() schema[Globals] {
 				choice[LogTarget]{"stderr", LogStderr},
 				choice[LogTarget]{"syslog", LogSyslog},
 			), func(g *Globals) *LogTarget { return &g.LogTarget }).fallback("stderr").onReload(EffectDaemon).
-				help("Where the log goes. Under procd, standard error ends up in the system log too."),
+				help("Where the log goes. Under procd, standard error ends up in the system log too, and under systemd in the journal, with the priority of each line."),
 			one("control", socketPath(), func(g *Globals) *string { return &g.Control }).
 				fallback("/var/run/roam6.sock").onReload(EffectDaemon).
 				help("The unix socket on which `roam6 show` asks. Beside it are files for a restart that is not one of the host, such as the bindings of home agents and anchors: its directory is to be in memory, and writable for roam6 alone."),

@@ -62,7 +62,7 @@ func mobileNode() Chapter {
 		{ID: "M5", Text: "HoTI and CoTI go in parallel, cookies are checked, HoTI goes through the home agent; after three tries the tunnel remains.", Source: "RFC 6275 §11.6"},
 		{ID: "M6", Text: "Tunnelled packets come only from the home agent; a type 2 routing header has length 2, one segment left and the own home address.", Source: "RFC 6275 §11.3.2, §6.4"},
 		{ID: "M7", Text: "No Home Address option on link-local, neighbour discovery or listener packets.", Source: "RFC 6275 §11.3.1"},
-		{ID: "M8", Text: "Movement is detected; the new care-of address is of the new default router's prefix; the BU leaves at once.", Source: "RFC 6275 §11.5.1, §11.5.2"},
+		{ID: "M8", Text: "Movement is detected; the new care-of address is of the new default router's prefix; the BU leaves at once. Duplicate address detection goes on behind it, on every return too, and what is taken is replaced at once.", Source: "RFC 6275 §11.5.1, §11.5.2, RFC 4862 §5.4, RFC 4429"},
 		{ID: "M9", Text: "Returning home: BU with lifetime 0 from the home address, no duplicate address detection, advertisement to all nodes after the BA.", Source: "RFC 6275 §11.5.5"},
 		{ID: "M10", Text: "Home agents are discovered, with back-off; after one that refuses comes the next.", Source: "RFC 6275 §11.4.1"},
 		{ID: "M11", Text: "Mobile prefix solicitations have a random identifier and the Home Address option; advertisements are validated.", Source: "RFC 6275 §11.4.2, §11.4.3"},

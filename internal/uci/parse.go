@@ -227,8 +227,11 @@ func (p *parser) unexpected(v Value, expected string) error {
 }
 
 func (p *parser) file() *File {
-	f := &File{Name: p.name, Ignored: p.cut}
+	f := &File{Name: p.name, Ignored: p.cut, Sections: make([]Section, 0, len(p.sections))}
 	for _, sec := range p.sections {
+		if len(sec.options) > 0 {
+			sec.Options = make([]Option, 0, len(sec.options))
+		}
 		for _, o := range sec.options {
 			if o != nil {
 				sec.Options = append(sec.Options, *o)

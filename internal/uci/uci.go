@@ -54,6 +54,16 @@ type File struct {
 	Ignored []Value
 }
 
+// Count is the number of sections of a type.
+func (f *File) Count(sectionType string) (n int) {
+	for i := range f.Sections {
+		if f.Sections[i].Type == sectionType {
+			n++
+		}
+	}
+	return n
+}
+
 // Section is one section with its options in the order in which `uci export`
 // shows them.
 type Section struct {
