@@ -23,8 +23,12 @@ type Config struct {
 	// MaxLifetime limits the lifetime of bindings. Default, and longest that has
 	// an effect: 420 s.
 	MaxLifetime time.Duration
-	// Random fills a slice with unguessable octets, for node keys and nonces.
+	// Random fills a slice with unguessable octets, for the seeds of rate limits and
+	// the index of the first nonce.
 	Random func([]byte)
+	// Secret does so for node keys and nonces (RFC 6275 §5.2.1, §5.2.2), which nobody
+	// else must ever learn, who records what the role draws included. Nil: Random.
+	Secret func([]byte)
 }
 
 // Protocol constants (RFC 6275 §12), and what follows from them.
@@ -38,6 +42,9 @@ const (
 
 func (c Config) withDefaults() Config {
 	c.MaxBindings = cmp.Or(c.MaxBindings, defaultMaxBindings)
+	if c.Secret == nil {
+		c.Secret = c.Random
+	}
 	c.MaxLifetime = min(cmp.Or(c.MaxLifetime, maxRRBindingLifetime), maxRRBindingLifetime)
 	return c
 }

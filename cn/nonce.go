@@ -44,8 +44,9 @@ type nonces struct {
 	replace limit.Limiter
 }
 
-// current is the nonce to make a token with.
-func (n *nonces) current(now time.Time, random func([]byte)) *secret {
+// current is the nonce to make a token with: a new one has its first index of random, and
+// its secrets of unknown.
+func (n *nonces) current(now time.Time, random, unknown func([]byte)) *secret {
 	s := &n.slots[n.newest%nonceSlots]
 	switch {
 	case s.since.IsZero():
@@ -62,8 +63,8 @@ func (n *nonces) current(now time.Time, random func([]byte)) *secret {
 	n.spent = false
 	s = &n.slots[n.newest%nonceSlots]
 	*s = secret{index: n.newest, since: now}
-	random(s.key[:])
-	random(s.nonce[:])
+	unknown(s.key[:])
+	unknown(s.nonce[:])
 	return s
 }
 

@@ -42,7 +42,7 @@ func (c *Correspondent) testable(p mip6.Packet) *secret {
 	case !c.tests.allow(c.now, p.Source):
 		c.drop(role.DropRateLimited, p.Source)
 	default:
-		return c.nonces.current(c.now, c.config.Random)
+		return c.nonces.current(c.now, c.config.Random, c.config.Secret)
 	}
 	return nil
 }

@@ -95,11 +95,7 @@ const unauthentic mip6.Status = 255
 // The nonces come first, since there is no key without them, and the sequence
 // number last: it is told only to who is authentic, or anybody could learn it.
 func (c *Correspondent) authenticate(p mip6.Packet, u *update) mip6.Status {
-	home := c.nonces.find(c.now, u.nonces.Home)
-	careOf := home
-	if !u.deletes() { // RFC 6275 §9.5.1: ignored in a deletion
-		careOf = c.nonces.find(c.now, u.nonces.CareOf)
-	}
+	home, careOf := c.secrets(c.now, u)
 	if home == nil || careOf == nil {
 		return expired(u, home != nil, careOf != nil)
 	}
@@ -107,7 +103,8 @@ func (c *Correspondent) authenticate(p mip6.Packet, u *update) mip6.Status {
 		c.drop(role.DropRateLimited, u.source)
 		return unauthentic
 	}
-	if err := u.verify(p.MH, home, careOf); err != nil {
+	u.authorize(home, careOf)
+	if err := u.verify(p.MH); err != nil {
 		reason := role.DropUnauthenticated
 		if errors.Is(err, mip6.ErrBadAuthenticator) {
 			reason = role.DropBadAuthenticator
@@ -116,6 +113,37 @@ func (c *Correspondent) authenticate(p mip6.Packet, u *update) mip6.Status {
 		return unauthentic
 	}
 	return c.fresh(u)
+}
+
+// secrets are those that the nonces of an update name; nil: not known (any more).
+func (c *Correspondent) secrets(now time.Time, u *update) (home, careOf *secret) {
+	home = c.nonces.find(now, u.nonces.Home)
+	if u.deletes() {
+		return home, home // RFC 6275 §9.5.1: the other index is ignored in a deletion
+	}
+	return home, c.nonces.find(now, u.nonces.CareOf)
+}
+
+// Authorization tells how a binding update is to be sealed to be authentic at the given
+// time (RFC 6275 §5.2.6): by which key, and over which care-of address. It is not ok where
+// the nonces of the update are not known, or nothing could make it a good one. It changes
+// nothing, and is for the trace of a correspondent: a recorder learns whether an update is
+// authentic without the secrets, and a player makes it so for the secrets of the play.
+func (c *Correspondent) Authorization(now time.Time, p mip6.Packet) (key mip6.BindingKey, careOf netip.Addr, ok bool) {
+	bu, ok := p.Message.(mip6.BindingUpdate)
+	if !ok {
+		return key, careOf, false
+	}
+	u, reason := read(p, bu)
+	if reason != 0 {
+		return key, careOf, false
+	}
+	home, other := c.secrets(now, &u)
+	if home == nil || other == nil {
+		return key, careOf, false
+	}
+	u.authorize(home, other)
+	return u.key, u.sealed, true
 }
 
 // expired is the status that tells which nonces are not known (any more): RFC 6275
@@ -131,20 +159,24 @@ func expired(u *update, home, careOf bool) mip6.Status {
 	}
 }
 
-// verify verifies the authenticator. A registration is sealed over the care-of
-// address it asks for; a deletion over the home address (RFC 6275 §6.2.7), but
-// §11.7.2 sets its care-of address to the current one of a mobile that is away,
-// and some seal it over that. The answer is sealed over the same.
-func (u *update) verify(mh []byte, home, careOf *secret) error {
+// authorize notes how the update has to be sealed. A registration is sealed over the
+// care-of address it asks for, a deletion over the home address (RFC 6275 §6.2.7).
+func (u *update) authorize(home, careOf *secret) {
 	token := home.key.HomeToken(u.home, home.nonce)
-	if !u.deletes() {
-		u.key = mip6.NewBindingKey(token, careOf.key.CareOfToken(u.careOf, careOf.nonce))
-		u.sealed, u.until = u.careOf, deadline.Earlier(home.expires(), careOf.expires())
-		return u.key.VerifyAuthorization(mh, u.sealed, u.peer)
+	if u.deletes() {
+		u.key, u.sealed, u.until = mip6.NewDeregistrationKey(token), u.home, home.expires()
+		return
 	}
-	u.key, u.sealed, u.until = mip6.NewDeregistrationKey(token), u.home, home.expires()
+	u.key = mip6.NewBindingKey(token, careOf.key.CareOfToken(u.careOf, careOf.nonce))
+	u.sealed, u.until = u.careOf, deadline.Earlier(home.expires(), careOf.expires())
+}
+
+// verify verifies the authenticator. RFC 6275 §11.7.2 sets the care-of address of a
+// deletion to the current one of a mobile that is away, and some seal it over that. The
+// answer is sealed over the same.
+func (u *update) verify(mh []byte) error {
 	err := u.key.VerifyAuthorization(mh, u.sealed, u.peer)
-	if errors.Is(err, mip6.ErrBadAuthenticator) && u.careOf != u.home {
+	if u.deletes() && errors.Is(err, mip6.ErrBadAuthenticator) && u.careOf != u.home {
 		u.sealed = u.careOf
 		err = u.key.VerifyAuthorization(mh, u.sealed, u.peer)
 	}

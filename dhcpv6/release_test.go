@@ -111,6 +111,17 @@ func TestDecline(t *testing.T) {
 	w.reply(one, rapid(), na(hour, address2))
 	w.expect(w.pass(time.Minute), wire.MessageTypeDecline, wire.MessageTypeDecline, wire.MessageTypeDecline)
 
+	// On the return to a link, while it is asked whether the lease is good there: the
+	// mobile node has used it at once, and probed it (§18.2.10.1).
+	w = bound(t)
+	w.do(down())
+	w.do(up(1))
+	w.expect(w.soon(managed), wire.MessageTypeConfirm)
+	w.expect(w.do(role.DeclineAddress{Link: link, Addr: address.Addr()}), wire.MessageTypeDecline, wire.MessageTypeSolicit)
+	w.holds()
+	w.reply(one, rapid(), na(hour, address2))
+	w.holds(address2)
+
 	w = boundBoth(t)
 	w.expect(w.do(role.DeclineAddress{Link: link, Addr: address.Addr()}), wire.MessageTypeDecline, wire.MessageTypeRenew)
 	w.holds(delegated)

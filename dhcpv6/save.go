@@ -3,6 +3,7 @@ package dhcpv6
 import (
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -65,15 +66,38 @@ type savedLease struct {
 	Valid     int64        `json:"valid"`
 }
 
+// CheckSaved reports an error unless NewClient can read what was saved, be it of this
+// node's identifier or of another one.
+func CheckSaved(b []byte) error {
+	_, err := readSaved(b)
+	return err
+}
+
+// readSaved reads what was saved, which is not empty.
+func readSaved(b []byte) (state savedState, err error) {
+	switch {
+	case len(b) > maxSaved, json.Unmarshal(b, &state) != nil:
+		return savedState{}, errUnreadable
+	case state.Version != savedVersion:
+		return savedState{}, errVersion
+	}
+	return state, nil
+}
+
+var (
+	errUnreadable = errors.New("it cannot be read")
+	errVersion    = errors.New("it is of another version")
+)
+
 // load reads the store. It has no time yet: adopt follows.
 func (s *saver) load(c Config, data []byte) {
-	var state savedState
+	if len(data) == 0 {
+		return
+	}
+	state, err := readSaved(data)
 	switch {
-	case len(data) == 0:
-	case len(data) > maxSaved, json.Unmarshal(data, &state) != nil:
-		s.ignored = "it cannot be read"
-	case state.Version != savedVersion:
-		s.ignored = "it is of another version"
+	case err != nil:
+		s.ignored = err.Error()
 	case state.DUID != hex.EncodeToString(c.DUID) || state.IAID != c.IAID:
 		s.ignored = "this node's identifier is another one now"
 	default:

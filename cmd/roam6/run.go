@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"roam6/internal/config"
 	"roam6/internal/logging"
@@ -17,6 +18,7 @@ import (
 
 // run is the daemon.
 func run(args []string, std stdio) int {
+	began := time.Now()
 	flags := flag.NewFlagSet("run", flag.ContinueOnError)
 	flags.SetOutput(std.err)
 	path := flags.String("config", config.DefaultPath, "UCI configuration `file`")
@@ -52,7 +54,7 @@ func run(args []string, std stdio) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	if err := node.Run(ctx, node.Options{Config: *path, Version: version, OtherAdvertisers: *others}, log, level, c); err != nil {
+	if err := node.Run(ctx, node.Options{Config: *path, Version: version, OtherAdvertisers: *others, Began: began}, log, level, c); err != nil {
 		fmt.Fprintln(std.err, "roam6:", err)
 		return 1
 	}

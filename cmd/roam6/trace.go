@@ -73,14 +73,19 @@ func recordTrace(args []string, std stdio) int {
 func traceUsage(w io.Writer) {
 	fmt.Fprintf(w, `usage: roam6 trace [OPTION...]
 
-Has the running daemon record what its mobile nodes, mobile routers and home agents are
-told and what they decide, until it is interrupted. roam6 replay plays it back.
+Has the running daemon record what its roles are told and what they decide, until it is
+interrupted: mobile nodes, mobile routers, home agents and their delegating routers, anchors,
+the correspondent, DHCPv6 clients. roam6 replay plays it back.
 
   -o FILE          where to write, readable by its owner only; else standard output
-  --role NAME      the section's name; all: all of them (default)
-  --anew           has mobiles de-register and begin anew, which interrupts them for a moment,
-                   and home agents begin anew with the bindings they have. Only of what began
-                   in the trace all is known: of a mobile that did not nothing can be played
+  --role NAME      the section's name, correspondent, or the interface of a DHCPv6 client;
+                   all: all of them (default)
+  --anew           has mobiles de-register and begin anew, which interrupts them for a moment;
+                   home agents, anchors and delegating routers begin anew with what they have;
+                   the correspondent without: mobiles optimise their routes again; a DHCPv6
+                   client only where --role names it: it gives its leases back. Only of what
+                   began in the trace all is known: of home agents and anchors that did not a
+                   part can be played, of others nothing
   --for DURATION   ends after a time, such as 90s or 12h
   --max-size SIZE  ends before the trace is larger, such as 500K or 64M (default %dM)
   --control PATH   the daemon's control socket (%s)

@@ -60,7 +60,7 @@ func TestTrace(t *testing.T) {
 	if err := errors.Join(err, statErr); err != nil || !bytes.Equal(got, want) || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %d octets of %d, mode %v", err, len(got), len(want), info.Mode())
 	}
-	if d.asked != (control.TraceRequest{Role: "train", Anew: true}) || !strings.Contains(told.String(), "199 entries, ") {
+	if d.asked != (control.TraceRequest{Role: "train", Anew: true}) || !strings.Contains(told.String(), "205 entries, ") {
 		t.Errorf("asked %+v, told %s", d.asked, told.String())
 	}
 
@@ -90,7 +90,7 @@ func TestReplay(t *testing.T) {
 	if code := replay([]string{routerTrace}, stdio{out: &out, err: &told}); code != 0 || told.Len() > 0 {
 		t.Fatalf("exit %d: %s", code, told.String())
 	}
-	for _, want := range []string{"mobile_router begins, new", "router advertisement from fe80::", "send binding update 2001:db8:a1:", "handover complete: to ", "train: same decisions (198 events, "} {
+	for _, want := range []string{"mobile_router begins, new", "router advertisement from fe80::", "send binding update 2001:db8:a1:", "handover complete: to ", "train: same decisions (204 events, "} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in what is printed", want)
 		}
@@ -107,7 +107,7 @@ func TestReplay(t *testing.T) {
 			t.Fatalf("not JSON: %s", line)
 		}
 	}
-	if lines != 200 || !strings.HasSuffix(out.String(), "\"same\":true}\n") {
+	if lines != 206 || !strings.HasSuffix(out.String(), "\"same\":true}\n") {
 		t.Errorf("%d lines", lines)
 	}
 

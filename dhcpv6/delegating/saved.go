@@ -144,6 +144,12 @@ func (s *Server) restore() {
 	}
 }
 
+// CheckSaved reports an error unless New can read what was saved.
+func CheckSaved(b []byte) error {
+	_, err := readSaved(b)
+	return err
+}
+
 func readSaved(b []byte) (state savedState, err error) {
 	if err := json.Unmarshal(b, &state); err != nil {
 		return savedState{}, fmt.Errorf("saved delegations: %w", err)

@@ -86,6 +86,7 @@ func sampleSnapshots() []mn.Snapshot {
 			{Name: "lte", Index: 5, Up: true, AvoidedFor: 4 * time.Second},
 			{Name: "eth", Index: 6, Up: true, SteadyIn: 800 * time.Millisecond},
 			{Name: "wlan", Index: 7, Up: true},
+			{Name: "wwlan0", Missing: true},
 		},
 		Pending: role.Attachment{Link: "wlan"},
 		Update: mn.Update{Sequence: 4711, Registered: true, CareOf: addr("2001:db8:a1::7"), Granted: 600 * time.Second,

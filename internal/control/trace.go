@@ -15,9 +15,11 @@ import (
 
 // TraceRequest asks for a trace of roles: docs/trace.md.
 type TraceRequest struct {
-	// Role is the name of a section; empty: all roles that can be recorded.
+	// Role is the name of a section, the interface of a DHCPv6 client, or "correspondent";
+	// empty: all roles that can be recorded.
 	Role string `json:"role,omitempty"`
-	// Anew has the mobiles de-register and begin anew, so that all is known of them.
+	// Anew has the roles begin anew, so that all is known of them: docs/trace.md says which,
+	// and what it costs.
 	Anew bool `json:"anew,omitempty"`
 }
 

@@ -150,11 +150,12 @@ const (
 	CareOfForeign = "foreign"
 )
 
-// Uplink is an interface that a mobile may attach by.
+// Uplink is an interface that a mobile may attach by, as the configuration names it.
 type Uplink struct {
 	Name    string   `json:"name"`
-	Index   int      `json:"index"`
-	Up      bool     `json:"up"`
+	Missing bool     `json:"missing"` // there is no interface of that name
+	Index   int      `json:"index"`   // 0: missing
+	Up      bool     `json:"up"`      // it has a carrier
 	Routers []Router `json:"routers"`
 }
 

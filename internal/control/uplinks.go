@@ -19,8 +19,8 @@ type Uplinks struct {
 type MobileUplink struct {
 	Mobile      string     `json:"mobile"` // the section's name
 	HomeAddress netip.Addr `json:"home_address"`
-	// Preference counts the mobile's uplinks that are there from 1, the preferred
-	// one.
+	// Preference counts the mobile's uplinks from 1, the preferred one, those that are
+	// missing included.
 	Preference int `json:"preference"`
 	// InUse: the mobile is attached here. Pending: it is better than the one in
 	// use, and being registered while that still works.
@@ -55,7 +55,7 @@ func UplinksOf(s mn.Snapshot) []MobileUplink {
 }
 
 func uplinkOf(l mn.Uplink) Uplink {
-	u := Uplink{Name: l.Name, Index: l.Index, Up: l.Up, Routers: make([]Router, 0, len(l.Routers))}
+	u := Uplink{Name: l.Name, Missing: l.Missing, Index: l.Index, Up: l.Up, Routers: make([]Router, 0, len(l.Routers))}
 	for _, r := range l.Routers {
 		u.Routers = append(u.Routers, Router{
 			Address: r.Addr, Prefixes: orEmpty(r.Prefixes), Lifetime: Seconds(r.Lifetime),
@@ -81,7 +81,10 @@ func (d Uplinks) Render(w io.Writer) error {
 	t := newTable("MOBILE", "UPLINK", "CARRIER", "STATE", "CARE-OF ADDRESS", "ROUTER", "LIFETIME", "INTERVAL", "HEARD", "PREFIXES")
 	for _, u := range d.Uplinks {
 		carrier := "down"
-		if u.Up {
+		switch {
+		case u.Missing:
+			carrier = ""
+		case u.Up:
 			carrier = "up"
 		}
 		first := []string{u.Mobile, strconv.Itoa(u.Preference) + " " + u.Name, carrier, u.state(), u.careOfs()}
@@ -103,6 +106,8 @@ func (d Uplinks) Render(w io.Writer) error {
 // state tells the most important thing about an uplink in words.
 func (u MobileUplink) state() string {
 	switch {
+	case u.Missing:
+		return "missing"
 	case u.InUse:
 		return "in use"
 	case u.Pending:

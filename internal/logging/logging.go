@@ -19,8 +19,8 @@ type Target uint8
 
 // Targets.
 const (
-	Stderr Target = iota
-	Syslog        // the socket /dev/log
+	Stderr Target = iota // with priorities where it is systemd's journal
+	Syslog               // the socket /dev/log
 )
 
 // Options say what is logged and where to.
@@ -47,10 +47,15 @@ func New(o Options) *slog.Logger {
 	if o.Writer == nil {
 		o.Writer = os.Stderr
 	}
+	journal := false
 	if f, ok := o.Writer.(*os.File); ok {
+		journal = isJournal(f, os.Getenv(journalVariable))
 		o.Writer = &impatient{file: f}
 	}
 	var h slog.Handler = slog.NewTextHandler(o.Writer, &slog.HandlerOptions{Level: o.Level})
+	if journal {
+		h = newJournalHandler(o.Writer, o.Level)
+	}
 	if o.Target == Syslog {
 		if o.socket == "" {
 			o.socket = systemLog

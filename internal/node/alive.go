@@ -12,10 +12,16 @@ import (
 // Bindings are restored by a process that follows another one soon. A mobile that is left
 // without its home agent for longer looks for another one of the home link, which then has
 // the binding and defends the home address: what this node remembers is no longer true.
+//
+// For how long there was no process is what counts, and not how long this one took to
+// start: with a hundred thousand mobiles that may be as long again, and to forget them all
+// would cut off each of them for the sake of the few that have sent an update in the first
+// seconds, and have another home agent to go to. Such a one has two bindings until that here
+// ends, as it would have without a restart.
 
 const (
-	// restoreWithin is how long an agent may be gone. A mobile needs a second more to
-	// find another home agent; procd starts a service again after five.
+	// restoreWithin is how long there may have been no agent. A mobile needs a second more
+	// to find another home agent; procd starts a service again after five.
 	restoreWithin = 6 * time.Second
 	beatInterval  = time.Second
 )
@@ -47,10 +53,17 @@ func absence(path, boot string, now time.Duration) (time.Duration, bool) {
 	return now - last, true
 }
 
+// succeeds reports whether this process, which began a time ago, has followed another one
+// soon. One that ended before it served counts for nothing: see beatRunLoop.
+func succeeds(path, boot string, now, ago time.Duration) bool {
+	absent, known := absence(path, boot, now)
+	return known && absent-ago <= restoreWithin
+}
+
 // aliveFile is beside the journals of bindings.
 func (s *Shell) aliveFile() string { return s.remembered + "alive" }
 
-// beatRunLoop notes every second that this process lives, and a last time at its end.
+// beatRunLoop notes every second that this process serves, and a last time at its end.
 func (s *Shell) beatRunLoop(ctx context.Context) {
 	ticker := time.NewTicker(beatInterval)
 	defer ticker.Stop()

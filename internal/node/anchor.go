@@ -14,20 +14,23 @@ import (
 type anchorHost struct {
 	machine *anchor.Anchor
 	config  config.Anchor
+	random  *tap
 	// taken are the addresses of this node that it was told of; see settleTaken.
 	taken []netip.Addr
 }
 
 // newAnchorHost makes an anchor of the running configuration.
 func (s *Shell) newAnchorHost(c config.Anchor) *anchorHost {
-	h := &anchorHost{config: c, taken: s.takenIn(c)}
+	h := &anchorHost{config: c, random: &tap{keep: true}, taken: s.takenIn(c)} // as for a mobile
 	h.machine = anchor.New(s.anchorConfig(h))
 	return h
 }
 
 // anchorConfig is what an anchor is to do now.
 func (s *Shell) anchorConfig(h *anchorHost) anchor.Config {
-	return anchorConfig(h.config, s.config.Visitors, h.taken, s.barred)
+	c := anchorConfig(h.config, s.config.Visitors, h.taken, h.random.answers(s.barred))
+	c.Random = h.random.octets
+	return c
 }
 
 // barred reports whether an address is no on-link care-of address for an anchor:
@@ -50,13 +53,14 @@ func (s *Shell) applyAnchors(now time.Time, c *config.Config) {
 	for _, h := range s.anchors {
 		i := slices.IndexFunc(c.Anchors, func(a config.Anchor) bool { return a.Name == h.config.Name })
 		if i < 0 || !samePlace(h.config, c.Anchors[i]) {
-			s.carryOut(h.machine, h.machine.Handle(now, role.Stop{}))
+			s.carryOut(h.machine, s.handle(now, h.machine, role.Stop{}))
 			s.forgetBindings(h.machine)
+			s.traceEnd(now, h.machine)
 			continue
 		}
 		was := h.config
 		h.config = c.Anchors[i]
-		s.carryOut(h.machine, h.machine.Reconfigure(now, s.anchorConfig(h)))
+		s.carryOut(h.machine, s.reconfigureAnchor(now, h))
 		if was.Insecure && h.config.Insecure { // it says so itself when that is new
 			s.log.Warn("mobility anchor point still serves whoever asks, without authentication", "section", h.config.Name)
 		}
@@ -73,7 +77,7 @@ func (s *Shell) applyAnchors(now time.Time, c *config.Config) {
 		}
 		h := s.newAnchorHost(a)
 		s.anchors = append(s.anchors, h)
-		s.restore(now, h.machine, a.Name)
+		s.traceAnchor(now, h, true, slices.Values(s.restore(now, h.machine, a.Name)))
 		s.introduce(now, h.machine)
 	}
 }
@@ -105,7 +109,7 @@ func (s *Shell) settleTaken(now time.Time) {
 	for _, h := range s.anchors {
 		if taken := s.takenIn(h.config); !slices.Equal(taken, h.taken) {
 			h.taken = taken
-			s.carryOut(h.machine, h.machine.Reconfigure(now, s.anchorConfig(h)))
+			s.carryOut(h.machine, s.reconfigureAnchor(now, h))
 		}
 	}
 }

@@ -113,7 +113,7 @@ func (c *city) reload(text string) {
 		c.t.Fatal(err)
 	}
 	c.config = parsed
-	c.applyAgents(c.now, parsed)
+	c.applyAgents(c.now, parsed, mobilesByAgent(parsed))
 	c.applyAnchors(c.now, parsed)
 	c.reap(c.now)
 }

@@ -25,6 +25,8 @@ type visitor struct {
 	conn     *mhsock.Conn
 	answers  chan mip6.Packet
 	sequence mip6.Sequence
+	tokens   []mip6.KeygenToken // that optimise was given
+	nonces   mip6.NonceIndices  // the newest
 }
 
 var (

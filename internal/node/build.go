@@ -128,6 +128,21 @@ func routerConfig(c config.MobileNode, around surroundings, seed uint64) mr.Conf
 // agentConfig is the role's view of a configured home agent and of the mobiles
 // that belong to it; since tells from when a prefix is deprecated.
 func agentConfig(c config.HomeAgent, mobiles []config.Mobile, since func(netip.Prefix) time.Time) ha.Config {
+	return agentServing(c, agentMobiles(c, mobiles), since)
+}
+
+// mobilesByAgent are the role's view of the mobiles, by the name of their home agent's
+// section. With very many of them that takes long, and is not for the loop.
+func mobilesByAgent(c *config.Config) map[string][]ha.Mobile {
+	all := make(map[string][]ha.Mobile)
+	for _, h := range c.HomeAgents {
+		all[h.Name] = agentMobiles(h, c.Mobiles)
+	}
+	return all
+}
+
+// agentServing is agentConfig with the mobiles of the home agent alone.
+func agentServing(c config.HomeAgent, mobiles []ha.Mobile, since func(netip.Prefix) time.Time) ha.Config {
 	a := ha.Config{
 		Name: c.Name, HomeLink: c.Interface, Address: c.Address, Prefix: c.Prefixes[0],
 		MaxLifetime: c.MaxLifetime, DAD: c.DAD, ReplayWindow: c.ReplayWindow,
@@ -147,20 +162,28 @@ func agentConfig(c config.HomeAgent, mobiles []config.Mobile, since func(netip.P
 		a.Preference, a.Lifetime, a.MobileRouters = i.Preference, i.Lifetime, i.MobileRouter
 	} else {
 		// Nobody says; the mobiles themselves do.
-		a.MobileRouters = slices.ContainsFunc(mobiles, func(m config.Mobile) bool { return m.HomeAgent == c.Name && m.Router })
+		a.MobileRouters = slices.ContainsFunc(mobiles, func(m ha.Mobile) bool { return m.Router })
 	}
-	for _, m := range mobiles {
+	a.Mobiles = mobiles
+	return a
+}
+
+// agentMobiles is the role's view of the mobiles that belong to a home agent.
+func agentMobiles(c config.HomeAgent, mobiles []config.Mobile) []ha.Mobile {
+	list := make([]ha.Mobile, 0, len(mobiles)) // mostly there is one home agent
+	for i := range mobiles {
+		m := &mobiles[i]
 		if m.HomeAgent != c.Name {
 			continue
 		}
-		a.Mobiles = append(a.Mobiles, ha.Mobile{
+		list = append(list, ha.Mobile{
 			Name: m.Name, HomeAddress: m.HomeAddress, SA: m.Association, ESP: m.ESP != nil, Insecure: m.Association == nil && m.ESP == nil,
 			KeyMobility: m.IKE != nil && m.IKE.MOBIKE,
 			Router:      m.Router, Prefixes: m.Prefixes, RequireTimestamp: m.Replay == config.ReplayTimestamp,
 			Delegate: m.Delegate && c.Delegation != nil,
 		})
 	}
-	return a
+	return list
 }
 
 // anchorConfig is the role's view of a configured mobility anchor point and of the

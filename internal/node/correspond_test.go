@@ -36,10 +36,18 @@ func (v *visitor) optimise() mip6.BindingAcknowledgement {
 	v.send(v.encode(mip6.Packet{Source: visitorHome, Destination: agentAddr, Message: mip6.HomeTestInit{Cookie: mip6.Cookie{1}}}))
 	v.send(v.encode(mip6.Packet{Source: visiting, Destination: agentAddr, Message: mip6.CareOfTestInit{Cookie: mip6.Cookie{2}}}))
 	home, careOf := await[mip6.HomeTest](v), await[mip6.CareOfTest](v)
+	v.tokens = append(v.tokens, home.Token, careOf.Token)
+	v.nonces = mip6.NonceIndices{Home: home.NonceIndex, CareOf: careOf.NonceIndex}
+	return v.optimised(mip6.NewBindingKey(home.Token, careOf.Token))
+}
+
+// optimised sends the binding update with a key, and the nonces that were heard last.
+func (v *visitor) optimised(key mip6.BindingKey) mip6.BindingAcknowledgement {
+	v.Helper()
 	v.sequence++
-	sealed, err := mip6.NewBindingKey(home.Token, careOf.Token).SealAuthorization(mip6.BindingUpdate{
+	sealed, err := key.SealAuthorization(mip6.BindingUpdate{
 		Sequence: v.sequence, Flags: mip6.UpdateAcknowledge, Lifetime: mip6.LifetimeFrom(100 * time.Second),
-		Options: []mip6.Option{mip6.NonceIndices{Home: home.NonceIndex, CareOf: careOf.NonceIndex}},
+		Options: []mip6.Option{v.nonces},
 	}, visiting, agentAddr)
 	if err != nil {
 		v.Fatal(err)

@@ -24,11 +24,12 @@ func (s *Shell) applyDelegators(now time.Time) {
 	for _, h := range s.delegators {
 		i := slices.IndexFunc(s.config.HomeAgents, func(a config.HomeAgent) bool { return a.Name == h.config.Name && a.Delegation != nil })
 		if i < 0 {
-			s.carryOut(h.machine, h.machine.Handle(now, role.Stop{}))
+			s.carryOut(h.machine, s.handle(now, h.machine, role.Stop{}))
+			s.traceEnd(now, h.machine)
 			continue
 		}
 		h.config = s.config.HomeAgents[i]
-		s.carryOut(h.machine, h.machine.Reconfigure(now, s.delegatingConfig(h.config)))
+		s.carryOut(h.machine, s.reconfigureDelegator(now, h))
 		kept = append(kept, h)
 	}
 	clear(s.delegators[len(kept):])
@@ -40,10 +41,11 @@ func (s *Shell) applyDelegators(now time.Time) {
 		if a.Delegation == nil || slices.ContainsFunc(s.delegators, func(h *delegatorHost) bool { return h.config.Name == a.Name }) {
 			continue
 		}
-		saved := s.kept.load(keptName(keptDelegating + a.Name))
+		saved := s.kept.load(keptName(keptDelegating+a.Name), delegating.CheckSaved)
 		h := &delegatorHost{machine: delegating.New(s.delegatingConfig(a), saved), config: a}
 		s.delegators = append(s.delegators, h)
-		s.carryOut(h.machine, h.machine.Handle(now, role.Timeout{})) // it tells the home agent what it has
+		s.traceDelegator(now, h, saved, nil)
+		s.carryOut(h.machine, s.handle(now, h.machine, role.Timeout{})) // it tells the home agent what it has
 	}
 }
 

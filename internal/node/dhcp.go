@@ -16,6 +16,7 @@ import (
 type uplinkClient struct {
 	link    role.Link
 	machine *dhcpv6.Client // nil: none runs
+	random  *tap           // of that
 	ending  bool           // Stop was delivered
 
 	wants dhcpv6.Wants[role.Machine]
@@ -89,20 +90,29 @@ func (s *Shell) serveUplink(now time.Time, u *uplinkClient) {
 	switch {
 	case u.machine == nil && !wanted, u.ending:
 	case !wanted:
-		u.ending = true
-		if u.holds() { // what is released is not used any more (RFC 8415 §18.2.7)
-			s.leaseChanged(now, u.machine, role.LeaseChanged{Link: u.link.Index})
-			s.renumberDue()
-		}
-		s.carryOut(u.machine, u.machine.Handle(now, role.Stop{}))
+		s.endClient(now, u)
 	case u.machine == nil:
+		u.random = &tap{keep: true} // as for a mobile
 		c := s.clientConfig(u.link)
-		u.machine = dhcpv6.NewClient(c, s.kept.load(c.Store))
-		s.carryOut(u.machine, u.machine.Handle(now, role.LinkChanged{Link: u.link}))
-		s.carryOut(u.machine, u.machine.Handle(now, u.wants.Tell()))
+		c.Random = u.random.octets
+		saved := s.kept.load(c.Store, dhcpv6.CheckSaved)
+		u.machine = dhcpv6.NewClient(c, saved)
+		s.traceClient(now, u, saved, nil)
+		s.carryOut(u.machine, s.handle(now, u.machine, role.LinkChanged{Link: u.link}))
+		s.carryOut(u.machine, s.handle(now, u.machine, u.wants.Tell()))
 	case u.wants.Due():
-		s.carryOut(u.machine, u.machine.Handle(now, u.wants.Tell()))
+		s.carryOut(u.machine, s.handle(now, u.machine, u.wants.Tell()))
 	}
+}
+
+// endClient has a client give back what it has, and end.
+func (s *Shell) endClient(now time.Time, u *uplinkClient) {
+	u.ending = true
+	if u.holds() { // what is released is not used any more (RFC 8415 §18.2.7)
+		s.leaseChanged(now, u.machine, role.LeaseChanged{Link: u.link.Index})
+		s.renumberDue()
+	}
+	s.carryOut(u.machine, s.handle(now, u.machine, role.Stop{}))
 }
 
 // clientConfig is the client's view of an uplink.
@@ -143,7 +153,7 @@ func (s *Shell) addressing(name string) config.Addressing { return s.uplinkOptio
 func (s *Shell) clientLinkChanged(now time.Time, before, l role.Link) {
 	u := s.clients[l.Index]
 	if u != nil && u.link.Name != l.Name {
-		s.clientLinkGone(l.Index) // it was another's
+		s.clientLinkGone(now, l.Index) // it was another's
 		u, before = nil, role.Link{}
 	}
 	_, requested := s.requestOn(l.Name)
@@ -156,7 +166,7 @@ func (s *Shell) clientLinkChanged(now time.Time, before, l role.Link) {
 	}
 	u.link = l
 	if u.machine != nil {
-		s.carryOut(u.machine, u.machine.Handle(now, role.LinkChanged{Link: l}))
+		s.carryOut(u.machine, s.handle(now, u.machine, role.LinkChanged{Link: l}))
 	}
 	if cameUp := l.Up && (!before.Up || before.Carriers != l.Carriers); requested && cameUp {
 		u.wants.LinkEvent()
@@ -166,12 +176,15 @@ func (s *Shell) clientLinkChanged(now time.Time, before, l role.Link) {
 
 // clientLinkGone forgets the client of an interface that was removed. What it has
 // saved, the one of the next interface of that name will read.
-func (s *Shell) clientLinkGone(index int) {
+func (s *Shell) clientLinkGone(now time.Time, index int) {
 	u := s.clients[index]
 	if u == nil {
 		return
 	}
 	delete(s.clients, index)
+	if u.machine != nil {
+		s.traceEnd(now, u.machine)
+	}
 	s.resolverDue = s.resolverDue || !u.leased.IsZero()
 }
 
@@ -209,7 +222,7 @@ func (s *Shell) leaseChanged(now time.Time, by role.Machine, e role.LeaseChanged
 // declineAddress tells the client of a link that somebody else has an address.
 func (s *Shell) declineAddress(now time.Time, e role.DeclineAddress) {
 	if u := s.clients[e.Link]; u != nil && u.machine != nil {
-		s.carryOut(u.machine, u.machine.Handle(now, e))
+		s.carryOut(u.machine, s.handle(now, u.machine, e))
 	}
 }
 
@@ -242,6 +255,7 @@ func (s *Shell) reapClients(now time.Time) {
 		if !u.ending || !u.machine.Done() {
 			continue
 		}
+		s.traceEnd(now, u.machine)
 		u.machine, u.ending, u.lease, u.leased = nil, false, role.Lease{}, time.Time{}
 		s.resolverDue = true
 		if s.serveUplink(now, u); u.machine == nil {

@@ -24,7 +24,7 @@ func (s *Shell) dispatch(now time.Time, e role.Event) {
 		}
 		s.syncSockets()
 	case role.LinkGone:
-		s.linkGone(e.Index)
+		s.linkGone(now, e.Index)
 		s.broadcast(now, e)
 	case role.RouterHeard:
 		s.routerHeard(now, e)

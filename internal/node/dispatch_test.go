@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"roam6/cn"
 	"roam6/internal/config"
 	"roam6/internal/metrics"
 	"roam6/internal/role"
@@ -129,7 +128,7 @@ func TestDispatch(t *testing.T) {
 			}
 			s.agents = []*agentHost{s.newAgentHost(testNow, s.config.HomeAgents[0], s.config.Mobiles)}
 			s.anchors = []*anchorHost{s.newAnchorHost(s.config.Anchors[0])}
-			s.correspondent = cn.New(correspondentConfig(s.config.Correspondent))
+			s.correspondent = newCorrespondentHost(s.config.Correspondent)
 			wire := new(wire)
 			s.signalling = wire
 			s.dispatch(testNow, tt.e)
@@ -303,7 +302,7 @@ config policy
 	s.homeUnassigned(h.machine, 3, careOf1) // another address
 	s.homeAssigned(h.machine, 0, careOf2)   // a regional care-of address, of which the node takes its leave at home
 	expect("at home still", on(3))
-	s.linkGone(3)
+	s.linkGone(testNow, 3)
 	expect("the home link is gone", "")
 	s.homeAssigned(h.machine, 0, home)
 	s.homeAssigned(new(recorder), 4, home) // of nobody

@@ -205,6 +205,11 @@ func (x *numbering) save() []byte {
 	return b
 }
 
+// checkNumbers reports an error unless saved is what save has encoded.
+func checkNumbers(saved []byte) error {
+	return json.Unmarshal(saved, new([]keptPrefix))
+}
+
 // restore takes what an earlier life saved, of the interfaces that it may be about.
 func (x *numbering) restore(now time.Time, saved []byte, about func(link string) bool) error {
 	if len(saved) == 0 {

@@ -202,7 +202,7 @@ func TestNumberingOfFormerSection(t *testing.T) {
 		if got := s.numbering.describe(testNow); got != want {
 			t.Errorf("advertises %v: %q, want %q", advertises, got, want)
 		}
-		if s.renumberDue(); !advertises && s.kept.load(keptDownstreams) != nil {
+		if s.renumberDue(); !advertises && s.kept.load(keptDownstreams, anything) != nil {
 			t.Error("what is nobody's concern any more is kept")
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"roam6/dhcpv6"
 	"roam6/ha"
 	"roam6/internal/config"
 	"roam6/internal/role"
@@ -80,7 +81,7 @@ func (h *mobileHost) reconfigure(now time.Time, c config.MobileNode, around surr
 func (s *Shell) surroundings(c config.MobileNode) surroundings {
 	around := surroundings{uplinks: s.config.Uplinks, keys: s.config.AnchorKeysOf(c.Name)}
 	if c.Delegation {
-		around.duid, around.saved = s.identifier(), s.kept.load(keptName(keptDelegation+c.Name))
+		around.duid, around.saved = s.identifier(), s.kept.load(keptName(keptDelegation+c.Name), dhcpv6.CheckSaved)
 	}
 	return around
 }

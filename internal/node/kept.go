@@ -3,6 +3,7 @@ package node
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -117,8 +118,10 @@ func (k *keeper) has(name string) bool {
 	return k.directory != "" && err == nil
 }
 
-// load returns what is kept under a name, nil if nothing.
-func (k *keeper) load(name string) []byte {
+// load returns what is kept under a name, nil if nothing. Data that readable has an error
+// for counts as nothing: its checksum is right, so another version of roam6 has written it,
+// and it is set aside for that.
+func (k *keeper) load(name string, readable func([]byte) error) []byte {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.open()
@@ -126,10 +129,22 @@ func (k *keeper) load(name string) []byte {
 		return data
 	}
 	data, err := k.store.Load(name)
-	if err != nil {
-		k.log.Warn("what an earlier run kept cannot be read", "name", name, "reason", err)
+	another := errors.Is(err, store.ErrVersion)
+	if err == nil && data != nil {
+		err = readable(data)
+		another = err != nil
 	}
-	return data
+	if err == nil {
+		return data
+	}
+	var aside []any
+	if another {
+		if path, err := k.store.SetAside(name); err == nil {
+			aside = []any{"set_aside", path}
+		}
+	}
+	k.log.Warn("what an earlier run kept cannot be read", append([]any{"name", name, "reason", err}, aside...)...)
+	return nil
 }
 
 // save keeps data under a name soon; none forgets it.
@@ -266,12 +281,8 @@ func (k *keeper) went(err error) {
 // kept it is made of the hardware, of which addresses gives what is known, so that
 // it is mostly the same after a restart (RFC 8415 §11.4).
 func (k *keeper) duid(addresses func() [][6]byte) []byte {
-	const longest = 130 // RFC 8415 §11.1
-	switch d := k.load(keptDUID); {
-	case len(d) > 2 && len(d) <= longest:
+	if d := k.load(keptDUID, checkDUID); d != nil {
 		return d
-	case d != nil:
-		k.log.Warn("what an earlier run kept is no identifier of DHCPv6: there is a new one", "name", keptDUID)
 	}
 	d := dhcpv6.NewDUID(randomOctets)
 	if !k.lasts() {
@@ -281,6 +292,15 @@ func (k *keeper) duid(addresses func() [][6]byte) []byte {
 	}
 	k.save(keptDUID, d)
 	return d
+}
+
+// checkDUID reports an error unless octets are an identifier of DHCPv6.
+func checkDUID(d []byte) error {
+	const longest = 130 // RFC 8415 §11.1
+	if len(d) <= 2 || len(d) > longest {
+		return fmt.Errorf("no identifier of DHCPv6: it has %d octets", len(d))
+	}
+	return nil
 }
 
 // lastingAddress picks the link-layer address that is likeliest to stay: the first

@@ -15,8 +15,59 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"roam6/dhcpv6"
+	"roam6/dhcpv6/delegating"
 	"roam6/internal/logging/logtest"
 )
+
+func anything([]byte) error { return nil }
+
+// What another version has saved is set aside, not lost, and told; what is damaged is not
+// worth that.
+func TestKeptByAnotherVersion(t *testing.T) {
+	dir := t.TempDir()
+	out := new(bytes.Buffer)
+	log := slog.New(slog.NewTextHandler(out, nil))
+	first := newKeeper(dir, log)
+	for name, later := range map[string]string{
+		keptDelegating + "ha":  `{"version":2}`,
+		keptDelegation + "bus": `{"version":2}`,
+		keptUplink + "eth0":    `{"version":2}`,
+		keptDownstreams:        `{"version":2}`,
+		keptDUID:               "x",
+	} {
+		first.save(name, []byte(later))
+	}
+	first.close()
+	if err := errors.Join(os.WriteFile(filepath.Join(dir, "torn"), []byte("roam6 state 1 00000000 2\n"), 0o600),
+		os.WriteFile(filepath.Join(dir, "header"), []byte("roam6 state 2 and more\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	k := newKeeper(dir, log)
+	defer k.close()
+	for name, readable := range map[string]func([]byte) error{
+		keptDelegating + "ha":  delegating.CheckSaved,
+		keptDelegation + "bus": dhcpv6.CheckSaved,
+		keptUplink + "eth0":    dhcpv6.CheckSaved,
+		keptDownstreams:        checkNumbers,
+		keptDUID:               checkDUID,
+		"torn":                 anything,
+		"header":               anything,
+	} {
+		out.Reset()
+		if got := k.load(name, readable); got != nil {
+			t.Errorf("%s is %q", name, got)
+		}
+		aside := filepath.Join(dir, name+".unread")
+		_, err := os.Stat(aside)
+		if kept := name != "torn"; kept != (err == nil) || kept != strings.Contains(out.String(), "set_aside="+aside) {
+			t.Errorf("%s: %v; logged %s", name, err, out)
+		}
+		if !strings.Contains(out.String(), "cannot be read\" name="+name+" ") {
+			t.Errorf("%s: logged %s", name, out)
+		}
+	}
+}
 
 // What is saved is there for who asks at once, and for the next life; without a
 // directory everything goes on.
@@ -31,7 +82,7 @@ func TestKeeper(t *testing.T) {
 	for i := range 200 {
 		k.save("lease", fmt.Append(nil, i))
 		k.save(fmt.Sprintf("other-%d", i%3), fmt.Append(nil, i))
-		if got := string(k.load("lease")); got != fmt.Sprint(i) {
+		if got := string(k.load("lease", anything)); got != fmt.Sprint(i) {
 			t.Fatalf("saved %d, loaded %q", i, got)
 		}
 	}
@@ -42,10 +93,10 @@ func TestKeeper(t *testing.T) {
 	k.save("lease", []byte("too late"))
 	next := newKeeper(dir, log)
 	defer next.close()
-	if got := string(next.load("lease")); got != "199" {
+	if got := string(next.load("lease", anything)); got != "199" {
 		t.Errorf("the next life has %q", got)
 	}
-	if got := next.load("other-2"); got != nil {
+	if got := next.load("other-2", anything); got != nil {
 		t.Errorf("what is forgotten is %q", got)
 	}
 	if got := next.duid(nil); !bytes.Equal(got, duid) || len(duid) < 3 {
@@ -56,7 +107,7 @@ func TestKeeper(t *testing.T) {
 	}
 	without := newKeeper("", log)
 	without.save("lease", []byte("x"))
-	if got := string(without.load("lease")); got != "x" { // until the end of this life
+	if got := string(without.load("lease", anything)); got != "x" { // until the end of this life
 		t.Errorf("without a directory %q", got)
 	}
 	without.close()
@@ -107,7 +158,7 @@ func TestKeeperReadOnly(t *testing.T) {
 				t.Errorf("identifier %x, before %x", got, duid)
 			}
 			k.save("lease", []byte("x"))
-			if got := string(k.load("lease")); got != "x" {
+			if got := string(k.load("lease", anything)); got != "x" {
 				t.Errorf("saved x, loaded %q", got)
 			}
 			k.close()
@@ -155,8 +206,46 @@ func TestKeeperTriesAgain(t *testing.T) {
 	}
 	next := newKeeper(dir, slog.New(slog.DiscardHandler))
 	defer next.close()
-	if got := string(next.load("lease")) + string(next.load("other")); got != "23" {
+	if got := string(next.load("lease", anything)) + string(next.load("other", anything)); got != "23" {
 		t.Errorf("the next life has %q", got)
+	}
+}
+
+// A medium that stands still holds up neither the roles nor, for long, the end: what is
+// saved is there for this life, and what is kept under other names is read.
+func TestKeeperStandsStill(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	out := new(logtest.Buffer)
+	before := newKeeper(dir, slog.New(slog.DiscardHandler))
+	before.save("other", []byte("1"))
+	before.close()
+	k := newKeeper(dir, slog.New(slog.NewTextHandler(out, nil)))
+	if got := string(k.load("other", anything)); got != "1" {
+		t.Fatalf("an earlier life saved 1, loaded %q", got)
+	}
+	half := filepath.Join(dir, "lease.new")
+	if err := unix.Mkfifo(half, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k.save("lease", []byte("2")) // waits for a reader of the pipe
+	k.save("lease", []byte("3"))
+	if got := string(k.load("lease", anything)) + string(k.load("other", anything)); got != "31" {
+		t.Errorf("loaded %q", got)
+	}
+	k.close()
+	if !strings.Contains(out.String(), "stopping although") {
+		t.Errorf("said %q", out)
+	}
+	reader, err := os.Open(half)
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-k.done
+	if err := reader.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "lease")); !strings.HasSuffix(string(b), "3") || err != nil {
+		t.Errorf("at last there is %q, %v", b, err)
 	}
 }
 
@@ -189,7 +278,7 @@ func TestKeeperSparesFlash(t *testing.T) {
 	})
 	next := newKeeper(dir, slog.New(slog.DiscardHandler))
 	defer next.close()
-	if got, want := string(next.load(keptDownstreams)), fmt.Sprint(24*time.Hour-5*time.Second); got != want {
+	if got, want := string(next.load(keptDownstreams, anything)), fmt.Sprint(24*time.Hour-5*time.Second); got != want {
 		t.Errorf("the next life has %q, want %q", got, want)
 	}
 }

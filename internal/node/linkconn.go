@@ -78,8 +78,8 @@ func (s *Shell) serveLink(before, l role.Link) {
 }
 
 // linkGone forgets a link that was removed.
-func (s *Shell) linkGone(index int) {
-	s.clientLinkGone(index)
+func (s *Shell) linkGone(now time.Time, index int) {
+	s.clientLinkGone(now, index)
 	s.closeSocketsOf(index)
 	before := s.links[index]
 	before.Index = index

@@ -144,7 +144,7 @@ func (s *Shell) roles(do func(role.Machine)) {
 		do(h.machine)
 	}
 	if s.correspondent != nil {
-		do(s.correspondent)
+		do(s.correspondent.machine)
 	}
 }
 
@@ -173,7 +173,7 @@ func (s *Shell) stopRoles(now time.Time) {
 	}
 	s.broadcast(now, role.Stop{})
 	for _, h := range s.delegators {
-		s.carryOut(h.machine, h.machine.Handle(now, role.Stop{}))
+		s.carryOut(h.machine, s.handle(now, h.machine, role.Stop{}))
 	}
 }
 

@@ -83,8 +83,15 @@ func (s *Shell) restore(now time.Time, m rememberer, section string) []binding.M
 		s.log.Warn("bindings of an earlier run are not restored: the mobiles have to register anew", "section", section, "reason", err)
 	}
 	if !s.fresh {
+		lapsed := 0
 		for i, m := range memories {
+			if m.State == binding.Active && m.Lasts(now) {
+				lapsed++
+			}
 			memories[i] = m.Unbound()
+		}
+		if lapsed > 0 {
+			s.log.Warn("bindings of an earlier run have lapsed: the mobiles have to register anew", "section", section, "bindings", lapsed, "within", restoreWithin)
 		}
 	}
 	if len(memories) > 0 {

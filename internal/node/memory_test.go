@@ -143,6 +143,7 @@ func TestMemoriesOfAnotherConfiguration(t *testing.T) {
 		"the last is torn": {spoil: func(b []byte) []byte { return append(b, 0, 0, 0, 90, 1, 2, 3, 4, 5) }, bound: []netip.Addr{rcoa, townHome}, logged: "restored"},
 		"damaged":          {spoil: func(b []byte) []byte { b[len(b)-3] ^= 1; return b }, logged: "damaged"},
 		"something else":   {spoil: func([]byte) []byte { return bytes.Repeat([]byte("roam6 "), 1000) }, logged: "damaged"},
+		"another version":  {spoil: func(b []byte) []byte { return bytes.Replace(b, []byte("journal 1 "), []byte("journal 2 "), 1) }, logged: "of another version"},
 		"empty":            {spoil: func([]byte) []byte { return nil }, logged: "damaged"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -169,6 +170,20 @@ func TestMemoriesOfAnotherConfiguration(t *testing.T) {
 				t.Errorf("nobody says %q:\n%s", test.logged, c.log)
 			}
 		})
+	}
+}
+
+// A process that comes too late has no bindings, and says how many there were.
+func TestMemoriesLapse(t *testing.T) {
+	remembered := filepath.Join(t.TempDir(), "s.")
+	c := life(t, remembered, cityFile)
+	c.bindAll(lcoa, 1, mip6.StatusAccepted)
+	c.fresh = false
+	c.restoreBindings(c.now)
+	for _, section := range []string{"city", "h"} {
+		if want := "msg=\"bindings of an earlier run have lapsed: the mobiles have to register anew\" section=" + section + " bindings=1 "; !strings.Contains(c.log.String(), want) {
+			t.Errorf("nobody says %q:\n%s", want, c.log)
+		}
 	}
 }
 

@@ -72,7 +72,7 @@ func (s *Shell) applyRequests(now time.Time) {
 		u := s.clients[index]
 		// One that is not wanted any more gives back what it has, as it was asked for.
 		if u.machine != nil && !u.ending && s.wanted(u) {
-			s.carryOut(u.machine, u.machine.Reconfigure(now, s.clientConfig(u.link)))
+			s.carryOut(u.machine, s.reconfigureClient(now, u))
 		}
 		if !u.leased.IsZero() {
 			s.numberRequest(now, u.link.Name, u.leaseAt(now).Prefixes)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"roam6/ha"
 	"roam6/internal/config"
 	"roam6/internal/role"
 	"roam6/internal/trace"
@@ -17,28 +18,39 @@ import (
 
 // Reload reads the configuration again and applies the difference. A file with
 // errors changes nothing: the running configuration stays, and every error is
-// logged with its place. Nor does one that is the same as before: on OpenWrt a
-// commit is noticed twice, here and by procd.
+// logged with its place. Nor does one that is the same as before, which is not even
+// parsed: on OpenWrt a commit is noticed twice, here and by procd. One reload waits for
+// the other, so that the second one finds that.
 func (s *Shell) Reload(ctx context.Context) error {
-	c, err := config.Load(s.path)
+	s.reloading.Lock()
+	defer s.reloading.Unlock()
+	source, err := config.Read(s.path)
 	if err != nil {
-		s.unusable.Store(true)
+		return s.unreadable(err)
+	}
+	same := false
+	if err := s.ask(ctx, func(time.Time) { same = s.isRunning(source) }); err != nil { // the node ends
 		s.noteReload(err)
-		logErrors(s.log, err)
-		s.log.Error("the configuration was not reloaded, the running one stays", "file", s.path)
 		return err
+	}
+	var c *config.Config
+	var served map[string][]ha.Mobile
+	if !same {
+		if c, err = source.Parse(); err != nil {
+			return s.unreadable(err)
+		}
+		served = mobilesByAgent(c)
 	}
 	others, unread := readOtherAdvertisers(s.others)
 	if unread != nil {
 		s.log.Error("interfaces are advertised on as before", "reason", unread)
 	}
 	var refused error
-	same := false
 	err = s.ask(ctx, func(now time.Time) {
 		moved := unread == nil && s.setOtherAdvertisers(others)
-		if same = s.isRunning(c); !same {
+		if !same {
 			if refused = s.openPayload(c); refused == nil {
-				s.apply(now, c)
+				s.apply(now, c, served)
 			}
 			s.unusable.Store(refused != nil)
 		}
@@ -62,10 +74,19 @@ func (s *Shell) Reload(ctx context.Context) error {
 	return nil
 }
 
+// unreadable tells that a configuration cannot be used, and returns why.
+func (s *Shell) unreadable(err error) error {
+	s.unusable.Store(true)
+	s.noteReload(err)
+	logErrors(s.log, err)
+	s.log.Error("the configuration was not reloaded, the running one stays", "file", s.path)
+	return err
+}
+
 // isRunning reports whether a configuration is that of the file that was read last, and
 // in force. It runs in the loop.
-func (s *Shell) isRunning(c *config.Config) bool {
-	return c.Digest == s.config.Digest && c.Digest != config.Config{}.Digest && !s.unusable.Load()
+func (s *Shell) isRunning(c *config.Source) bool {
+	return c.Digest == s.config.Digest && !s.unusable.Load()
 }
 
 // logErrors writes each error of a configuration on its own line.
@@ -80,8 +101,9 @@ func logErrors(log *slog.Logger, err error) {
 	}
 }
 
-// apply makes c the running configuration. It runs in the loop.
-func (s *Shell) apply(now time.Time, c *config.Config) {
+// apply makes c the running configuration; served are its mobilesByAgent. It runs in the
+// loop.
+func (s *Shell) apply(now time.Time, c *config.Config, served map[string][]ha.Mobile) {
 	if s.ended.Load() {
 		s.log.Warn("the configuration is not reloaded: roam6 stops")
 		return
@@ -94,12 +116,12 @@ func (s *Shell) apply(now time.Time, c *config.Config) {
 	s.applyPolicies(c)
 	s.applyExchanges(c)
 	s.applyMobiles(now, c)
-	s.applyAgents(now, c)
+	s.applyAgents(now, c, served)
 	s.applyDelegators(now)
 	s.applyAnchors(now, c)
 	s.warnInsecure()
 	if s.correspondent != nil {
-		s.carryOut(s.correspondent, s.correspondent.Reconfigure(now, correspondentConfig(c.Correspondent)))
+		s.carryOut(s.correspondent.machine, s.reconfigureCorrespondent(now, c.Correspondent))
 	}
 	s.steerDue = true
 	s.applyAdvertisements(c)
@@ -175,7 +197,7 @@ func (s *Shell) begin(now time.Time, c config.MobileNode) {
 
 // applyAgents does the same for home agents, which their section's name tells
 // apart; their bindings survive.
-func (s *Shell) applyAgents(now time.Time, c *config.Config) {
+func (s *Shell) applyAgents(now time.Time, c *config.Config, served map[string][]ha.Mobile) {
 	s.forgetDeprecated(c)
 	kept := s.agents[:0]
 	for _, h := range s.agents {
@@ -188,7 +210,7 @@ func (s *Shell) applyAgents(now time.Time, c *config.Config) {
 			continue
 		}
 		h.config = c.HomeAgents[i]
-		s.carryOut(h.machine, s.reconfigureAgent(now, h, agentConfig(h.config, c.Mobiles, s.deprecatedSince(now, h.config.Name))))
+		s.carryOut(h.machine, s.reconfigureAgent(now, h, agentServing(h.config, served[h.config.Name], s.deprecatedSince(now, h.config.Name))))
 		kept = append(kept, h)
 	}
 	clear(s.agents[len(kept):])
@@ -202,7 +224,7 @@ func (s *Shell) applyAgents(now time.Time, c *config.Config) {
 		}
 		h := s.newAgentHost(now, a, c.Mobiles)
 		s.agents = append(s.agents, h)
-		s.traceAgent(now, h, true, trace.AgentState{Memories: slices.Values(s.restore(now, h.machine, a.Name))})
+		s.traceAgent(now, h, true, trace.Known{Memories: slices.Values(s.restore(now, h.machine, a.Name))})
 		s.introduce(now, h.machine)
 	}
 }

@@ -53,7 +53,7 @@ func reparse(t *testing.T, s *Shell, now time.Time, text string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.apply(now, c)
+	s.apply(now, c, mobilesByAgent(c))
 }
 
 // A home link that is renumbered gives a mobile a second home address, for which

@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"os"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 )
 
 const (
@@ -20,11 +23,17 @@ const (
 )
 
 // resolver is the file with the DNS servers and search domains that DHCPv6
-// servers told.
+// servers told. It is written by a goroutine of its own, the latest of what it is to hold:
+// it may be on a medium that stands still, and no handover waits for that.
 type resolver struct {
-	path    string // empty: there is none
-	tried   []byte // what was to be written last
-	written bool   // there is a file of ours
+	path string // empty: there is none
+	log  *slog.Logger
+
+	mu      sync.Mutex
+	wanted  []byte        // nil: no file
+	writing chan struct{} // closed when wanted has been written; nil: nobody writes
+
+	written bool // there is a file of ours; of the goroutine that writes
 }
 
 // resolve writes the resolver file, if what it has to hold may have changed.
@@ -51,9 +60,7 @@ func (s *Shell) resolve() {
 			}
 		}
 	}
-	if err := s.resolver.write(resolverText(servers, domains)); err != nil {
-		s.log.Warn("the resolver file cannot be written", "reason", err)
-	}
+	s.resolver.set(resolverText(servers, domains))
 }
 
 // resolverText is the file in the form of resolv.conf(5); nil without anything.
@@ -87,15 +94,40 @@ func usableDomain(d string) bool {
 	})
 }
 
-// write replaces the file where its content is not what it should be. Nothing is
+// set has the file replaced where its content is not what it should be. Nothing is
 // written where there is nothing to tell and no file of ours.
-func (r *resolver) write(text []byte) error {
-	if r.path == "" || bytes.Equal(text, r.tried) {
-		return nil
+func (r *resolver) set(text []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.path == "" || bytes.Equal(text, r.wanted) {
+		return
 	}
-	r.tried = text
+	if r.wanted = text; r.writing == nil {
+		r.writing = make(chan struct{})
+		go r.writeRunLoop(text)
+	}
+}
+
+// writeRunLoop writes until the file is what it should be, or could not be made so.
+func (r *resolver) writeRunLoop(text []byte) {
+	for latest := false; !latest; {
+		if err := r.write(text); err != nil {
+			r.log.Warn("the resolver file cannot be written", "reason", err)
+		}
+		r.mu.Lock()
+		if latest = bytes.Equal(text, r.wanted); latest {
+			close(r.writing)
+			r.writing = nil
+		}
+		text = r.wanted
+		r.mu.Unlock()
+	}
+}
+
+// write replaces the file, or removes it if it is ours.
+func (r *resolver) write(text []byte) error {
 	if text == nil {
-		return r.close()
+		return r.remove()
 	}
 	half := r.path + ".roam6"
 	f, err := os.OpenFile(half, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
@@ -114,8 +146,7 @@ func (r *resolver) write(text []byte) error {
 	return nil
 }
 
-// close removes the file, if there is one of ours.
-func (r *resolver) close() error {
+func (r *resolver) remove() error {
 	if !r.written {
 		return nil
 	}
@@ -124,4 +155,21 @@ func (r *resolver) close() error {
 		return err
 	}
 	return nil
+}
+
+// close removes the file, if there is one of ours. It does not wait for ever: a broken
+// medium must not keep the daemon from stopping.
+func (r *resolver) close() {
+	r.set(nil)
+	r.mu.Lock()
+	writing := r.writing
+	r.mu.Unlock()
+	if writing == nil {
+		return
+	}
+	select {
+	case <-writing:
+	case <-time.After(lastSaves):
+		r.log.Warn("stopping although the resolver file could not be removed", "file", r.path)
+	}
 }

@@ -31,7 +31,6 @@ import (
 	"syscall"
 	"time"
 
-	"roam6/cn"
 	"roam6/internal/config"
 	"roam6/internal/control"
 	"roam6/internal/esp"
@@ -82,7 +81,7 @@ type Shell struct {
 	agents     []*agentHost
 	anchors    []*anchorHost
 	// correspondent is nil where nothing has to do with Mobile IPv6.
-	correspondent     *cn.Correspondent
+	correspondent     *correspondentHost
 	outages           time.Duration // of all mobiles, those that have ended
 	formed            []formed
 	handOver          bool // a formed home address has settled: see handOverHomes
@@ -127,6 +126,8 @@ type Shell struct {
 	tracing           *tracing // nil: no trace is being recorded
 	buffer            []byte
 
+	reloading sync.Mutex // held by Reload
+
 	configuredMu sync.Mutex
 	configured   configured
 
@@ -165,6 +166,8 @@ type Options struct {
 	// programs of this machine send router advertisements: see readOtherAdvertisers.
 	// Empty: there are none.
 	OtherAdvertisers string
+	// Began is when the process began, before it read the configuration; zero: now.
+	Began time.Time
 	// KeepPrivileges leaves the process the capabilities it has: for tests, whose
 	// process does more than to run a node.
 	KeepPrivileges bool
@@ -184,14 +187,17 @@ func Run(ctx context.Context, o Options, log *slog.Logger, level *slog.LevelVar,
 // open makes the sockets and the roles. What fails here ends the process with
 // a sentence for the operator, and leaves nothing behind.
 func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (_ *Shell, err error) {
+	if o.Began.IsZero() {
+		o.Began = time.Now()
+	}
 	s := &Shell{
-		path: o.Config, others: o.OtherAdvertisers, version: o.Version, keepPrivileges: o.KeepPrivileges, started: time.Now(), config: c, log: log, level: level,
+		path: o.Config, others: o.OtherAdvertisers, version: o.Version, keepPrivileges: o.KeepPrivileges, started: o.Began, config: c, log: log, level: level,
 		events: make(chan role.Event, maxEvents), requests: make(chan request), done: make(chan struct{}),
 		links: make(map[int]role.Link), conns: make(map[int]*linkConn),
 		refused:     make(map[netip.Prefix]bool),
 		advertisers: make(map[int]*advertiser), advertised: advertisements(c),
 		local: new(rtnl.LocalAddresses), deprecated: make(map[deprecatedPrefix]time.Time),
-		remembered: c.Globals.Control + ".", kept: newKeeper(c.Globals.StateDirectory, log), resolver: resolver{path: c.Globals.ResolverFile},
+		remembered: c.Globals.Control + ".", kept: newKeeper(c.Globals.StateDirectory, log), resolver: resolver{path: c.Globals.ResolverFile, log: log},
 	}
 	s.makeMaps()
 	if s.otherAdvertisers, err = readOtherAdvertisers(s.others); err != nil {
@@ -245,7 +251,9 @@ func open(o Options, log *slog.Logger, level *slog.LevelVar, c *config.Config) (
 		s.agents = append(s.agents, h)
 	}
 	for _, a := range c.Anchors {
-		s.anchors = append(s.anchors, s.newAnchorHost(a))
+		h := s.newAnchorHost(a)
+		h.random.stop()
+		s.anchors = append(s.anchors, h)
 	}
 	s.warnInsecure()
 	s.forwarding()
@@ -274,7 +282,7 @@ func (s *Shell) restoreKept() error {
 	if !numbers && !s.kept.has(keptDownstreams) {
 		return nil
 	}
-	s.savedNumbers, s.numbersDue = s.kept.load(keptDownstreams), true
+	s.savedNumbers, s.numbersDue = s.kept.load(keptDownstreams, checkNumbers), true
 	return s.numbering.restore(s.started, s.savedNumbers, func(link string) bool {
 		// Where nothing is numbered any more, somebody else may be the router now.
 		_, advertised := s.advertised[link]
@@ -305,7 +313,8 @@ func (s *Shell) openMobility() error {
 		return err
 	}
 	s.plane, s.ipsec.engine = plane, plane
-	s.correspondent = cn.New(correspondentConfig(s.config.Correspondent))
+	s.correspondent = newCorrespondentHost(s.config.Correspondent)
+	s.correspondent.random.stop()
 	s.tunnel = plane.Link()
 	if err := s.state.SetHomeLink(s.tunnel); err != nil {
 		return err
@@ -368,8 +377,7 @@ func (s *Shell) run(ctx context.Context) error {
 	around, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var running sync.WaitGroup
 	if len(s.agents)+len(s.anchors) > 0 {
-		absent, known := absence(s.aliveFile(), bootID(), bootTime())
-		s.fresh = known && absent <= restoreWithin
+		s.fresh = succeeds(s.aliveFile(), bootID(), bootTime(), time.Since(s.started))
 		running.Go(func() { s.beatRunLoop(around) })
 	}
 	running.Go(func() {
@@ -405,6 +413,8 @@ func (s *Shell) run(ctx context.Context) error {
 	s.beginExchanges(around, running.Go)
 	s.noteAbsent(s.config)
 	s.log.Info("roam6 started", "mobiles", len(s.mobiles), "home_agents", len(s.agents), "anchors", len(s.anchors), "advertised", len(s.advertised))
+	s.tell(tellSupervisor(supervisorReady))
+	context.AfterFunc(ctx, func() { s.tell(tellSupervisor(supervisorStopping)) })
 	s.eventRunLoop(ctx)
 	s.finishTrace()
 	close(s.done)
@@ -442,7 +452,7 @@ func (s *Shell) close() {
 	s.closeSockets()
 	s.kept.close()
 	keep(s.closeMemories())
-	keep(s.resolver.close())
+	s.resolver.close()
 	for index := range s.conns {
 		s.closeLink(index)
 	}

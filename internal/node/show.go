@@ -91,7 +91,7 @@ func (s *Shell) stats(now time.Time) control.Stats {
 		d.DHCP = append(d.DHCP, control.DHCPMessages{Type: m.Type, Sent: m.Sent, Received: m.Received})
 	}
 	if s.correspondent != nil {
-		d.Correspondent = &control.CorrespondentStats{Enabled: s.config.Correspondent.Enabled, Bindings: s.correspondent.Stats().Bindings}
+		d.Correspondent = &control.CorrespondentStats{Enabled: s.config.Correspondent.Enabled, Bindings: s.correspondent.machine.Stats().Bindings}
 	}
 	for _, h := range s.mobiles {
 		if d.Mobile == nil {
@@ -157,7 +157,7 @@ func (m metricsSource) State(ctx context.Context) (metrics.State, error) {
 		}
 		state.Anchors = m.s.anchorState()
 		if m.s.correspondent != nil {
-			x := m.s.correspondent.Stats()
+			x := m.s.correspondent.machine.Stats()
 			state.CorrespondentBindings = x.Bindings
 			if c := m.s.config.Correspondent; c.Enabled {
 				state.CorrespondentLimit = c.MaxBindings

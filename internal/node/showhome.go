@@ -15,23 +15,29 @@ import (
 // bindings are the binding caches of the home agents, of the mobility anchor points and
 // of the correspondent.
 func (s *Shell) bindings(now time.Time) control.Bindings {
-	d := control.Bindings{Bindings: []control.Binding{}, Anchors: s.anchorBindings(now), Correspondent: []control.CorrespondentBinding{}}
+	d := control.Bindings{Bindings: []control.Binding{}, Anchors: s.anchorBindings(now), Correspondent: s.correspondentBindings(now)}
 	for _, h := range s.agents {
 		for _, b := range h.machine.Bindings() {
 			d.Bindings = append(d.Bindings, bindingOf(now, h, b))
 		}
 	}
+	return d
+}
+
+// correspondentBindings is the binding cache of the correspondent.
+func (s *Shell) correspondentBindings(now time.Time) []control.CorrespondentBinding {
+	list := []control.CorrespondentBinding{}
 	if s.correspondent == nil {
-		return d
+		return list
 	}
-	for _, b := range s.correspondent.Bindings() {
-		d.Correspondent = append(d.Correspondent, control.CorrespondentBinding{
+	for _, b := range s.correspondent.machine.Bindings() {
+		list = append(list, control.CorrespondentBinding{
 			HomeAddress: b.Home, Address: b.Peer, CareOf: b.CareOf, Sequence: uint16(b.Sequence),
 			Granted: control.Seconds(b.Lifetime.Duration()), Remaining: control.Seconds(max(b.Expires.Sub(now), 0)),
 			Created: control.Time{Time: b.Created}, Age: age(now, b.Created),
 		})
 	}
-	return d
+	return list
 }
 
 // bindingOf is a binding of a home agent as it is shown.

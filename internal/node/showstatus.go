@@ -20,6 +20,11 @@ type configured struct {
 // noteReload notes and counts what became of an attempt to reload.
 func (s *Shell) noteReload(err error) {
 	s.metrics.Reloaded(err)
+	state := ""
+	if err != nil {
+		state = "goes on with the configuration of before: " + s.path + " was not reloaded"
+	}
+	s.tell(tellSupervisor(supervisorStatus + state))
 	s.configuredMu.Lock()
 	defer s.configuredMu.Unlock()
 	if err != nil {
@@ -64,7 +69,7 @@ func (s *Shell) status(now time.Time) control.Status {
 		add("anchor", h.config.Name, good, "%d visitors registered%s", h.machine.Stats().Bindings, state)
 	}
 	if s.correspondent != nil && s.config.Correspondent.Enabled {
-		add("correspondent", "", true, "%d mobiles have optimised their routes", s.correspondent.Stats().Bindings)
+		add("correspondent", "", true, "%d mobiles have optimised their routes", s.correspondent.machine.Stats().Bindings)
 	}
 	for _, a := range s.showAdvertisements(now).Interfaces {
 		state := a.State

@@ -32,28 +32,6 @@ type traced struct {
 	random *tap
 }
 
-// tap is a role's source of randomness. As long as it keeps, take has what it gave.
-type tap struct {
-	keep  bool
-	drawn []byte
-}
-
-func (t *tap) octets(b []byte) {
-	randomOctets(b)
-	if t.keep {
-		t.drawn = append(t.drawn, b...)
-	}
-}
-
-func (t *tap) take() []byte {
-	drawn := t.drawn
-	t.drawn = nil
-	return drawn
-}
-
-// stop ends the keeping.
-func (t *tap) stop() { t.keep, t.drawn = false, nil }
-
 // handle has a role handle an event, and records that.
 func (s *Shell) handle(now time.Time, m role.Machine, e role.Event) []role.Action {
 	actions := m.Handle(now, e)
@@ -89,26 +67,63 @@ func (s *Shell) Trace(ctx context.Context, q control.TraceRequest, w io.Writer) 
 // beginTrace begins to record.
 func (s *Shell) beginTrace(now time.Time, q control.TraceRequest) (*tracing, error) {
 	t := &tracing{stream: trace.NewStream(now, s.version), request: q, roles: make(map[role.Machine]traced), written: make(chan struct{})}
-	mobiles := slices.DeleteFunc(slices.Clone(s.mobiles), func(h *mobileHost) bool { return h.ending || !t.wants(h.config.Name) })
-	agents := slices.DeleteFunc(slices.Clone(s.agents), func(h *agentHost) bool { return !t.wants(h.config.Name) })
 	switch {
 	case s.tracing != nil:
 		return nil, errTracing
 	case s.ended.Load():
 		return nil, errors.New("roam6 stops")
-	case len(mobiles)+len(agents) == 0 && q.Role != "":
-		return nil, fmt.Errorf("there is no mobile node, mobile router or home agent %q: of others no trace can be recorded", q.Role)
-	case len(mobiles)+len(agents) == 0:
-		return nil, errors.New("there is no mobile node, mobile router or home agent: of others no trace can be recorded")
-	case len(mobiles)+len(agents) > trace.MaxRoles:
-		return nil, fmt.Errorf("%d roles are more than a trace can have: choose one with --role", len(mobiles)+len(agents))
+	}
+	mobiles := slices.DeleteFunc(slices.Clone(s.mobiles), func(h *mobileHost) bool { return h.ending || !t.wants(h.config.Name) })
+	agents := slices.DeleteFunc(slices.Clone(s.agents), func(h *agentHost) bool { return !t.wants(h.config.Name) })
+	anchors := slices.DeleteFunc(slices.Clone(s.anchors), func(h *anchorHost) bool { return !t.wants(h.config.Name) })
+	clients, delegators := s.tracedClients(t), s.tracedDelegators(t)
+	correspondent := s.correspondent != nil && (q.Role == correspondentRole || q.Role == "" && s.config.Correspondent.Enabled)
+	roles := len(mobiles) + len(agents) + len(anchors) + len(clients) + len(delegators)
+	if correspondent {
+		roles++
+	}
+	switch {
+	case roles == 0 && q.Role != "":
+		return nil, fmt.Errorf("there is no mobile node, mobile router, home agent or anchor %q, nor an interface of that name with a DHCPv6 client: of others but the %s no trace can be recorded", q.Role, correspondentRole)
+	case roles == 0:
+		return nil, errors.New("there is no mobile node, mobile router, home agent, anchor, enabled correspondent or DHCPv6 client: of others no trace can be recorded")
+	case roles > trace.MaxRoles:
+		return nil, fmt.Errorf("%d roles are more than a trace can have: choose one with --role", roles)
 	}
 	s.tracing = t
 	for _, h := range agents {
 		if q.Anew {
 			s.agentAnew(now, h)
 		} else {
-			s.traceAgent(now, h, false, trace.AgentState{Memories: h.machine.Memories(), Delegated: h.machine.Delegated()})
+			s.traceAgent(now, h, false, trace.Known{Memories: h.machine.Memories(), Delegated: h.machine.Delegated()})
+		}
+	}
+	for _, h := range anchors {
+		if q.Anew {
+			s.anchorAnew(now, h)
+		} else {
+			s.traceAnchor(now, h, false, h.machine.Memories())
+		}
+	}
+	if correspondent {
+		if q.Anew {
+			s.correspondentAnew(now)
+		} else {
+			s.traceCorrespondent(now, false)
+		}
+	}
+	for _, h := range delegators {
+		if q.Anew {
+			s.delegatorAnew(now, h)
+		} else {
+			s.traceDelegator(now, h, nil, control.DelegationsOf(h.config.Name, h.machine.Leases(now)))
+		}
+	}
+	for _, u := range clients {
+		if q.Anew && q.Role != "" {
+			s.endClient(now, u) // another one begins when it has ended
+		} else {
+			s.traceClient(now, u, nil, control.LeaseClientOf(control.ForUplink, u.machine.Snapshot(now)))
 		}
 	}
 	for _, h := range mobiles {
@@ -135,21 +150,33 @@ func (s *Shell) agentAnew(now time.Time, h *agentHost) {
 	old, memories, delegated := h.machine, slices.Collect(h.machine.Memories()), h.machine.Delegated()
 	fresh := s.newAgentHost(now, h.config, s.config.Mobiles)
 	h.machine, h.random = fresh.machine, fresh.random
-	s.holders.succeed(old, h.machine)
-	if k, kept := s.memories[old]; kept {
-		s.memories[h.machine] = k
-		delete(s.memories, old)
-	}
+	s.succeed(old, h.machine)
 	for _, d := range delegated {
 		s.carryOut(h.machine, h.machine.Handle(now, d))
 	}
 	s.carryOut(h.machine, h.machine.Restore(now, memories))
-	s.traceAgent(now, h, true, trace.AgentState{Memories: slices.Values(memories), Delegated: delegated})
+	s.traceAgent(now, h, true, trace.Known{Memories: slices.Values(memories), Delegated: delegated})
 	s.introduce(now, h.machine)
+}
+
+// succeed has one role have what another had, which it takes the place of: what is in the
+// kernel for it, and its memory.
+func (s *Shell) succeed(old, by role.Machine) {
+	s.holders.succeed(old, by)
+	if k, kept := s.memories[old]; kept {
+		s.memories[by] = k
+		delete(s.memories, old)
+	}
 }
 
 func (t *tracing) wants(section string) bool {
 	return t.request.Role == "" || t.request.Role == section
+}
+
+// records reports whether the role of a section that begins now is recorded.
+func (s *Shell) records(section string) bool {
+	t := s.tracing
+	return t != nil && t.wants(section) && len(t.roles) < trace.MaxRoles
 }
 
 // endTrace ends a trace, unless another was begun.
@@ -189,8 +216,7 @@ func label(section string, address netip.Addr, taken func(string) bool) string {
 // traceMobile begins to record a mobile, one that was made just now or one that runs. It
 // is called for each that is made, whether or not there is a trace.
 func (s *Shell) traceMobile(now time.Time, h *mobileHost, made bool) {
-	t := s.tracing
-	if t == nil || !t.wants(h.config.Name) || len(t.roles) >= trace.MaxRoles {
+	if !s.records(h.config.Name) {
 		h.random.stop()
 		return
 	}
@@ -200,23 +226,18 @@ func (s *Shell) traceMobile(now time.Time, h *mobileHost, made bool) {
 	}
 	var state json.RawMessage
 	if !made {
-		h.random.stop()
-		h.random.keep = true
+		h.random.begin()
 		var err error
 		if state, err = json.Marshal(control.UpdateOf(h.machine.Snapshot(now))); err != nil {
-			s.tell(err)
+			s.record(h.machine, h.random, nil, err)
 			return
 		}
 	}
 	name := label(h.config.Name, homeOf(h.config), func(name string) bool {
 		return slices.ContainsFunc(s.mobiles, func(o *mobileHost) bool { return o != h && o.config.Name == name })
 	})
-	r, err := t.stream.Mobile(now, name, kind, s.tracedConfig(h), h.random.take(), state)
-	if err != nil {
-		s.tell(err)
-		return
-	}
-	t.roles[h.machine] = traced{r, h.random}
+	r, err := s.tracing.stream.Mobile(now, name, kind, s.tracedConfig(h), h.random.take().Random, state)
+	s.record(h.machine, h.random, r, err)
 }
 
 // tracedConfig is the configuration that a mobile has.
@@ -226,9 +247,8 @@ func (s *Shell) tracedConfig(h *mobileHost) mr.Config {
 
 // traceAgent is traceMobile for a home agent, and what it was restored from, if it was made
 // just now.
-func (s *Shell) traceAgent(now time.Time, h *agentHost, made bool, known trace.AgentState) {
-	t := s.tracing
-	if t == nil || !t.wants(h.config.Name) || len(t.roles) >= trace.MaxRoles {
+func (s *Shell) traceAgent(now time.Time, h *agentHost, made bool, known trace.Known) {
+	if !s.records(h.config.Name) {
 		h.random.stop()
 		return
 	}
@@ -238,19 +258,22 @@ func (s *Shell) traceAgent(now time.Time, h *agentHost, made bool, known trace.A
 	})
 	start := trace.StartNew
 	if !made {
-		h.random.stop()
-		h.random.keep, start = true, trace.StartRestored
-		for _, l := range s.links {
-			known.Links = append(known.Links, l)
-		}
-		slices.SortFunc(known.Links, func(a, b role.Link) int { return a.Index - b.Index })
+		h.random.begin()
+		start = trace.StartRestored
+		known.Links = s.linksNow()
 	}
-	r, err := t.stream.Agent(now, name, start, c, h.random.take(), known)
+	r, err := s.tracing.stream.Agent(now, name, start, c, h.random.take().Random, known)
+	s.record(h.machine, h.random, r, err)
+}
+
+// record has a role recorded from now on, unless that could not be begun.
+func (s *Shell) record(m role.Machine, random *tap, r *trace.Recorder, err error) {
 	if err != nil {
+		random.stop()
 		s.tell(err)
 		return
 	}
-	t.roles[h.machine] = traced{r, h.random}
+	s.tracing.roles[m] = traced{r, random}
 }
 
 // traceEnd records that a role has ended.
@@ -280,10 +303,22 @@ func (s *Shell) reconfigureMobile(now time.Time, h *mobileHost, c config.MobileN
 // reconfigureAgent is reconfigureMobile for a home agent.
 func (s *Shell) reconfigureAgent(now time.Time, h *agentHost, c ha.Config) []role.Action {
 	c.Random = h.random.octets
-	actions := h.machine.Reconfigure(now, c)
+	return reconfigure(s, now, h.machine, c, (*trace.Recorder).AgentReconfigured)
+}
+
+// reconfigurable is a role that takes a new configuration.
+type reconfigurable[C any] interface {
+	role.Machine
+	Reconfigure(now time.Time, c C) []role.Action
+}
+
+// reconfigure gives a role another configuration, and records that as its recorder does.
+func reconfigure[C any](s *Shell, now time.Time, m reconfigurable[C], c C,
+	record func(r *trace.Recorder, now time.Time, c C, actions []role.Action, drawn trace.Drawn, next time.Time)) []role.Action {
+	actions := m.Reconfigure(now, c)
 	if s.tracing != nil {
-		if r, traced := s.tracing.roles[h.machine]; traced {
-			r.AgentReconfigured(now, c, actions, r.random.take(), h.machine.Next())
+		if r, traced := s.tracing.roles[m]; traced {
+			record(r.Recorder, now, c, actions, r.random.take(), m.Next())
 		}
 	}
 	return actions

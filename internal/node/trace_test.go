@@ -221,7 +221,7 @@ func TestTraceOff(t *testing.T) {
 		t.Errorf("%v allocations for an event", n)
 	}
 	b := make([]byte, 8)
-	if n := testing.AllocsPerRun(100, func() { s.mobiles[0].random.octets(b) }); n != 0 || s.mobiles[0].random.drawn != nil {
+	if n := testing.AllocsPerRun(100, func() { s.mobiles[0].random.octets(b) }); n != 0 || s.mobiles[0].random.drawn.Random != nil {
 		t.Errorf("%v allocations for randomness", n)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"roam6/cn"
 	"roam6/internal/role"
 	"roam6/mip6"
 	"roam6/overlay"
@@ -17,7 +16,7 @@ import (
 // Covers: C1.
 func TestRouteUnreachable(t *testing.T) {
 	s, _ := bareShell(t, servingFile+"\nconfig correspondent\n")
-	s.correspondent = cn.New(correspondentConfig(s.config.Correspondent))
+	s.correspondent = newCorrespondentHost(s.config.Correspondent)
 	wire := new(wire)
 	s.signalling = wire
 	// exchange delivers a message as it comes from the network, and returns the last

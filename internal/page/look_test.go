@@ -30,6 +30,7 @@ func router(now time.Time) control.Overview {
 			{Mobile: "Bus_A", HomeAddress: home, Preference: 1, Uplink: control.Uplink{Name: "wlan1", Routers: []control.Router{}}, CareOfs: []control.CareOfCandidate{}},
 			{Mobile: "Bus_A", HomeAddress: home, Preference: 2, InUse: true, Uplink: control.Uplink{Name: "wwan0", Up: true, Routers: []control.Router{{Address: netip.MustParseAddr("fe80::1")}}},
 				CareOfs: []control.CareOfCandidate{{Address: careOf, Origin: control.CareOfFormed}}},
+			{Mobile: "Bus_A", HomeAddress: home, Preference: 3, Uplink: control.Uplink{Name: "wwan1", Missing: true, Routers: []control.Router{}}, CareOfs: []control.CareOfCandidate{}},
 		},
 	}
 	point := func(us int) *control.Milliseconds {
@@ -122,6 +123,9 @@ func TestLook(t *testing.T) {
 						p := b.Open(origin+"/", v)
 						p.Until("it is live", "document.body.className === 'live'")
 						sound(t, p, origin)
+						if got := strings.Join(strings.Fields(p.Text("#uplinks")), " "); name == "router" && !strings.Contains(got, "3 wwan1 – missing") {
+							t.Errorf("uplinks: %q", got)
+						}
 						if pictures != "" {
 							p.Screenshot(filepath.Join(pictures, fmt.Sprintf("%s-%d-%t.png", name, v.Width, v.Dark)))
 						}

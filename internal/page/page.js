@@ -191,8 +191,8 @@
       return list;
     }));
     const names = ['Uplink', 'Carrier', 'State', 'Care-of address', 'Router'];
-    replace($('uplinks'), ...m.uplinks.map(u => cells(el('tr', u.in_use ? {} : { class: 'off' }), names, [u.preference + ' ' + u.name + (m.updates.length > 1 ? ' of ' + u.mobile : ''), u.up ? 'up' : 'down',
-      !u.up ? '–' : u.in_use ? 'in use' : u.pending ? 'registering' : u.avoided_for_ms > 0 ? 'avoided for ' + span(u.avoided_for_ms / 1000) : u.steady_in_ms > 0 ? 'steady in ' + ms(u.steady_in_ms) : 'ready',
+    replace($('uplinks'), ...m.uplinks.map(u => cells(el('tr', u.in_use ? {} : { class: 'off' }), names, [u.preference + ' ' + u.name + (m.updates.length > 1 ? ' of ' + u.mobile : ''), u.missing ? '–' : u.up ? 'up' : 'down',
+      u.missing ? 'missing' : !u.up ? '–' : u.in_use ? 'in use' : u.pending ? 'registering' : u.avoided_for_ms > 0 ? 'avoided for ' + span(u.avoided_for_ms / 1000) : u.steady_in_ms > 0 ? 'steady in ' + ms(u.steady_in_ms) : 'ready',
       u.care_of_addresses.length ? lines(u.care_of_addresses.map(c => c.address + ' (' + [c.origin].concat(['optimistic', 'standby', 'retired'].filter(k => c[k])).join(', ') + ')')) : '–',
       u.routers.length ? lines(u.routers.map(r => r.address)) : '–'])));
     handovers(m.handovers);

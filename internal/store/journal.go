@@ -37,7 +37,8 @@ type Journal struct {
 }
 
 const (
-	journalMagic = "roam6 journal 1 "
+	journalMagic   = "roam6 journal "
+	journalVersion = "1 "
 	// A record is its length and its checksum, four octets each, and its octets.
 	recordHeader = 8
 	// journalSlack is how much a small journal may grow before it is worth writing anew.
@@ -46,7 +47,7 @@ const (
 
 // ReadJournal returns the stamp and the records of a journal, in order; none when there
 // is no file. A last record that is not whole was not appended: it is left out. A file
-// with anything else wrong is ErrDamaged, and nothing of it is returned.
+// with anything else wrong is ErrDamaged, one of another format is ErrVersion, and nothing of it is returned.
 func ReadJournal(path string) (stamp string, records [][]byte, err error) {
 	content, err := readJournal(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -59,6 +60,9 @@ func ReadJournal(path string) (stamp string, records [][]byte, err error) {
 	stamp, ours := strings.CutPrefix(string(header), journalMagic)
 	if !whole || !ours {
 		return "", nil, fmt.Errorf("journal %s: %w", path, ErrDamaged)
+	}
+	if stamp, ours = strings.CutPrefix(stamp, journalVersion); !ours {
+		return "", nil, fmt.Errorf("journal %s: %w", path, ErrVersion)
 	}
 	for len(rest) >= recordHeader {
 		length, sum := binary.BigEndian.Uint32(rest), binary.BigEndian.Uint32(rest[4:])
@@ -111,7 +115,7 @@ func CreateJournal(path, stamp string, records iter.Seq[[]byte]) (*Journal, erro
 
 // Rewrite replaces all records. With an error what was there still is.
 func (j *Journal) Rewrite(records iter.Seq[[]byte]) error {
-	b := append(slices.Grow(j.buffer[:0], int(j.begun)+journalSlack), journalMagic...)
+	b := append(slices.Grow(j.buffer[:0], int(j.begun)+journalSlack), journalMagic+journalVersion...)
 	b = append(append(b, j.stamp...), '\n')
 	for r := range records {
 		b = appendRecord(b, r)

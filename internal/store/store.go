@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -25,6 +26,9 @@ const MaxSize = 16 << 20
 // temporary ends the names of files that are being written. No name has a dot.
 const temporary = ".new"
 
+// unread ends the names of files that were set aside.
+const unread = ".unread"
+
 // Errors of a Store; they are wrapped with the name or the directory.
 var (
 	// ErrNoDirectory: there is no directory to keep anything in.
@@ -35,7 +39,10 @@ var (
 	ErrTooLarge = fmt.Errorf("larger than %d octets", MaxSize)
 	// ErrDamaged: a file is not what was written. It counts as missing, and the
 	// next Save replaces it.
-	ErrDamaged = errors.New("damaged, or of another version: it is not used")
+	ErrDamaged = errors.New("damaged: it is not used")
+	// ErrVersion: a file was written by a version of roam6 that has another format. It
+	// counts as missing, too, and SetAside keeps it for that version.
+	ErrVersion = errors.New("of another version of roam6: it is not used")
 )
 
 // Store is a directory of saved data. Its methods may be called at the same time
@@ -112,6 +119,9 @@ func (s *Store) Load(name string) ([]byte, error) {
 		return nil, fmt.Errorf("state %q: %w", name, err)
 	}
 	_, data, _ := bytes.Cut(content, []byte{'\n'})
+	if isOther(content) {
+		return nil, fmt.Errorf("state %q: %s: %w", name, s.path(name), ErrVersion)
+	}
 	if !bytes.Equal(encode(data), content) {
 		return nil, fmt.Errorf("state %q: %s: %w", name, s.path(name), ErrDamaged)
 	}
@@ -205,15 +215,44 @@ func (s *Store) read(name string) ([]byte, error) {
 	return content, err
 }
 
+// SetAside gives what is under a name another one, which no Save touches, and returns its
+// path: what is of use to another version only is there when that comes back. One is kept
+// of each name, the newest.
+func (s *Store) SetAside(name string) (path string, err error) {
+	if err := checkName(name); err != nil {
+		return "", err
+	}
+	path = s.path(name) + unread
+	if err := errors.Join(os.Rename(s.path(name), path), s.sync()); err != nil {
+		return "", fmt.Errorf("state %q: %w", name, err)
+	}
+	return path, nil
+}
+
 func (s *Store) path(name string) string { return filepath.Join(s.dir, name) }
 
 // maxHeader is the longest header: the checksum has eight digits, and the length
 // those of MaxSize.
 const maxHeader = len("roam6 state 1 00000000 16777216\n")
 
+// magic begins each file, and the version of the format follows. The next one may have
+// whatever it likes behind that.
+const (
+	magic   = "roam6 state "
+	version = "1"
+)
+
+// isOther reports whether a file is of another version of the format.
+func isOther(content []byte) bool {
+	header, ours := strings.CutPrefix(string(content[:min(len(content), maxHeader)]), magic)
+	v, _, whole := strings.Cut(header, " ")
+	_, err := strconv.ParseUint(v, 10, 16)
+	return ours && whole && err == nil && v != version
+}
+
 // encode puts a header before data: the format's version, checksum and length.
 func encode(data []byte) []byte {
-	return append(fmt.Appendf(nil, "roam6 state 1 %08x %d\n", crc32.ChecksumIEEE(data), len(data)), data...)
+	return append(fmt.Appendf(nil, magic+version+" %08x %d\n", crc32.ChecksumIEEE(data), len(data)), data...)
 }
 
 func checkName(name string) error {

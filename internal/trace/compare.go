@@ -10,15 +10,16 @@ import (
 
 type memory = binding.Memory
 
-// compare finds where what a role has decided is not what was recorded; waking tells
-// whether that counts too.
-func (p *Player) compare(s *Step, waking bool) (*Difference, error) {
+// compare finds where what a role has decided is not what was recorded, its waking
+// included where all of its state is known.
+func (p *Player) compare(r *player, s *Step) (*Difference, error) {
+	same := func(t mip6.KeygenToken) mip6.KeygenToken { return t }
 	for i := range max(len(s.Recorded), len(s.Actions)) {
-		recorded, err := p.canonical(s.Recorded, i)
+		recorded, err := p.canonical(s.Recorded, i, r.tokens.played)
 		if err != nil {
 			return nil, err
 		}
-		played, err := p.canonical(s.Actions, i)
+		played, err := p.canonical(s.Actions, i, same)
 		if err != nil {
 			return nil, err
 		}
@@ -27,19 +28,21 @@ func (p *Player) compare(s *Step, waking bool) (*Difference, error) {
 		}
 	}
 	c := p.reader.clock
-	if recorded := c.time(s.Entry.Next); waking && !recorded.Equal(s.Next) {
+	if recorded := c.time(s.Entry.Next); !r.partly && !recorded.Equal(s.Next) {
 		return &Difference{Index: -1, Recorded: offsetText(s.Entry.Next), Played: offsetText(c.offset(s.Next))}, nil
 	}
 	return nil, nil
 }
 
-// canonical is the JSON of an action without what is not the same in each play.
-func (p *Player) canonical(list []role.Action, i int) (string, error) {
+// canonical is the JSON of an action without what is not the same in each play, and with
+// other keygen tokens.
+func (p *Player) canonical(list []role.Action, i int, token func(mip6.KeygenToken) mip6.KeygenToken) (string, error) {
 	if i >= len(list) {
 		return "", nil
 	}
 	a := list[i]
 	if s, ok := a.(role.Send); ok {
+		s.Packet.Message = withToken(s.Packet.Message, token)
 		s.Packet = (&veil{}).packet(s.Packet)
 		s.Packet.Message = withStamps(s.Packet.Message, func(mip6.Timestamp) mip6.Timestamp { return 0 })
 		a = s

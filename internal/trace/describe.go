@@ -52,6 +52,12 @@ func DescribeEvent(e role.Event) string {
 		return "nothing comes back through the tunnel"
 	case role.TunnelRefused:
 		return "the other end refuses packets of the tunnel"
+	case role.TrafficSeen:
+		return fmt.Sprintf("packets go between %v and %v", e.Home, e.Peer)
+	case role.UnknownHomeAddress:
+		return fmt.Sprintf("packet %v > %v (home address %v) that no binding permits", e.Source, e.Destination, e.Home)
+	case role.RouteUnreachable:
+		return fmt.Sprintf("packets %v > %v do not reach care-of address %v", e.Peer, e.Home, e.CareOf)
 	case role.Stop:
 		return "is to stop"
 	default:
@@ -120,7 +126,7 @@ func DescribeAction(a role.Action) string {
 	case role.Save:
 		return fmt.Sprintf("save %d octets as %s", len(a.Data), a.Name)
 	case role.SendDHCP:
-		return fmt.Sprintf("send DHCPv6 message of %d octets %v > %v", len(a.Message), a.From, a.To) + onLink(a.Link)
+		return fmt.Sprintf("send DHCPv6 message of %d octets to %v", len(a.Message), a.To) + onLink(a.Link)
 	default:
 		return fmt.Sprintf("%s %+v", typeName(a), a)
 	}
@@ -160,10 +166,17 @@ func describePacket(p mip6.Packet) string {
 		s += fmt.Sprintf(" (home address %v)", home)
 	}
 	switch m := p.Message.(type) {
+	case mip6.HomeTest:
+		s += fmt.Sprintf(", nonce %d", m.NonceIndex)
+	case mip6.CareOfTest:
+		s += fmt.Sprintf(", nonce %d", m.NonceIndex)
 	case mip6.BindingUpdate:
 		s += fmt.Sprintf(", sequence %d, lifetime %v", m.Sequence, m.Lifetime.Duration())
 		if alternate, ok := mip6.Find[mip6.AlternateCareOf](m); ok && alternate.Addr != p.Source {
 			s += fmt.Sprintf(", care-of address %v", alternate.Addr)
+		}
+		if n, ok := mip6.Find[mip6.NonceIndices](m); ok {
+			s += fmt.Sprintf(", nonces %d and %d", n.Home, n.CareOf)
 		}
 	case mip6.BindingAcknowledgement:
 		s += fmt.Sprintf(", sequence %d, %v, lifetime %v", m.Sequence, m.Status, m.Lifetime.Duration())

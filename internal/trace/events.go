@@ -121,19 +121,35 @@ func read(t Tagged, into any) error {
 	return nil
 }
 
-// withoutAuthentication is a DHCPv6 message of a client or server in which the contents
-// of Authentication options (RFC 8415 §21.11) are zero: a server may send a key in one.
+// withoutAuthentication is a DHCPv6 message in which the contents of Authentication options
+// (RFC 8415 §21.11) are zero, those of messages that it relays included: a server may send
+// a key in one.
 func withoutAuthentication(message []byte) octets {
-	const header, authentication = 4, 11
 	out := append(octets(nil), message...)
-	for b := out[min(header, len(out)):]; len(b) >= 4; {
+	clearAuthentication(out)
+	return out
+}
+
+func clearAuthentication(message []byte) {
+	const (
+		relayForward, relayReply = 12, 13 // RFC 8415 §7.3
+		header, relayHeader      = 4, 34  // §8, §9
+		relayed, authentication  = 9, 11  // §21.10, §21.11
+	)
+	skip, relays := header, len(message) > 0 && (message[0] == relayForward || message[0] == relayReply)
+	if relays {
+		skip = relayHeader
+	}
+	for b := message[min(skip, len(message)):]; len(b) >= 4; {
 		kind, n := int(b[0])<<8|int(b[1]), int(b[2])<<8|int(b[3])
 		b = b[4:]
 		n = min(n, len(b))
-		if kind == authentication {
+		switch {
+		case kind == authentication:
 			clear(b[:n])
+		case kind == relayed && relays:
+			clearAuthentication(b[:n]) // each level has a header: it comes to an end
 		}
 		b = b[n:]
 	}
-	return out
 }

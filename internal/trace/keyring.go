@@ -7,9 +7,13 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"time"
 
+	"roam6/cn"
 	"roam6/ha"
 	"roam6/internal/binding"
+	"roam6/internal/esp"
+	anchor "roam6/map"
 	"roam6/mip6"
 	"roam6/mn"
 	"roam6/mn/region"
@@ -21,7 +25,8 @@ import (
 // Those of the configuration are shared with home agent, mobiles or anchors. Those of
 // route optimisation are made of keygen tokens (RFC 6275 §5.2.5) and change with every
 // move: the keyring sees the tokens come and the updates go that use them, and so knows
-// the key of each update that a correspondent may acknowledge.
+// the key of each update that a correspondent may acknowledge. The correspondent's own
+// side is not in the keyring: the role itself knows by what an update is authentic.
 type keyring struct {
 	// find returns the association that a message with an SPI must be of; nil: none.
 	find func(p mip6.Packet) *mip6.SecurityAssociation
@@ -30,6 +35,8 @@ type keyring struct {
 	anchors []region.Key
 	tokens  map[tokenOf]mip6.KeygenToken
 	keys    map[updateTo]authorization
+	// correspondent is the role where it is one; nil: it is another.
+	correspondent *cn.Correspondent
 }
 
 // tokenOf names a keygen token: by whom it is given, by which nonce, and what for.
@@ -55,7 +62,8 @@ type authorization struct {
 const maxTokens = 4096
 
 func newKeyring() *keyring {
-	return &keyring{tokens: make(map[tokenOf]mip6.KeygenToken), keys: make(map[updateTo]authorization)}
+	none := func(mip6.Packet) *mip6.SecurityAssociation { return nil }
+	return &keyring{find: none, tokens: make(map[tokenOf]mip6.KeygenToken), keys: make(map[updateTo]authorization)}
 }
 
 // maxAnchors bounds the keys for anchors, configured and former.
@@ -107,10 +115,17 @@ func (k *keyring) sent(p mip6.Packet) {
 	k.keys[updateTo{p.Destination, u.Sequence}] = a
 }
 
-// authentic reports whether a received message has an authenticator that verifies.
-func (k *keyring) authentic(p mip6.Packet) bool {
+// authentic reports whether a message that was received now has an authenticator that
+// verifies.
+func (k *keyring) authentic(now time.Time, p mip6.Packet) bool {
 	switch m := p.Message.(type) {
 	case mip6.BindingUpdate:
+		if k.correspondent != nil {
+			key, careOf, ok := k.correspondent.Authorization(now, p)
+			// Some seal a deletion over their care-of address: see package cn.
+			return ok && (key.VerifyAuthorization(p.MH, careOf, p.Destination) == nil ||
+				m.Lifetime == 0 && key.VerifyAuthorization(p.MH, careOfUpdate(p, m), p.Destination) == nil)
+		}
 		if sa := k.find(p); sa != nil {
 			_, err := binding.Verify(*sa, p.MH, careOfUpdate(p, m), p.Source, p.From())
 			return err == nil
@@ -131,12 +146,16 @@ func (k *keyring) authentic(p mip6.Packet) bool {
 
 // seal makes a message one that authentic reports true of. What cannot be sealed stays
 // as it is.
-func (k *keyring) seal(p mip6.Packet) mip6.Packet {
+func (k *keyring) seal(now time.Time, p mip6.Packet) mip6.Packet {
 	message := p.Message
 	var err error
 	switch m := p.Message.(type) {
 	case mip6.BindingUpdate:
-		if sa := k.find(p); sa != nil {
+		if k.correspondent != nil {
+			if key, careOf, ok := k.correspondent.Authorization(now, p); ok {
+				message, err = key.SealAuthorization(m, careOf, p.Destination)
+			}
+		} else if sa := k.find(p); sa != nil {
 			message, err = sa.Seal(m, careOfUpdate(p, m), p.From())
 		}
 	case mip6.BindingAcknowledgement:
@@ -203,6 +222,21 @@ func (k *keyring) agent(c ha.Config) {
 	}
 }
 
+// anchor takes over the keys of an anchor's configuration: an update says by its SPI which
+// visitor it is of.
+func (k *keyring) anchor(c anchor.Config) {
+	visitors := make(map[uint32]*mip6.SecurityAssociation, len(c.Visitors))
+	for _, v := range c.Visitors {
+		if v.SA != nil {
+			visitors[v.SA.SPI] = v.SA
+		}
+	}
+	k.find = func(p mip6.Packet) *mip6.SecurityAssociation {
+		option, _ := mip6.AuthenticationOf(p.Message)
+		return visitors[option.SPI]
+	}
+}
+
 func interfaceID(a netip.Addr) [8]byte {
 	b := a.As16()
 	return [8]byte(b[8:])
@@ -212,6 +246,26 @@ func interfaceID(a netip.Addr) [8]byte {
 func standIn(spi uint32) *mip6.SecurityAssociation {
 	sum := sha256.Sum256(binary.BigEndian.AppendUint32([]byte("roam6 trace"), spi))
 	return &mip6.SecurityAssociation{SPI: spi, Key: mip6.SharedKey(sum[:])}
+}
+
+// standInESP is that of IPsec, of which a role knows no more than that it is there.
+func standInESP(spi uint32) *esp.Association {
+	sum := sha256.Sum256(binary.BigEndian.AppendUint32([]byte("roam6 trace ESP"), spi))
+	const algorithm = esp.AESGCM
+	return &esp.Association{SPI: spi, Algorithm: algorithm, Key: esp.Key(sum[:algorithm.KeyLengths()[0]])}
+}
+
+// standInSecrets takes the place of the secrets of a correspondent in a player: they differ
+// from each other, and everybody knows them.
+func standInSecrets() func([]byte) {
+	var drawn uint64
+	return func(b []byte) {
+		for len(b) > 0 {
+			drawn++
+			sum := sha256.Sum256(binary.BigEndian.AppendUint64([]byte("roam6 trace secret"), drawn))
+			b = b[copy(b, sum[:]):]
+		}
+	}
 }
 
 // veil takes out of messages what must not be in a file.
@@ -227,12 +281,8 @@ func (v *veil) packet(p mip6.Packet) mip6.Packet {
 	case mip6.BindingAcknowledgement:
 		m.Options = withoutAuthenticators(m.Options)
 		p.Message = m
-	case mip6.HomeTest:
-		m.Token = v.token(m.Token)
-		p.Message = m
-	case mip6.CareOfTest:
-		m.Token = v.token(m.Token)
-		p.Message = m
+	default:
+		p.Message = withToken(m, v.token)
 	}
 	return p
 }

@@ -16,27 +16,33 @@ import (
 	"testing"
 	"time"
 
+	"roam6/cn"
+	"roam6/dhcpv6"
+	"roam6/dhcpv6/delegating"
 	"roam6/ha"
 	"roam6/internal/binding"
 	"roam6/internal/role"
 	"roam6/internal/trace"
 	"roam6/internal/trace/tracetest"
+	anchor "roam6/map"
 	"roam6/mip6"
 	"roam6/mn"
 	"roam6/mr"
 	"roam6/nd"
 )
 
-// Traces of the lab: a mobile router and its home agent, and a mobile node that optimises
-// routes.
+// Traces of the lab: a mobile router and its home agent, a mobile node that optimises routes,
+// a correspondent that begins anew while a mobile uses its route, and an anchor.
 func TestRides(t *testing.T) {
-	for file, want := range map[string]struct{ handovers, optimised int }{
-		"testdata/router.trace": {handovers: 5},
-		"testdata/agent.trace":  {},
-		"testdata/node.trace":   {handovers: 3, optimised: 4},
+	for file, want := range map[string]struct{ handovers, optimised, tunnels int }{
+		"testdata/router.trace":        {handovers: 5, tunnels: 4},
+		"testdata/agent.trace":         {tunnels: 6},
+		"testdata/node.trace":          {handovers: 3, optimised: 4, tunnels: 2},
+		"testdata/correspondent.trace": {optimised: 2},
+		"testdata/anchor.trace":        {tunnels: 3},
 	} {
 		t.Run(file, func(t *testing.T) {
-			handovers, optimised := 0, 0
+			handovers, optimised, tunnels := 0, 0, 0
 			for _, s := range tracetest.Same(t, file) {
 				for _, a := range s.Actions {
 					switch a := a.(type) {
@@ -47,12 +53,15 @@ func TestRides(t *testing.T) {
 							if c.Optimise != nil {
 								optimised++
 							}
+							if c.Set != nil {
+								tunnels++
+							}
 						}
 					}
 				}
 			}
-			if handovers != want.handovers || optimised != want.optimised {
-				t.Errorf("%d handovers and %d optimised routes, want %+v", handovers, optimised, want)
+			if handovers != want.handovers || optimised != want.optimised || tunnels != want.tunnels {
+				t.Errorf("%d handovers, %d optimised routes and %d tunnels set, want %+v", handovers, optimised, tunnels, want)
 			}
 		})
 	}
@@ -119,7 +128,7 @@ func record(t *testing.T) *recording {
 	c.Random = r.random
 	r.agent = ha.New(c)
 	var err error
-	if r.recorder, err = r.stream.Agent(now, "ha", trace.StartNew, c, r.drawn, trace.AgentState{Memories: noMemories}); err != nil {
+	if r.recorder, err = r.stream.Agent(now, "ha", trace.StartNew, c, r.drawn, trace.Known{Memories: noMemories}); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -128,7 +137,7 @@ func record(t *testing.T) *recording {
 func (r *recording) handle(e role.Event) []role.Action {
 	r.now, r.drawn = r.now.Add(time.Second), nil
 	actions := r.agent.Handle(r.now, e)
-	r.recorder.Handled(r.now, e, actions, r.drawn, r.agent.Next())
+	r.recorder.Handled(r.now, e, actions, trace.Drawn{Random: r.drawn}, r.agent.Next())
 	return actions
 }
 
@@ -202,6 +211,12 @@ func TestKeys(t *testing.T) {
 	if len(secrets) != 7 {
 		t.Fatalf("%d secrets", len(secrets))
 	}
+	checkSecrets(t, text, secrets)
+}
+
+// checkSecrets fails where one of some secrets is in a trace, in whatever form.
+func checkSecrets(t *testing.T, text []byte, secrets [][]byte) {
+	t.Helper()
 	for _, s := range secrets {
 		for _, form := range []string{string(s), hex.EncodeToString(s), strings.ToUpper(hex.EncodeToString(s)), base64.StdEncoding.EncodeToString(s), strings.Trim(fmt.Sprint(s), "[]"), strings.ReplaceAll(strings.Trim(fmt.Sprint(s), "[]"), " ", ",")} {
 			if bytes.Contains(text, []byte(form)) {
@@ -216,7 +231,11 @@ func TestKeys(t *testing.T) {
 func TestConfigurationsWithKeys(t *testing.T) {
 	known := map[string]bool{
 		"mr.Config.Config.SA": true, "mr.Config.Config.Hierarchy.Keys.SA": true, "ha.Config.Mobiles.SA": true, // left out
-		"mr.Config.Config.Random": true, "ha.Config.Random": true,
+		"anchor.Config.Visitors.SA": true, "anchor.Config.Visitors.ESP": true,
+		"mr.Config.Config.Random": true, "ha.Config.Random": true, "anchor.Config.Random": true, "anchor.Config.Barred": true,
+		"cn.Config.Random": true, "cn.Config.Secret": true,
+		"dhcpv6.Config.Random": true, "delegating.Config.Random": true,
+		"dhcpv6.Config.DUID": true, "delegating.Config.DUID": true, "delegating.Config.Mobiles.DUID": true,
 		"mr.Config.Delegation.DUID": true, "mr.Config.Delegation.Saved": true, // no secrets
 	}
 	var walk func(path string, of reflect.Type)
@@ -242,6 +261,10 @@ func TestConfigurationsWithKeys(t *testing.T) {
 	}
 	walk("mr.Config", reflect.TypeFor[mr.Config]())
 	walk("ha.Config", reflect.TypeFor[ha.Config]())
+	walk("anchor.Config", reflect.TypeFor[anchor.Config]())
+	walk("cn.Config", reflect.TypeFor[cn.Config]())
+	walk("dhcpv6.Config", reflect.TypeFor[dhcpv6.Config]())
+	walk("delegating.Config", reflect.TypeFor[delegating.Config]())
 }
 
 // A version that decides otherwise is found out.
@@ -290,12 +313,12 @@ func TestGap(t *testing.T) {
 	// The queue was emptied; what comes then has a gap before it.
 	now := time.Now()
 	s := trace.NewStream(now, "test")
-	recorder, err := s.Agent(now, "ha", trace.StartNew, agentConfig(), nil, trace.AgentState{Memories: noMemories})
+	recorder, err := s.Agent(now, "ha", trace.StartNew, agentConfig(), nil, trace.Known{Memories: noMemories})
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range events {
-		recorder.Handled(now, role.Timeout{}, nil, nil, time.Time{})
+		recorder.Handled(now, role.Timeout{}, nil, trace.Drawn{}, time.Time{})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -303,7 +326,7 @@ func TestGap(t *testing.T) {
 	if err := s.Write(ctx, &b); err != nil {
 		t.Fatal(err)
 	}
-	recorder.Handled(now, role.Timeout{}, nil, nil, time.Time{})
+	recorder.Handled(now, role.Timeout{}, nil, trace.Drawn{}, time.Time{})
 	s.End()
 	if err := s.Write(context.Background(), &b); err != nil {
 		t.Fatal(err)
@@ -331,7 +354,7 @@ func TestLargeAgent(t *testing.T) {
 			}
 		}
 		s := trace.NewStream(time.Now(), "test")
-		_, err := s.Agent(time.Now(), "ha", trace.StartNew, c, nil, trace.AgentState{Memories: noMemories})
+		_, err := s.Agent(time.Now(), "ha", trace.StartNew, c, nil, trace.Known{Memories: noMemories})
 		if (err == nil) != fits {
 			t.Fatalf("%d mobiles: %v", mobiles, err)
 		}
@@ -354,7 +377,7 @@ func TestLargeAgent(t *testing.T) {
 func BenchmarkRecorder(b *testing.B) {
 	now := time.Now()
 	s := trace.NewStream(now, "test")
-	r, err := s.Agent(now, "ha", trace.StartNew, agentConfig(), nil, trace.AgentState{Memories: noMemories})
+	r, err := s.Agent(now, "ha", trace.StartNew, agentConfig(), nil, trace.Known{Memories: noMemories})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -363,11 +386,54 @@ func BenchmarkRecorder(b *testing.B) {
 	go func() { written <- s.Write(context.Background(), io.Discard) }()
 	b.ReportAllocs()
 	for b.Loop() {
-		r.Handled(now, ra, nil, nil, now)
+		r.Handled(now, ra, nil, trace.Drawn{}, now)
 	}
 	s.End()
 	if err := <-written; err != nil {
 		b.Fatal(err)
+	}
+}
+
+// A home agent that ran before the trace has announced the addresses of its mobiles. That the
+// one of the play does so again is no other decision.
+func TestAnnouncedBefore(t *testing.T) {
+	r := record(t)
+	c := agentConfig()
+	c.HomeLink, c.Random = "home0", r.random
+	r.agent = ha.New(c)
+	link := role.Link{Index: 3, Name: "home0", Up: true, MTU: 1500}
+	announced := 0
+	handle := func(e role.Event) {
+		for _, a := range r.handle(e) {
+			if _, ok := a.(role.AnnounceAddress); ok {
+				announced++
+			}
+		}
+	}
+	handle(role.LinkChanged{Link: link})
+	handle(role.MessageReceived{Packet: update(t, 1, &secret)})
+	for range 5 {
+		handle(role.Timeout{})
+	}
+	if announced == 0 {
+		t.Fatal("nothing was announced before")
+	}
+	r.stream = trace.NewStream(r.now, "test")
+	var err error
+	if r.recorder, err = r.stream.Agent(r.now, "ha", trace.StartRestored, c, nil, trace.Known{Memories: r.agent.Memories(), Links: []role.Link{link}}); err != nil {
+		t.Fatal(err)
+	}
+	announced = 0
+	handle(role.Timeout{})
+	handle(role.MessageReceived{Packet: update(t, 2, &secret)})
+	steps, err := play(t, r.text())
+	if err != io.EOF || len(steps) != 3 || announced != 0 {
+		t.Fatalf("%d steps, %d announced: %v", len(steps), announced, err)
+	}
+	for i, s := range steps {
+		if s.Difference != nil {
+			t.Errorf("step %d: %v", i, s.Difference)
+		}
 	}
 }
 
@@ -381,7 +447,7 @@ func TestUnknownState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Handled(now, role.LinkChanged{Link: role.Link{Index: 2, Name: "wan", Up: true}}, []role.Action{role.SolicitRouter{Link: 2}}, nil, time.Time{})
+	r.Handled(now, role.LinkChanged{Link: role.Link{Index: 2, Name: "wan", Up: true}}, []role.Action{role.SolicitRouter{Link: 2}}, trace.Drawn{}, time.Time{})
 	r.Ended(now)
 	s.End()
 	var b bytes.Buffer
@@ -423,7 +489,7 @@ func TestBrokenTraces(t *testing.T) {
 
 // Whatever is in a file, it is read and played, or refused.
 func FuzzPlayer(f *testing.F) {
-	for _, file := range []string{"testdata/agent.trace", "testdata/router.trace"} {
+	for _, file := range []string{"testdata/agent.trace", "testdata/router.trace", "testdata/correspondent.trace", "testdata/anchor.trace"} {
 		b, err := os.ReadFile(file)
 		if err != nil {
 			f.Fatal(err)

@@ -4,13 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
-	"roam6/ha"
 	"roam6/internal/role"
 	"roam6/mip6"
-	"roam6/mn"
-	"roam6/mr"
 )
 
 // Player has the roles of a trace play again what was recorded, and compares.
@@ -26,7 +24,7 @@ type player struct {
 	kind    Kind
 	machine role.Machine // nil: it cannot be played
 	keys    *keyring
-	random  *drawer
+	drawer  *drawer
 	why     string // that machine is nil
 	// partly: not all of its state was told, so that it may wake at other times.
 	partly bool
@@ -36,19 +34,7 @@ type player struct {
 	// time of day is not recorded to the last nanosecond, and an acknowledgement counts
 	// only with the timestamp of its update (RFC 4285 §6).
 	stamps map[mip6.Timestamp]mip6.Timestamp
-}
-
-// drawer gives a role the random octets that it was given when it was recorded.
-type drawer struct {
-	left  []byte
-	short int // how many octets were wanted and not there
-}
-
-func (d *drawer) draw(b []byte) {
-	n := copy(b, d.left)
-	d.left = d.left[n:]
-	clear(b[n:])
-	d.short += len(b) - n
+	tokens tokens
 }
 
 // Step is what became of one entry.
@@ -171,9 +157,9 @@ func (p *Player) begin(s *Step) error {
 	if len(p.roles) >= MaxRoles {
 		return fmt.Errorf("more than %d roles", MaxRoles)
 	}
-	r := &player{kind: b.Kind, random: &drawer{left: s.Entry.Random}, stamps: make(map[mip6.Timestamp]mip6.Timestamp)}
+	r := &player{kind: b.Kind, drawer: newDrawer(s.Entry.Random), stamps: make(map[mip6.Timestamp]mip6.Timestamp), tokens: newTokens()}
 	var err error
-	if r.machine, r.keys, err = machine(b.Kind, b.Config, r.random.draw); err != nil {
+	if r.machine, r.keys, err = machine(b.Kind, b.Config, b.Saved, r.drawer); err != nil {
 		return err
 	}
 	p.roles[s.Entry.Role] = r
@@ -192,11 +178,14 @@ func (p *Player) begin(s *Step) error {
 	return nil
 }
 
-// restore gives a home agent the bindings and links that it had.
+// restore gives a home agent or anchor the bindings and links that it had.
 func (p *Player) restore(r *player, s *Step) error {
-	agent, ok := r.machine.(*ha.Agent)
+	m, ok := r.machine.(interface {
+		role.Machine
+		Restore(now time.Time, memories []memory) []role.Action
+	})
 	if !ok {
-		return errors.New("only a home agent can be restored")
+		return errors.New("only a home agent or an anchor can be restored")
 	}
 	b := s.Entry.Begin
 	memories, err := p.memories(b.Memories)
@@ -204,16 +193,16 @@ func (p *Player) restore(r *player, s *Step) error {
 		return err
 	}
 	for _, d := range b.Delegated { // a delegating router tells before bindings are restored
-		agent.Handle(s.Now, p.reader.clock.delegated(d))
+		m.Handle(s.Now, p.reader.clock.delegated(d))
 	}
-	if len(memories) > 0 {
-		agent.Restore(s.Now, memories)
+	if len(memories) > 0 || b.Start == StartRestored { // the latter has said already what a new one says at first
+		m.Restore(s.Now, memories)
 	}
 	for _, l := range b.Links {
-		agent.Handle(s.Now, role.LinkChanged{Link: l})
+		m.Handle(s.Now, role.LinkChanged{Link: l})
 	}
 	if r.partly = b.Start == StartRestored; r.partly {
-		s.Notes = append(s.Notes, fmt.Sprintf("it ran before the trace began: %d bindings and %d links are known, but not whom it had answered lately, which other home agents it had heard and what was being probed: what depends on that is decided otherwise (roam6 trace --anew knows all)",
+		s.Notes = append(s.Notes, fmt.Sprintf("it ran before the trace began: %d bindings and %d links are known, but not whom it had answered lately, what else it had heard and what was being probed: what depends on that is decided otherwise (roam6 trace --anew knows all)",
 			len(memories), len(b.Links)))
 	}
 	return nil
@@ -238,9 +227,9 @@ func (p *Player) handle(r *player, s *Step) error {
 	if r.machine == nil {
 		return p.reconfigurable(r, s)
 	}
-	r.random.left, r.random.short = e.Random, 0
+	r.drawer.begin(e)
 	if e.Event != nil {
-		s.Actions = r.machine.Handle(s.Now, r.prepare(s.Event, e.Authentic))
+		s.Actions = r.machine.Handle(s.Now, r.prepare(s.Now, s.Event, e.Authentic))
 	} else if s.Actions, err = r.reconfigure(s.Now, e.Reconfigure); err != nil {
 		return err
 	}
@@ -250,16 +239,25 @@ func (p *Player) handle(r *player, s *Step) error {
 			r.keys.sent(m.Packet)
 		}
 	}
-	r.learnStamps(s.Recorded, s.Actions)
-	if r.random.short > 0 || len(r.random.left) > 0 {
-		s.Notes = append(s.Notes, fmt.Sprintf("it drew %d random octets more than were recorded", r.random.short-len(r.random.left)))
+	if r.partly {
+		s.Recorded, s.Actions = slices.DeleteFunc(s.Recorded, announces), slices.DeleteFunc(s.Actions, announces)
 	}
-	s.Difference, err = p.compare(s, !r.partly)
+	r.learnStamps(s.Recorded, s.Actions)
+	r.tokens.learn(s.Recorded, s.Actions)
+	s.Notes = append(s.Notes, r.drawer.notes()...)
+	s.Difference, err = p.compare(r, s)
 	if s.Difference != nil && r.differs {
 		s.Notes = append(s.Notes, "it has decided otherwise before")
 	}
 	r.differs = r.differs || s.Difference != nil
 	return err
+}
+
+// announces finds announcements of addresses. One that was restored makes them anew, and
+// the one that ran had made them before: which of them were still to come is not known.
+func announces(a role.Action) bool {
+	_, ok := a.(role.AnnounceAddress)
+	return ok
 }
 
 // reconfigurable checks the configuration of a role that is not played.
@@ -268,49 +266,13 @@ func (p *Player) reconfigurable(r *player, s *Step) error {
 	if s.Entry.Reconfigure == nil {
 		return nil
 	}
-	_, _, err := machine(r.kind, s.Entry.Reconfigure, r.random.draw)
+	_, _, err := machine(r.kind, s.Entry.Reconfigure, nil, r.drawer)
 	return err
-}
-
-func (r *player) reconfigure(now time.Time, data []byte) ([]role.Action, error) {
-	switch m := r.machine.(type) {
-	case *mr.Router:
-		c, err := decodeMobile(data, r.random.draw)
-		if err == nil {
-			err = c.Validate()
-		}
-		if err != nil {
-			return nil, err
-		}
-		r.keys.mobile(c.Config)
-		return m.Reconfigure(now, c), nil
-	case *mn.Node:
-		c, err := decodeMobile(data, r.random.draw)
-		if err == nil {
-			err = c.Config.Validate()
-		}
-		if err != nil {
-			return nil, err
-		}
-		r.keys.mobile(c.Config)
-		return m.Reconfigure(now, c.Config), nil
-	case *ha.Agent:
-		c, err := decodeAgent(data, r.random.draw)
-		if err == nil {
-			err = c.Validate()
-		}
-		if err != nil {
-			return nil, err
-		}
-		r.keys.agent(c)
-		return m.Reconfigure(now, c), nil
-	}
-	return nil, errors.New("this role cannot be reconfigured")
 }
 
 // prepare makes of a recorded event what the role would have received of somebody with
 // the keys that stand in.
-func (r *player) prepare(e role.Event, authentic bool) role.Event {
+func (r *player) prepare(now time.Time, e role.Event, authentic bool) role.Event {
 	m, ok := e.(role.MessageReceived)
 	if !ok {
 		return e
@@ -320,7 +282,7 @@ func (r *player) prepare(e role.Event, authentic bool) role.Event {
 		m.Packet = asReceived(m.Packet)
 	}
 	if authentic {
-		m.Packet = r.keys.seal(m.Packet)
+		m.Packet = r.keys.seal(now, m.Packet)
 	}
 	r.keys.received(m.Packet)
 	return m

@@ -4,17 +4,19 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"roam6/cn"
+	"roam6/dhcpv6"
+	"roam6/dhcpv6/delegating"
 	"roam6/ha"
-	"roam6/internal/role"
+	anchor "roam6/map"
 	"roam6/mip6"
-	"roam6/mn"
 	"roam6/mn/region"
 	"roam6/mr"
 )
 
-// The configuration of a role is in a trace as package mn, mr or ha has it, but for its
-// keys, of which only the SPIs are there, and for the source of randomness. A member of
-// the same name that is declared further outside takes the place of an embedded one.
+// The configuration of a role is in a trace as its package has it, but for its keys, of
+// which only the SPIs are there, and for the functions that it calls. A member of the same
+// name that is declared further outside takes the place of an embedded one.
 
 // spi is a security association without its key.
 type spi struct{ SPI uint32 }
@@ -64,6 +66,35 @@ type agentMobile struct {
 	SA *spi
 }
 
+type anchorConfig struct {
+	anchor.Config
+	Random   absent `json:",omitempty"`
+	Barred   absent `json:",omitempty"`
+	Visitors []anchorVisitor
+}
+
+// anchorVisitor is one of an anchor. In a play it has another key only with another SPI.
+type anchorVisitor struct {
+	anchor.Visitor
+	SA, ESP *spi
+}
+
+type correspondentConfig struct {
+	cn.Config
+	Random absent `json:",omitempty"`
+	Secret absent `json:",omitempty"`
+}
+
+type clientConfig struct {
+	dhcpv6.Config
+	Random absent `json:",omitempty"`
+}
+
+type delegatorConfig struct {
+	delegating.Config
+	Random absent `json:",omitempty"`
+}
+
 // encodeMobile makes the JSON of the configuration of a mobile router; that of a mobile
 // node is in it.
 func encodeMobile(c mr.Config) (json.RawMessage, error) {
@@ -77,14 +108,14 @@ func encodeMobile(c mr.Config) (json.RawMessage, error) {
 	return json.Marshal(m)
 }
 
-// decodeMobile reads it, with keys that stand in and a source of randomness.
-func decodeMobile(data json.RawMessage, random func([]byte)) (mr.Config, error) {
+// decodeMobile reads it, with keys that stand in, and with d for what it draws.
+func decodeMobile(data json.RawMessage, d *drawer) (mr.Config, error) {
 	var m mobileConfig
 	if err := strict(data, &m); err != nil {
 		return mr.Config{}, fmt.Errorf("configuration: %w", err)
 	}
 	c := m.Config
-	c.Random, c.SA, c.Hierarchy = random, m.SA.association(), m.Hierarchy.Config
+	c.Random, c.SA, c.Hierarchy = d.draw, m.SA.association(), m.Hierarchy.Config
 	c.Hierarchy.Keys = nil
 	for _, k := range m.Hierarchy.Keys {
 		k.Key.SA = k.SA.association()
@@ -101,13 +132,13 @@ func encodeAgent(c ha.Config) (json.RawMessage, error) {
 	return json.Marshal(a)
 }
 
-func decodeAgent(data json.RawMessage, random func([]byte)) (ha.Config, error) {
+func decodeAgent(data json.RawMessage, d *drawer) (ha.Config, error) {
 	var a agentConfig
 	if err := strict(data, &a); err != nil {
 		return ha.Config{}, fmt.Errorf("configuration: %w", err)
 	}
 	c := a.Config
-	c.Random, c.Mobiles = random, nil
+	c.Random, c.Mobiles = d.draw, nil
 	for _, m := range a.Mobiles {
 		m.Mobile.SA = m.SA.association()
 		c.Mobiles = append(c.Mobiles, m.Mobile)
@@ -115,38 +146,73 @@ func decodeAgent(data json.RawMessage, random func([]byte)) (ha.Config, error) {
 	return c, nil
 }
 
-// machine makes a role of a configuration, and tells its keys.
-func machine(k Kind, data json.RawMessage, random func([]byte)) (role.Machine, *keyring, error) {
-	switch k {
-	case KindNode, KindRouter:
-		c, err := decodeMobile(data, random)
-		if err != nil {
-			return nil, nil, err
+func encodeAnchor(c anchor.Config) (json.RawMessage, error) {
+	a := anchorConfig{Config: c}
+	for _, v := range c.Visitors {
+		x := anchorVisitor{Visitor: v, SA: ofAssociation(v.SA)}
+		if v.ESP != nil {
+			x.ESP = &spi{v.ESP.SPI}
 		}
-		keys := newKeyring()
-		keys.mobile(c.Config)
-		if k == KindNode {
-			if err := c.Config.Validate(); err != nil {
-				return nil, nil, err
-			}
-			return mn.New(c.Config, nil), keys, nil
-		}
-		if err := c.Validate(); err != nil {
-			return nil, nil, err
-		}
-		return mr.New(c), keys, nil
-	case KindAgent:
-		c, err := decodeAgent(data, random)
-		if err != nil {
-			return nil, nil, err
-		}
-		if err := c.Validate(); err != nil {
-			return nil, nil, err
-		}
-		keys := newKeyring()
-		keys.agent(c)
-		return ha.New(c), keys, nil
-	default:
-		return nil, nil, fmt.Errorf("%w: kind of role %.40q is unknown", ErrFormat, k)
+		a.Visitors = append(a.Visitors, x)
 	}
+	return json.Marshal(a)
+}
+
+func decodeAnchor(data json.RawMessage, d *drawer) (anchor.Config, error) {
+	var a anchorConfig
+	if err := strict(data, &a); err != nil {
+		return anchor.Config{}, fmt.Errorf("configuration: %w", err)
+	}
+	c := a.Config
+	c.Random, c.Barred, c.Visitors = d.draw, d.isBarred, nil
+	for _, v := range a.Visitors {
+		v.Visitor.SA = v.SA.association()
+		if v.ESP != nil {
+			v.Visitor.ESP = standInESP(v.ESP.SPI)
+		}
+		c.Visitors = append(c.Visitors, v.Visitor)
+	}
+	return c, nil
+}
+
+func encodeCorrespondent(c cn.Config) (json.RawMessage, error) {
+	return json.Marshal(correspondentConfig{Config: c})
+}
+
+func decodeCorrespondent(data json.RawMessage, d *drawer) (cn.Config, error) {
+	var x correspondentConfig
+	if err := strict(data, &x); err != nil {
+		return cn.Config{}, fmt.Errorf("configuration: %w", err)
+	}
+	c := x.Config
+	c.Random, c.Secret = d.draw, d.secret
+	return c, nil
+}
+
+func encodeClient(c dhcpv6.Config) (json.RawMessage, error) {
+	return json.Marshal(clientConfig{Config: c})
+}
+
+func decodeClient(data json.RawMessage, d *drawer) (dhcpv6.Config, error) {
+	var x clientConfig
+	if err := strict(data, &x); err != nil {
+		return dhcpv6.Config{}, fmt.Errorf("configuration: %w", err)
+	}
+	c := x.Config
+	c.Random = d.draw
+	return c, nil
+}
+
+func encodeDelegator(c delegating.Config) (json.RawMessage, error) {
+	return json.Marshal(delegatorConfig{Config: c})
+}
+
+func decodeDelegator(data json.RawMessage, d *drawer) (delegating.Config, error) {
+	var x delegatorConfig
+	if err := strict(data, &x); err != nil {
+		return delegating.Config{}, fmt.Errorf("configuration: %w", err)
+	}
+	c := x.Config
+	c.Random = d.draw
+	return c, nil
 }

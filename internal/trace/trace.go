@@ -12,12 +12,15 @@
 // did with a key of its own, which it gives to the role in place of the real one. So the
 // role verifies as ever, and comes to the same result. Keygen tokens (RFC 6275 §5.2.5),
 // of which the keys of route optimisation are made, are replaced likewise; see keyring.
+// What a correspondent makes them of, its node keys and nonces, it does not draw where a
+// recorder could see it (cn.Config); in a play it has others, and gives out other tokens.
 package trace
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"roam6/internal/role"
@@ -67,6 +70,9 @@ type Entry struct {
 	Authentic bool `json:"authentic,omitempty"`
 	// Random are the octets that the role drew from its source of randomness.
 	Random octets `json:"random,omitempty"`
+	// Barred are the answers that an anchor had where it asked whether an address may be
+	// bound (anchor.Config).
+	Barred map[netip.Addr]bool `json:"barred,omitempty"`
 	// Actions are what the role decided, and Next is when it wants to be woken, in
 	// nanoseconds since the start; null: never.
 	Actions []Tagged `json:"actions,omitempty"`
@@ -78,14 +84,19 @@ type Begin struct {
 	Kind   Kind            `json:"kind"`
 	Start  Start           `json:"start"`
 	Config json.RawMessage `json:"config"`
-	// Memories are the bindings of a home agent, as binding.Memory has them in octets, with
-	// times that count from the Header's Start.
+	// Memories are the bindings of a home agent or anchor, as binding.Memory has them in
+	// octets, with times that count from the Header's Start.
 	Memories []octets `json:"memories,omitempty"`
 	// Delegated are the prefixes that its mobiles have by delegation.
 	Delegated []prefixesDelegated `json:"delegated,omitempty"`
-	// Links are the interfaces that a home agent knew.
+	// Links are the interfaces that a home agent or anchor knew.
 	Links []role.Link `json:"links,omitempty"`
-	// State is, of StartUnknown, what `roam6 show updates --json` tells of the mobile.
+	// Saved is what a DHCPv6 client or delegating router had kept of an earlier life.
+	Saved octets `json:"saved,omitempty"`
+	// State is, of StartUnknown, what is shown of the role: of a mobile by `roam6 show
+	// updates --json`, of a correspondent its bindings by `roam6 show bindings --json`, of
+	// a DHCPv6 client or delegating router its leases as of `roam6 show leases --json` or
+	// `roam6 show delegations --json`.
 	State json.RawMessage `json:"state,omitempty"`
 }
 
@@ -94,9 +105,13 @@ type Kind string
 
 // Kinds of roles that are recorded.
 const (
-	KindNode   Kind = "mobile_node"
-	KindRouter Kind = "mobile_router"
-	KindAgent  Kind = "home_agent"
+	KindNode          Kind = "mobile_node"
+	KindRouter        Kind = "mobile_router"
+	KindAgent         Kind = "home_agent"
+	KindAnchor        Kind = "anchor"
+	KindCorrespondent Kind = "correspondent"
+	KindClient        Kind = "dhcpv6_client"
+	KindDelegator     Kind = "delegating_router"
 )
 
 // Start says in which state a role is at its first entry.
@@ -104,16 +119,22 @@ type Start string
 
 // Starts.
 const (
-	// StartNew: it has just been made. Everything is known, a home agent's bindings of an
-	// earlier process among it.
+	// StartNew: it has just been made. Everything is known, the bindings of an earlier
+	// process that a home agent or anchor has among it.
 	StartNew Start = "new"
-	// StartRestored: a home agent that ran before, of which bindings, delegated prefixes and
-	// links are told. What else it knew is not: whom it has answered lately (limits of
-	// rates), which other home agents it has heard, probes under way.
+	// StartRestored: a home agent or anchor that ran before, of which bindings, delegated
+	// prefixes and links are told. What else it knew is not: whom it has answered lately
+	// (limits of rates), which other home agents it has heard, probes under way.
 	StartRestored Start = "restored"
-	// StartUnknown: a mobile that ran before. It cannot be played, only read.
+	// StartUnknown: a role of another kind that ran before. It cannot be played, only read.
 	StartUnknown Start = "unknown"
 )
+
+// Drawn is what a role took from outside while it decided.
+type Drawn struct {
+	Random []byte
+	Barred map[netip.Addr]bool // of an anchor: the addresses that it asked about, and the answers
+}
 
 // Tagged is an event or action: an object with one member, whose name is its type in
 // package role and whose value has the fields of that, but where wire.go says otherwise.
