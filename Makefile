@@ -50,16 +50,16 @@ test: deps lint build unit bigendian rides worlds vm-test
 # dissect what the lab sends, BIRD to redistribute routes of mobile networks, and
 # Kea and dnsmasq to lease addresses, radvd to compare with, hosts' software that hears
 # advertisements, shellcheck for OpenWrt's scripts, Prometheus to scrape and alert, mandoc to
-# judge the manual page, Chromium to look at pages, and for vm-test QEMU, what its machine
-# is made of, and strongSwan. As root on Debian they are installed; elsewhere the tests
-# that need them say that they skip. BIRD, Kea, radvd, Prometheus and strongSwan come as
+# judge the manual page, Chromium to look at pages, systemd to run the unit for it, and for
+# vm-test QEMU, what its machine is made of, and strongSwan. As root on Debian they are
+# installed; elsewhere the tests that need them say that they skip. BIRD, Kea, radvd, Prometheus and strongSwan come as
 # services: those are neither started (policy-rc.d) nor will they be with the next boot.
 PACKAGES := gcc libc6-dev tshark bird2 kea-dhcp6-server dnsmasq-base radvd radvdump ndisc6 dhcpcd-base \
             qemu-system-x86 qemu-system-mips qemu-system-arm qemu-user busybox-static kmod xz-utils shellcheck charon-systemd strongswan-swanctl libstrongswan-standard-plugins \
-            prometheus mandoc chromium
+            prometheus mandoc chromium e2fsprogs systemd iproute2
 COMMANDS := gcc tshark bird kea-dhcp6 dnsmasq radvd radvdump rdisc6 dhcpcd \
             qemu-system-x86_64 qemu-system-mipsel qemu-system-arm qemu-mips busybox depmod xz shellcheck charon-systemd \
-            prometheus promtool mandoc chromium
+            prometheus promtool mandoc chromium mkfs.ext4 systemd-analyze ip
 deps:
 	@[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null || exit 0; \
 	PATH="$$PATH:/usr/sbin:/sbin"; missing=; \

@@ -126,8 +126,14 @@ func (i *image) hostFile(host, inside string) error {
 	if err != nil {
 		return err
 	}
+	// Those of the libraries are among them; some of them are found by way of the program
+	// alone, which says where they are.
 	for _, l := range needs {
-		if err := i.hostFile(l, l); err != nil {
+		info, err := os.Stat(l)
+		if err != nil {
+			return err
+		}
+		if err := i.regular(l, l, info); err != nil {
 			return err
 		}
 	}

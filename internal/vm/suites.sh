@@ -16,7 +16,7 @@ gotest overlay/kernel
 gotest overlay/xfrmro
 
 # The others where ip6_tunnel is loaded and the kernel has Mobile IPv6.
-gotest overlay/tun -test.run '^TestPlane$/^(Forwarding|SourceCheck|PacketTooBig|Unreachable|Crash|Adopt|Optimised|Stacked)$'
+gotest overlay/tun -test.run '^(TestPlane|TestCaptureOnLinks)$/^(Forwarding|SourceCheck|PacketTooBig|Unreachable|Crash|Adopt|Optimised|Stacked|Ethernet|VLAN|tunnel)$'
 gotest overlay/tcx -test.run '^TestPlane$/^(Forwarding|SourceCheck|PacketTooBig|Unreachable|Crash|Adopt|Watch)$'
 
 # ESP for signalling, with the kernel's Mobile IPv6 and ESP at the other end.
@@ -33,6 +33,19 @@ gotest internal/xfrm
 
 # Daemons on a machine whose clock jumps by decades.
 gotest cmd/roam6 -test.run '^TestClockJumps$' -set-clock
+
+# The unit for systemd, with all of its restrictions, and modules that are loaded on demand.
+file contrib/systemd/roam6.service:/test/contrib/systemd/roam6.service
+file /lib/systemd/systemd
+file /lib/systemd/systemd-journald
+for unit in basic.target sysinit.target sockets.target shutdown.target \
+	systemd-journald.service systemd-journald.socket systemd-journald-dev-log.socket; do
+	file /lib/systemd/system/$unit
+done
+for command in systemctl journalctl unshare nsenter env ip; do
+	file $command:/usr/bin/$command
+done
+gotest cmd/roam6 -test.run '^TestServiceUnderSystemd$'
 
 # Keys by IKEv2, of strongSwan's charon, which puts them into the kernel.
 file /usr/sbin/charon-systemd
