@@ -14,12 +14,6 @@ import (
 	"roam6/mip6"
 )
 
-// notProvoked are alerts that no fault of this test makes fire; promtool alone proves them
-// (contrib/prometheus/alerts_test.yml).
-var notProvoked = map[string]string{
-	"Roam6Stuck": "a loop that is stuck for longer than two seconds is a bug that this test has not got",
-}
-
 // TestAlerts: Prometheus scrapes a lab in which everything is well, and nothing fires;
 // then one thing after the other goes wrong, and the alerts of contrib say so. The queries
 // of the boards have answers.
@@ -36,22 +30,23 @@ func TestAlerts(t *testing.T) {
 		{"the home agent stands still", w.still},
 		{"back and forth", w.backAndForth},
 		{"more than the home agent can take", w.overload},
+		{"boards", w.boards},
+		{"a disk stands still", w.stuck},
+		{"gone", w.gone},
 	} {
 		began := time.Now()
 		part.wrong()
 		t.Logf("%s: %v", part.name, time.Since(began).Round(100*time.Millisecond))
 	}
-	w.boards()
-	w.gone()
 	alerts, err := contribtest.Alerts("../../contrib/prometheus/alerts.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, a := range alerts {
-		if _, but := notProvoked[a.Name]; !but && len(w.fired[a.Name]) == 0 {
+		if why, but := w.unproven[a.Name]; but {
+			t.Logf("%s: nothing here can make it fire: %s", a.Name, why)
+		} else if len(w.fired[a.Name]) == 0 {
 			t.Errorf("%s has not fired", a.Name)
-		} else if but && len(w.fired[a.Name]) > 0 {
-			t.Errorf("%s has fired, and is said not to be provoked", a.Name)
 		}
 	}
 }
@@ -214,6 +209,24 @@ func (w *watched) backAndForth() {
 		w.move("mr", places[0])
 		slices.Reverse(places)
 	})
+}
+
+// stuck: the home agent's control socket is on a disk, and not in memory as it should be.
+// It acknowledges nothing that is not noted there, so it waits for the disk, and all ask in
+// vain meanwhile.
+func (w *watched) stuck() {
+	w.Helper()
+	if w.disk == nil {
+		return
+	}
+	w.scrapePatiently("agent")
+	thaw := w.disk.freeze()
+	w.move("mr", estateHomeLAN)
+	w.fires("Roam6Stuck", "agent")
+	thaw()
+	w.ends("Roam6Stuck", "agent")
+	w.registeredAt("mr", false)
+	w.list(w.patient)
 }
 
 // overload sends binding updates faster than anybody can look at them.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -34,7 +35,8 @@ import (
 type estate struct {
 	*testing.T
 	world   *labworld.World
-	state   string // directory of what daemons keep
+	state   string            // directory of what daemons keep
+	sockets map[string]string // directories of control sockets that are elsewhere, by node
 	daemons map[string]*process
 	capture string
 }
@@ -107,7 +109,7 @@ func newEstate(t *testing.T) *estate {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &estate{T: t, world: w, state: t.TempDir(), daemons: map[string]*process{}, capture: filepath.Join(t.TempDir(), "estate.pcap")}
+	e := &estate{T: t, world: w, state: t.TempDir(), sockets: map[string]string{}, daemons: map[string]*process{}, capture: filepath.Join(t.TempDir(), "estate.pcap")}
 	t.Cleanup(func() { _ = w.Close() })
 	f, err := os.Create(e.capture)
 	e.must(err)
@@ -137,13 +139,18 @@ func (e *estate) within(limit time.Duration, what string, holds func() bool) {
 // text is a whole configuration of a node's sections.
 func (e *estate) text(name, sections string) string {
 	return fmt.Sprintf("config globals 'globals'\n\toption control '%s'\n\toption log_level 'debug'\n\toption state_directory '%s'\n%s",
-		filepath.Join(e.state, name+".s"), filepath.Join(e.state, name), sections)
+		e.socket(name), filepath.Join(e.state, name), sections)
+}
+
+// socket is the control socket of a node's daemon, beside which it notes bindings.
+func (e *estate) socket(name string) string {
+	return filepath.Join(cmp.Or(e.sockets[name], e.state), name+".s")
 }
 
 // start starts a node's daemon, or starts it again.
 func (e *estate) start(name, sections string) *process {
 	e.Helper()
-	paths := daemonPaths{config: filepath.Join(e.state, name+".conf"), socket: filepath.Join(e.state, name+".s"), log: filepath.Join(e.state, name+".log")}
+	paths := daemonPaths{config: filepath.Join(e.state, name+".conf"), socket: e.socket(name), log: filepath.Join(e.state, name+".log")}
 	e.must(os.WriteFile(paths.config, []byte(e.text(name, sections)), 0o600))
 	binary, err := os.Executable()
 	e.must(err)

@@ -32,6 +32,7 @@ type watch struct {
 	space   *netns.Space
 	client  http.Client
 	targets string   // file
+	patient string   // file of the targets for which there is time
 	nodes   []string // in the order of their networks
 	log     string
 
@@ -47,9 +48,12 @@ func watchNetwork(i int, host byte) netip.Prefix {
 // The alerts of contrib hold for so many times less long, and look back for so many times
 // less: minutes become seconds. What is scraped every 15 s is scraped every 400 ms, so that
 // a range has as many samples as in the field, or more.
+// Only an endpoint that has to wait for its daemon, as two seconds at most, has more time,
+// as it has in the field.
 const (
 	haste    = 60
 	scraping = "400ms"
+	patience = "3s"
 )
 
 // newWatch connects nodes with a namespace for Prometheus. It is started by begin.
@@ -58,7 +62,7 @@ func (e *estate) newWatch(nodes ...string) *watch {
 	space, err := netns.New("watch")
 	e.must(err)
 	e.Cleanup(space.Close)
-	w := &watch{estate: e, space: space, nodes: nodes, targets: filepath.Join(e.state, "targets.json"), log: filepath.Join(e.state, "prometheus.log"), fired: map[string][]string{}}
+	w := &watch{estate: e, space: space, nodes: nodes, targets: filepath.Join(e.state, "targets.json"), patient: filepath.Join(e.state, "patient.json"), log: filepath.Join(e.state, "prometheus.log"), fired: map[string][]string{}}
 	w.client = http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (c net.Conn, err error) {
 		err = space.Do(func() (err error) {
 			c, err = net.DialTimeout("tcp", "[::1]:9090", 5*time.Second)
@@ -96,6 +100,22 @@ func (w *watch) metrics(node string) string {
 // scrape sets which nodes Prometheus knows of.
 func (w *watch) scrape(nodes ...string) {
 	w.Helper()
+	w.list(w.targets, nodes...)
+}
+
+// scrapePatiently takes a node out of the others, and waits long for its answers.
+func (w *watch) scrapePatiently(node string) {
+	w.Helper()
+	w.list(w.patient, node)
+	w.scrape(slices.DeleteFunc(slices.Clone(w.nodes), func(n string) bool { return n == node })...)
+	w.until("Prometheus has time for "+node, func() bool {
+		return w.value("up{scraped='patiently'} and on (instance) roam6_mobiles{scraped='patiently'}", node) == 1
+	})
+}
+
+// list writes a file of targets.
+func (w *watch) list(file string, nodes ...string) {
+	w.Helper()
 	type group struct {
 		Targets []string          `json:"targets"`
 		Labels  map[string]string `json:"labels"`
@@ -103,12 +123,12 @@ func (w *watch) scrape(nodes ...string) {
 	groups := []group{}
 	for _, n := range nodes {
 		a := watchNetwork(slices.Index(w.nodes, n), 2).Addr()
-		groups = append(groups, group{[]string{netip.AddrPortFrom(a, 9706).String()}, map[string]string{"instance": n}})
+		groups = append(groups, group{[]string{netip.AddrPortFrom(a, 9706).String()}, map[string]string{"job": "roam6", "instance": n}})
 	}
 	b, err := json.Marshal(groups)
 	w.must(err)
-	w.must(os.WriteFile(w.targets+".new", b, 0o600))
-	w.must(os.Rename(w.targets+".new", w.targets))
+	w.must(os.WriteFile(file+".new", b, 0o600))
+	w.must(os.Rename(file+".new", file))
 }
 
 // begin starts Prometheus with the hastened alerts.
@@ -127,7 +147,12 @@ rule_files: ['%[2]s']
 scrape_configs:
   - job_name: roam6
     file_sd_configs: [{files: ['%[3]s'], refresh_interval: 1s}]
-`, scraping, file, w.targets), 0o600))
+  - job_name: patient
+    scrape_interval: %[4]s
+    scrape_timeout: %[4]s
+    file_sd_configs: [{files: ['%[5]s'], refresh_interval: 1s}]
+    relabel_configs: [{target_label: scraped, replacement: patiently}]
+`, scraping, file, w.targets, patience, w.patient), 0o600))
 	cmd := exec.Command("prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(w.state, "tsdb"), "--web.listen-address=[::1]:9090", "--log.level=warn")
 	log, err := os.Create(w.log)
 	w.must(err)
@@ -216,6 +241,19 @@ func (w *watch) value(expr, node string) float64 {
 	return math.NaN()
 }
 
+// alert is one that Prometheus knows of.
+type alert struct {
+	Labels, Annotations map[string]string
+	State               string
+}
+
+// firing asks which alerts are firing now.
+func (w *watch) firing() ([]alert, error) {
+	var data struct{ Alerts []alert }
+	err := w.get("alerts", &data)
+	return slices.DeleteFunc(data.Alerts, func(a alert) bool { return a.State != "firing" }), err
+}
+
 // look notes which alerts are firing, ten times a second at most.
 func (w *watch) look() {
 	w.Helper()
@@ -223,18 +261,13 @@ func (w *watch) look() {
 		return
 	}
 	w.last = time.Now()
-	var data struct {
-		Alerts []struct {
-			Labels, Annotations map[string]string
-			State               string
-		}
-	}
-	if err := w.get("alerts", &data); err != nil {
+	alerts, err := w.firing()
+	if err != nil {
 		return // it may be busy
 	}
-	for _, a := range data.Alerts {
+	for _, a := range alerts {
 		name, node := a.Labels["alertname"], a.Labels["instance"]
-		if a.State != "firing" || slices.Contains(w.fired[name], node) {
+		if slices.Contains(w.fired[name], node) {
 			continue
 		}
 		w.fired[name] = append(w.fired[name], node)
@@ -254,6 +287,15 @@ func (w *watch) fires(name, node string, meanwhile ...func()) {
 		}
 		w.look()
 		return slices.Contains(w.fired[name], node)
+	})
+}
+
+// ends waits until an alert fires no more for a node.
+func (w *watch) ends(name, node string) {
+	w.Helper()
+	w.until(name+" ends for "+node, func() bool {
+		alerts, err := w.firing()
+		return err == nil && !slices.ContainsFunc(alerts, func(a alert) bool { return a.Labels["alertname"] == name && a.Labels["instance"] == node })
 	})
 }
 
