@@ -40,8 +40,8 @@ import (
 	"roam6/overlay"
 )
 
-// announcementSpread keeps apart the announcements of many addresses when the
-// home link comes back.
+// announcementSpread keeps apart the questions for many addresses, and so their
+// announcements, when the home link comes back or the agent does.
 const announcementSpread = time.Millisecond
 
 // Limits on what can be caused without a valid binding update.
@@ -222,6 +222,7 @@ func (a *Agent) step(e *binding.Entry, h *home) {
 			a.do(expired)
 			return
 		}
+		a.continueReclaim(e, h)
 		a.announce(e, h)
 		a.deliver(e, h)
 		a.askRefresh(e, h)
@@ -234,6 +235,7 @@ func (a *Agent) step(e *binding.Entry, h *home) {
 // schedule sets the deadline of an active entry.
 func (a *Agent) schedule(e *binding.Entry, h *home) {
 	at := deadline.Earlier(e.Expires, h.announcements.Next())
+	at = deadline.Earlier(at, h.reclaim.at)
 	at = deadline.Earlier(at, h.delivery.at)
 	a.bindings.Wake(e, deadline.Earlier(at, h.requests.Next(e)))
 }

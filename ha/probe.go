@@ -4,7 +4,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
-	"time"
 
 	"roam6/internal/binding"
 	"roam6/internal/role"
@@ -112,6 +111,10 @@ func (a *Agent) inUse(h *home, n role.NeighborHeard) {
 		a.counts.Duplicates++
 		a.endProbe(e, h, mip6.StatusDuplicateAddress)
 	case binding.Active:
+		if h.reclaim.answered(n) {
+			a.movedOn(e, h, n.From)
+			return
+		}
 		// The mobile may be back and tell the link before it tells us, or somebody
 		// has taken the address: RFC 6275 leaves the binding as it is.
 		a.counts.Conflicts++
@@ -181,12 +184,10 @@ func (a *Agent) findHomeLink() {
 		return
 	}
 	entries := slices.DeleteFunc(a.bindings.Sorted(), func(e *binding.Entry) bool { return e.State != binding.Active })
-	for i, e := range entries {
+	for _, e := range entries {
 		if moved {
 			a.defend(e)
 		}
-		h := a.homes[e.Home]
-		h.announcements.Again(a.now.Add(time.Duration(i) * announcementSpread))
-		a.schedule(e, h)
 	}
+	a.reclaimAll(entries)
 }

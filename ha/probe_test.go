@@ -199,7 +199,7 @@ func TestConflict(t *testing.T) {
 }
 
 // The home link goes and comes back, with another index; bindings survive and are
-// defended on the new one.
+// defended on the new one. Their addresses are announced when nobody else has them there.
 func TestHomeLinkReplaced(t *testing.T) {
 	w := newWorld(t, testConfig())
 	w.registered(at(homeA, careOf1, 1))
@@ -216,8 +216,8 @@ func TestHomeLinkReplaced(t *testing.T) {
 	w.link = role.Link{Index: 9, Name: "eth1", Up: true}
 	wantKinds(t, w.handle(role.LinkChanged{Link: w.link}),
 		"join 2001:db8:1:0:fdff:ffff:ffff:fffe", "defend 2001:db8:1::a router=true", "defend 2001:db8:1::c router=false")
-	wantKinds(t, w.run(10*time.Second), "announce 2001:db8:1::a router=true", "announce 2001:db8:1::c router=false")
-	// Carrier lost and back: the neighbours are told again, no more.
+	wantKinds(t, w.run(10*time.Second), "probe 2001:db8:1::a", "probe 2001:db8:1::c", "announce 2001:db8:1::a router=true", "announce 2001:db8:1::c router=false")
+	// Carrier lost and back: the neighbours are asked and told again, no more.
 	w.link.Up = false
 	before := w.agent.Next()
 	wantKinds(t, w.handle(role.LinkChanged{Link: w.link}))
@@ -227,7 +227,7 @@ func TestHomeLinkReplaced(t *testing.T) {
 	}
 	w.link.Up = true
 	wantKinds(t, w.handle(role.LinkChanged{Link: w.link}), "join 2001:db8:1:0:fdff:ffff:ffff:fffe")
-	wantKinds(t, w.run(10*time.Second), "announce 2001:db8:1::a router=true", "announce 2001:db8:1::c router=false")
+	wantKinds(t, w.run(10*time.Second), "probe 2001:db8:1::a", "probe 2001:db8:1::c", "announce 2001:db8:1::a router=true", "announce 2001:db8:1::c router=false")
 	// Any other change of it tells nobody anything.
 	w.link.MTU = 1400
 	wantKinds(t, w.handle(role.LinkChanged{Link: w.link}))

@@ -69,7 +69,7 @@ func (a *Agent) Reconfigure(now time.Time, c Config) []role.Action {
 	}
 	for i, e := range entries {
 		if reasons[i] != "" {
-			a.end(e, changed[e.Home], reasons[i])
+			a.end(e, changed[e.Home], reasons[i], role.CauseConfiguration)
 		}
 	}
 	if before.HomeLink != a.config.HomeLink {
@@ -135,15 +135,15 @@ func (a *Agent) prohibits(e *binding.Entry, was *home, before Config) string {
 	}
 }
 
-// end ends an entry that the configuration does not permit any more.
-func (a *Agent) end(e *binding.Entry, h *home, reason string) {
+// end ends an entry without its mobile's doing.
+func (a *Agent) end(e *binding.Entry, h *home, reason string, cause role.BindingCause) {
 	if e.State == binding.Active {
 		a.do(role.Log{Level: slog.LevelWarn, Message: "binding ended", Attrs: []slog.Attr{
 			slog.String("mobile", h.Name), slog.Any("home", e.Home), slog.Any("care_of", e.CareOf()),
 			slog.String("reason", reason)}})
 	}
 	h.probe = nil
-	ended, was := role.BindingChanged{Mobile: h.Name, Home: e.Home, From: e.CareOf(), Cause: role.CauseConfiguration}, e.State
+	ended, was := role.BindingChanged{Mobile: h.Name, Home: e.Home, From: e.CareOf(), Cause: cause}, e.State
 	a.withdraw(e, h)
 	a.forget(e)
 	a.remember(h)

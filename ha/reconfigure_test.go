@@ -89,7 +89,7 @@ func TestReconfigureHomeLink(t *testing.T) {
 		"leave 2001:db8:1:0:fdff:ffff:ffff:fffe", "join 2001:db8:1:0:fdff:ffff:ffff:fffe", "defend 2001:db8:1::a router=true")
 	w.link.Index = 5
 	w.apply(actions[1:])
-	wantKinds(t, w.run(5*time.Second), "announce 2001:db8:1::a router=true")
+	wantKinds(t, w.run(5*time.Second), "probe 2001:db8:1::a", "announce 2001:db8:1::a router=true")
 }
 
 // No binding outlives the home prefix (RFC 6275 §10.3.1).

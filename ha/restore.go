@@ -53,8 +53,9 @@ func (a *Agent) Memories() iter.Seq[binding.Memory] {
 
 // Restore takes over what the agent of an earlier process has remembered, and returns
 // the actions that follow. It comes before any update. A binding has to be one that this
-// configuration grants as well; it ends when it would have, is forwarded at once,
-// without another duplicate address detection, and its mobile is told nothing.
+// configuration grants as well; it ends when it would have, is forwarded at once, and its
+// mobile is told nothing. The home link is asked whether somebody else has the home address
+// by now, which ends it: see reclaim.
 func (a *Agent) Restore(now time.Time, memories []binding.Memory) []role.Action {
 	if a.stopped {
 		return nil
@@ -143,15 +144,15 @@ func (a *Agent) resume(entries []*binding.Entry) {
 		changes = append(changes, a.direct(e, a.homes[e.Home])...)
 	}
 	a.forward(changes)
-	for i, e := range entries {
+	for _, e := range entries {
 		h := a.homes[e.Home]
 		a.settleRoutes(h.mobile, nil)
-		if a.link.Index != 0 { // otherwise when it is there: see findHomeLink
-			a.defend(e)
-			h.announcements.Again(a.now.Add(time.Duration(i) * announcementSpread))
-		}
+		a.defend(e)
 		a.resumeDelivery(h)
 		a.schedule(e, h)
+	}
+	if a.link.Index != 0 { // otherwise when it is there: see findHomeLink
+		a.reclaimAll(entries)
 	}
 	a.counts.Restored += uint64(len(entries))
 }

@@ -16,8 +16,8 @@ import (
 )
 
 // A crash between two packets: the next agent forwards, defends and routes as the one
-// before, at once and in one change of the data plane, without duplicate address detection
-// and without a message to a mobile; bindings end when they would have, and the mobiles
+// before, at once and in one change of the data plane, without waiting for an answer of the
+// home link and without a message to a mobile; bindings end when they would have, and the mobiles
 // are asked to refresh them when they would have been.
 func TestRestore(t *testing.T) {
 	w := newWorld(t, testConfig())
@@ -46,7 +46,7 @@ func TestRestore(t *testing.T) {
 		t.Errorf("bindings\n%+v, before\n%+v, %+v", after, before, w.agent.Stats())
 	}
 	// Somebody on the home link may have learned another address meanwhile.
-	if told := kinds(w.run(time.Second)); !slices.Contains(told, "announce 2001:db8:1::a router=true") || !slices.Contains(told, "announce fe80::c router=false") {
+	if told := kinds(w.run(2 * time.Second)); !slices.Contains(told, "announce 2001:db8:1::a router=true") || !slices.Contains(told, "announce fe80::c router=false") {
 		t.Errorf("announced: %v", told)
 	}
 	asked := 0

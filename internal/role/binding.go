@@ -24,6 +24,7 @@ const (
 	CauseUpdate        BindingCause = iota + 1 // a binding update
 	CauseLifetime                              // it was not refreshed in time
 	CauseConfiguration                         // the mobile is not served like that any more
+	CauseElsewhere                             // another on the home link has the home address
 )
 
 func (c BindingCause) String() string {
@@ -34,6 +35,8 @@ func (c BindingCause) String() string {
 		return "lifetime"
 	case CauseConfiguration:
 		return "configuration"
+	case CauseElsewhere:
+		return "elsewhere"
 	default:
 		return "unknown"
 	}
