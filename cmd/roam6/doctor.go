@@ -65,7 +65,7 @@ roam6 can run here. 1: it cannot.
 func printDiagnosis(w io.Writer, r *doctor.Report) {
 	fmt.Fprintf(w, "roam6 %s on Linux %s, %s\n", version, r.Kernel, r.Architecture)
 	if !r.Private {
-		fmt.Fprintln(w, "Without CAP_SYS_ADMIN some of this cannot be tried: run it as root.")
+		fmt.Fprintln(w, "Without CAP_SYS_ADMIN some of this cannot be tried: run it as root, and not under the restrictions of a service.")
 	}
 	fmt.Fprintln(w, "\nFor every role")
 	printFeatures(w, r.Basis)

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -83,6 +84,54 @@ func TestMemoryWireHostile(t *testing.T) {
 	}
 	if read < 100 {
 		t.Errorf("only %d were read", read)
+	}
+}
+
+// What still counts of many records is what all of them leave, in the same order.
+func TestLatestMemories(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	for range 200 {
+		var records [][]byte
+		var want []Memory // as a reader of all takes them in
+		for range r.IntN(60) {
+			m := someMemory()
+			m.Home = home(r.IntN(6))
+			m.Visitor = []string{"", "bus", "tram"}[r.IntN(3)]
+			switch m.Sequence = mip6.Sequence(r.Uint32()); r.IntN(4) {
+			case 0:
+				m = m.Unbound()
+			case 1:
+				m = Memory{Home: m.Home, Visitor: m.Visitor, Mobile: m.Mobile, Updated: start}
+			}
+			records = append(records, m.Append(nil, start))
+			if i := slices.IndexFunc(want, func(o Memory) bool { return o.Key() == m.Key() }); i >= 0 {
+				want[i] = m
+			} else {
+				want = append(want, m)
+			}
+		}
+		want = slices.DeleteFunc(want, Memory.Forgotten)
+		latest, err := LatestMemories(records)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []Memory
+		for _, b := range latest {
+			m, err := ParseMemory(b, start)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, m)
+		}
+		if len(got)+len(want) > 0 && !reflect.DeepEqual(got, want) {
+			t.Fatalf("got\n%+v\nwant\n%+v", got, want)
+		}
+	}
+	whole := someMemory().Append(nil, start)
+	for n := range 1 + 16 + 1 + len("bus") {
+		if list, err := LatestMemories([][]byte{whole[:n]}); !errors.Is(err, ErrMemory) {
+			t.Errorf("%d octets: %d, %v", n, len(list), err)
+		}
 	}
 }
 

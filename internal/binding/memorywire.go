@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"roam6/mip6"
@@ -130,16 +131,37 @@ func appendAddr(b []byte, a netip.Addr) []byte {
 // octets is how many hold so many bits.
 func octets(bits int) int { return (bits + 7) / 8 }
 
+// LatestMemories returns of what Append has written, in order, what still counts: the
+// last of each Key, in the place of the first, unless it says that nothing is remembered.
+// It fails with ErrMemory where octets have no Key.
+func LatestMemories(records [][]byte) ([][]byte, error) {
+	at := make(map[Key]int, len(records))
+	latest := make([][]byte, 0, len(records))
+	for _, b := range records {
+		r := reader{rest: b}
+		k := r.key(byte(r.number(1)))
+		if r.short {
+			return nil, ErrMemory
+		}
+		if i, known := at[k]; known {
+			latest[i] = b
+			continue
+		}
+		at[k] = len(latest)
+		latest = append(latest, b)
+	}
+	const remembered = stateBits | hasSequence | hasTimestamp | hasAhead
+	return slices.DeleteFunc(latest, func(b []byte) bool { return b[0]&remembered == 0 }), nil
+}
+
 // ParseMemory reads what Append has written, of a host that was started at that time by
 // the present clock; all of b, or it fails with ErrMemory.
 func ParseMemory(b []byte, started time.Time) (Memory, error) {
 	r := reader{rest: b}
 	when := func() time.Time { return started.Add(time.Duration(r.number(8))) }
 	f := byte(r.number(1))
-	m := Memory{Home: r.addr()}
-	if f&hasVisitor != 0 {
-		m.Visitor = string(r.take(int(r.number(1))))
-	}
+	k := r.key(f)
+	m := Memory{Home: k.Home, Visitor: k.Visitor}
 	if f&hasMobile != 0 {
 		m.Mobile = string(r.take(int(r.number(1))))
 	}
@@ -202,6 +224,15 @@ func (r *reader) number(n int) (v uint64) {
 		v = v<<8 | uint64(c)
 	}
 	return v
+}
+
+// key takes what is behind the flags f.
+func (r *reader) key(f byte) Key {
+	k := Key{Home: r.addr()}
+	if f&hasVisitor != 0 {
+		k.Visitor = string(r.take(int(r.number(1))))
+	}
+	return k
 }
 
 func (r *reader) addr() netip.Addr {

@@ -98,7 +98,7 @@ func (s *Shell) restore(now time.Time, m rememberer, section string) []binding.M
 		s.carryOut(m, m.Restore(now, memories))
 	}
 	s.memories[m] = k
-	s.rewrite(now, m, k)
+	s.recordAll(now, m, k)
 	return memories
 }
 
@@ -139,9 +139,11 @@ func (s *Shell) remember(by role.Machine, m binding.Memory) {
 		return
 	case k.journal == nil && now.Before(k.again):
 		return
-	case k.journal == nil || k.journal.Grown():
-		s.rewrite(now, by.(rememberer), k) // m is in it
+	case k.journal == nil:
+		s.recordAll(now, by.(rememberer), k) // m is in it
 		return
+	case k.journal.Grown():
+		k.journal.Condense(binding.LatestMemories)
 	}
 	k.buffer = m.Append(k.buffer[:0], hostStarted(now))
 	if err := k.journal.Append(k.buffer); err != nil {
@@ -149,8 +151,8 @@ func (s *Shell) remember(by role.Machine, m binding.Memory) {
 	}
 }
 
-// rewrite writes all that a role remembers in place of what is there.
-func (s *Shell) rewrite(now time.Time, m rememberer, k *memory) {
+// recordAll writes all that a role remembers in place of what is there.
+func (s *Shell) recordAll(now time.Time, m rememberer, k *memory) {
 	started := hostStarted(now)
 	records := func(yield func([]byte) bool) {
 		for r := range m.Memories() {
@@ -160,14 +162,12 @@ func (s *Shell) rewrite(now time.Time, m rememberer, k *memory) {
 		}
 	}
 	var err error
-	if k.journal != nil {
-		err = k.journal.Rewrite(records)
-	} else if k.journal, err = store.CreateJournal(k.path, bootID(), records); err == nil && !k.again.IsZero() {
+	switch k.journal, err = store.CreateJournal(k.path, bootID(), records); {
+	case err != nil:
+		s.cannotRemember(now, k, err)
+	case !k.again.IsZero():
 		s.log.Info("bindings are kept for a restart again", "file", k.path)
 		k.again = time.Time{}
-	}
-	if err != nil {
-		s.cannotRemember(now, k, err)
 	}
 }
 

@@ -10,8 +10,6 @@ import (
 	"io/fs"
 	"iter"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -28,12 +26,13 @@ const (
 // that comes. Nothing is synchronised with a medium: it is for what matters until the
 // host is started again, in a directory in memory. It is for one goroutine.
 type Journal struct {
-	path   string
-	stamp  string
-	file   *os.File
-	size   int64 // octets in the file
-	begun  int64 // that it had when it was written as a whole
-	buffer []byte
+	path       string
+	stamp      string
+	file       *os.File
+	size       int64 // octets in the file
+	begun      int64 // that it had when it was written as a whole
+	buffer     []byte
+	condensing *condensing // nil: no shorter one is being written
 }
 
 const (
@@ -53,27 +52,35 @@ func ReadJournal(path string) (stamp string, records [][]byte, err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil, nil
 	}
+	if err == nil {
+		stamp, records, err = parseJournal(content)
+	}
 	if err != nil {
 		return "", nil, fmt.Errorf("journal %s: %w", path, err)
 	}
+	return stamp, records, nil
+}
+
+// parseJournal takes a journal apart, as ReadJournal does.
+func parseJournal(content []byte) (stamp string, records [][]byte, err error) {
 	header, rest, whole := bytes.Cut(content, []byte{'\n'})
 	stamp, ours := strings.CutPrefix(string(header), journalMagic)
 	if !whole || !ours {
-		return "", nil, fmt.Errorf("journal %s: %w", path, ErrDamaged)
+		return "", nil, ErrDamaged
 	}
 	if stamp, ours = strings.CutPrefix(stamp, journalVersion); !ours {
-		return "", nil, fmt.Errorf("journal %s: %w", path, ErrVersion)
+		return "", nil, ErrVersion
 	}
 	for len(rest) >= recordHeader {
 		length, sum := binary.BigEndian.Uint32(rest), binary.BigEndian.Uint32(rest[4:])
 		if length == 0 || length > MaxRecord {
-			return "", nil, fmt.Errorf("journal %s: %w", path, ErrDamaged)
+			return "", nil, ErrDamaged
 		}
 		if rest = rest[recordHeader:]; int(length) > len(rest) {
 			break
 		}
 		if crc32.ChecksumIEEE(rest[:length]) != sum {
-			return "", nil, fmt.Errorf("journal %s: %w", path, ErrDamaged)
+			return "", nil, ErrDamaged
 		}
 		records = append(records, rest[:length:length])
 		rest = rest[length:]
@@ -106,56 +113,47 @@ func readJournal(path string) ([]byte, error) {
 // CreateJournal writes a journal with these records, in place of what is there, which
 // stays if that fails. The stamp is a line without its end.
 func CreateJournal(path, stamp string, records iter.Seq[[]byte]) (*Journal, error) {
-	j := &Journal{path: path, stamp: stamp}
-	if err := j.Rewrite(records); err != nil {
-		return nil, err
+	f, size, err := writeJournal(path+temporary, stamp, records)
+	if err == nil {
+		if err = os.Rename(path+temporary, path); err != nil {
+			discard(f)
+		}
 	}
-	return j, nil
+	if err != nil {
+		return nil, fmt.Errorf("journal %s: %w", path, err)
+	}
+	return &Journal{path: path, stamp: stamp, file: f, size: size, begun: size}, nil
 }
 
-// Rewrite replaces all records. With an error what was there still is.
-func (j *Journal) Rewrite(records iter.Seq[[]byte]) error {
-	b := append(slices.Grow(j.buffer[:0], int(j.begun)+journalSlack), journalMagic+journalVersion...)
-	b = append(append(b, j.stamp...), '\n')
+// writeJournal writes a journal as a file that is not there, or is left from a process
+// that was killed.
+func writeJournal(path, stamp string, records iter.Seq[[]byte]) (_ *os.File, size int64, err error) {
+	b := append([]byte(journalMagic+journalVersion), stamp...)
+	b = append(b, '\n')
 	for r := range records {
 		b = appendRecord(b, r)
 	}
 	if len(b) > MaxJournal {
-		return fmt.Errorf("journal %s: %w", j.path, ErrTooLarge)
+		return nil, 0, ErrTooLarge
 	}
-	next := filepath.Join(filepath.Dir(j.path), filepath.Base(j.path)+temporary)
-	f, err := replace(next, j.path, b)
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, 0, err
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return fmt.Errorf("journal %s: %w", j.path, err)
+		return nil, 0, err
 	}
-	if j.file != nil {
-		j.file.Close()
+	if _, err = f.Write(b); err != nil {
+		discard(f)
+		return nil, 0, err
 	}
-	j.file, j.size, j.begun = f, int64(len(b)), int64(len(b))
-	if j.buffer = b[:0]; cap(b) > journalSlack {
-		j.buffer = nil // it is needed seldom
-	}
-	return nil
+	return f, int64(len(b)), nil
 }
 
-// replace makes a file with a content and gives it its name when it is whole.
-func replace(next, path string, content []byte) (_ *os.File, err error) {
-	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL|os.O_APPEND|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if _, err = f.Write(content); err == nil {
-		err = os.Rename(next, path)
-	}
-	if err != nil {
-		f.Close()
-		os.Remove(next)
-		return nil, err
-	}
-	return f, nil
+// discard removes a file that has not got the journal's name.
+func discard(f *os.File) {
+	f.Close()
+	os.Remove(f.Name())
 }
 
 func appendRecord(b, record []byte) []byte {
@@ -173,18 +171,20 @@ func (j *Journal) Append(record []byte) error {
 	j.buffer = appendRecord(j.buffer[:0], record)
 	n, err := j.file.Write(j.buffer)
 	j.size += int64(n)
+	if err == nil {
+		err = j.changeOver()
+	}
 	if err != nil {
 		return fmt.Errorf("journal %s: %w", j.path, err)
 	}
 	return nil
 }
 
-// Grown reports whether so much was appended that writing it anew is worth the time:
-// then each record is written about twice, however long the journal lives.
-func (j *Journal) Grown() bool { return j.size > 2*j.begun+journalSlack }
-
 // Remove removes the file.
 func (j *Journal) Remove() error { return errors.Join(j.Close(), os.Remove(j.path)) }
 
 // Close leaves the file to the next process.
-func (j *Journal) Close() error { return j.file.Close() }
+func (j *Journal) Close() error {
+	j.abandon()
+	return j.file.Close()
+}

@@ -43,16 +43,6 @@ func TestJournal(t *testing.T) {
 		}
 	}
 	wantJournal(t, path, "boot 1", "a", "b", "c", strings.Repeat("d", 70000))
-	if !j.Grown() {
-		t.Error("it has not grown")
-	}
-	if err := j.Rewrite(slices.Values(records("e"))); err != nil || j.Grown() {
-		t.Errorf("written anew: %v, grown %v", err, j.Grown())
-	}
-	if err := j.Append([]byte("f")); err != nil {
-		t.Fatal(err)
-	}
-	wantJournal(t, path, "boot 1", "e", "f")
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v", info.Mode(), err)
 	}
@@ -65,7 +55,7 @@ func TestJournal(t *testing.T) {
 	if err := j.Close(); err != nil {
 		t.Fatal(err)
 	}
-	wantJournal(t, path, "boot 1", "e", "f")
+	wantJournal(t, path, "boot 1", "a", "b", "c", strings.Repeat("d", 70000))
 	if err := os.WriteFile(path+temporary, []byte("half"), 0o666); err != nil { // of one that was killed
 		t.Fatal(err)
 	}
@@ -169,13 +159,11 @@ func TestJournalFails(t *testing.T) {
 	if err := j.Append([]byte("a")); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("on a full medium: %v", err)
 	}
-	if err := j.Rewrite(slices.Values(records("a"))); err == nil || j.file != full {
-		t.Errorf("written anew in no directory: %v", err)
-	}
 	full.Close()
 }
 
-// The time of one append, and of writing 100,000 records.
+// The time of one append, of writing 100,000 records, and of picking them from twice as
+// many, during which it goes on.
 func BenchmarkJournal(b *testing.B) {
 	path, record := filepath.Join(b.TempDir(), "run.journal"), make([]byte, 130)
 	j, err := CreateJournal(path, "boot", slices.Values(records()))
@@ -191,17 +179,40 @@ func BenchmarkJournal(b *testing.B) {
 		}
 	})
 	for _, n := range []int{10_000, 100_000} {
-		b.Run(fmt.Sprintf("rewrite %d", n), func(b *testing.B) {
+		many := func(yield func([]byte) bool) {
+			for i := 0; i < n && yield(record); i++ {
+			}
+		}
+		b.Run(fmt.Sprintf("create %d", n), func(b *testing.B) {
 			for b.Loop() {
-				if err := j.Rewrite(func(yield func([]byte) bool) {
-					for range n {
-						if !yield(record) {
-							return
-						}
-					}
-				}); err != nil {
+				k, err := CreateJournal(path, "boot", many)
+				if err != nil {
 					b.Fatal(err)
 				}
+				k.Close()
+			}
+		})
+		b.Run(fmt.Sprintf("condense %d", 2*n), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				k, err := CreateJournal(path, "boot", many)
+				if err != nil {
+					b.Fatal(err)
+				}
+				for r := range many {
+					if err := k.Append(r); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.StartTimer()
+				k.Condense(func(r [][]byte) ([][]byte, error) { return r[n:], nil })
+				waitCondensed(k)
+				if err := k.Append(record); err != nil || k.condensing != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				k.Close()
+				b.StartTimer()
 			}
 		})
 	}
