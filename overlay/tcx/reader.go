@@ -31,9 +31,7 @@ const mostOften = 4
 // more than once, and one that has gone; but all that stay. The values are good for the
 // call alone.
 func (r *reader[K, V]) each(m *ebpf.Map, f func(key K, values []V)) error {
-	if len(r.keys) == 0 {
-		r.grow(leastBatch)
-	}
+	r.begin()
 	var cursor ebpf.MapBatchCursor
 	for met := uint64(0); met <= mostOften*uint64(m.MaxEntries()); {
 		n, err := m.BatchLookup(&cursor, r.keys, r.values, nil)
@@ -60,6 +58,7 @@ func (r *reader[K, V]) each(m *ebpf.Map, f func(key K, values []V)) error {
 
 // oneByOne is each with two calls for an entry.
 func (r *reader[K, V]) oneByOne(m *ebpf.Map, f func(key K, values []V)) error {
+	r.begin()
 	var key K
 	value := any(&r.values[0])
 	if r.processors > 0 {
@@ -79,6 +78,13 @@ func (r *reader[K, V]) oneByOne(m *ebpf.Map, f func(key K, values []V)) error {
 func (r *reader[K, V]) of(i int) []V {
 	n := max(r.processors, 1)
 	return r.values[i*n:][:n]
+}
+
+// begin sees to it that there are buffers.
+func (r *reader[K, V]) begin() {
+	if len(r.keys) == 0 {
+		r.grow(leastBatch)
+	}
 }
 
 func (r *reader[K, V]) grow(n int) {

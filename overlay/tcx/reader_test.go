@@ -104,7 +104,10 @@ func TestReaderOfProcessors(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for what, read := range map[string]func(*ebpf.Map, func(uint32, []stateValue)) error{"together": c.read.each, "one by one": c.read.oneByOne} {
+	fresh := c.read // one that has read nothing yet
+	for what, read := range map[string]func(*ebpf.Map, func(uint32, []stateValue)) error{
+		"together": c.read.each, "one by one": c.read.oneByOne, "one by one at first": fresh.oneByOne,
+	} {
 		met := make(map[uint32]bool)
 		if err := read(m, func(number uint32, states []stateValue) {
 			met[number] = true
