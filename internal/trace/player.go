@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"time"
 
+	"roam6/internal/binding"
 	"roam6/internal/role"
 	"roam6/mip6"
 )
@@ -28,6 +30,7 @@ type player struct {
 	why     string // that machine is nil
 	// partly: not all of its state was told, so that it may wake at other times.
 	partly bool
+	bound  map[netip.Addr]bool // home addresses that had a binding then
 	// differs: it has decided otherwise before, and what follows is no wonder.
 	differs bool
 	// stamps leads from the timestamps of recorded updates to those of the played ones: the
@@ -202,6 +205,10 @@ func (p *Player) restore(r *player, s *Step) error {
 		m.Handle(s.Now, role.LinkChanged{Link: l})
 	}
 	if r.partly = b.Start == StartRestored; r.partly {
+		r.bound = make(map[netip.Addr]bool)
+		for _, m := range memories {
+			r.bound[m.Home] = r.bound[m.Home] || m.State == binding.Active
+		}
 		s.Notes = append(s.Notes, fmt.Sprintf("it ran before the trace began: %d bindings and %d links are known, but not whom it had answered lately, what else it had heard and what was being probed: what depends on that is decided otherwise (roam6 trace --anew knows all)",
 			len(memories), len(b.Links)))
 	}
@@ -240,7 +247,7 @@ func (p *Player) handle(r *player, s *Step) error {
 		}
 	}
 	if r.partly {
-		s.Recorded, s.Actions = slices.DeleteFunc(s.Recorded, announces), slices.DeleteFunc(s.Actions, announces)
+		s.Recorded, s.Actions = slices.DeleteFunc(s.Recorded, r.reclaims), slices.DeleteFunc(s.Actions, r.reclaims)
 	}
 	r.learnStamps(s.Recorded, s.Actions)
 	r.tokens.learn(s.Recorded, s.Actions)
@@ -253,11 +260,18 @@ func (p *Player) handle(r *player, s *Step) error {
 	return err
 }
 
-// announces finds announcements of addresses. One that was restored makes them anew, and
-// the one that ran had made them before: which of them were still to come is not known.
-func announces(a role.Action) bool {
-	_, ok := a.(role.AnnounceAddress)
-	return ok
+// reclaims finds announcements of addresses, and the questions before them whether somebody
+// else has one. One that was restored makes them anew, and the one that ran had made them
+// before: which of them were still to come is not known.
+func (r *player) reclaims(a role.Action) bool {
+	switch a := a.(type) {
+	case role.AnnounceAddress:
+		return true
+	case role.ProbeAddress:
+		return r.bound[a.Addr]
+	default:
+		return false
+	}
 }
 
 // reconfigurable checks the configuration of a role that is not played.
