@@ -407,6 +407,30 @@ func TestRestoreLate(t *testing.T) {
 	}
 }
 
+// Somebody on the home link has one of the restored home addresses by now, here a host whose
+// kernel answers: that binding ends, and the others stay.
+func TestRestoredElsewhere(t *testing.T) {
+	here, there, dir, now := nstest.New(t), nstest.New(t), t.TempDir(), time.Now()
+	nstest.Veth(here, "home0", there, "peer0")
+	assign(t, here, "home0", "2001:db8:10::1/64")
+	mobiles, memories := thousands(3, now)
+	assign(t, there, "peer0", netip.PrefixFrom(memories[1].Home, 64).String())
+	writeMemories(t, filepath.Join(dir, "s.bindings-ha"), now, memories)
+	died(t, dir, time.Second)
+	r := startAt(t, dir, here, there, agentFile, func(c *config.Config) { c.Mobiles = mobiles })
+	r.until("the binding of a home address in use has ended", func() bool {
+		s, err := r.client.Stats(context.Background())
+		return err == nil && s.Agent.Restored == 3 && s.Agent.Bindings == 2
+	})
+	list, err := r.client.Bindings(context.Background())
+	if b := list.Bindings; err != nil || len(b) != 2 || b[0].HomeAddress != memories[0].Home || b[1].HomeAddress != memories[2].Home {
+		t.Errorf("bindings %+v, %v\n%s", list, err, r.log)
+	}
+	if want := "in use on the home link, by " + memories[1].Home.String(); !strings.Contains(r.log.String(), want) {
+		t.Errorf("no %q in\n%s", want, r.log)
+	}
+}
+
 // 10,000 bindings are restored when the node answers, and all their routes are in the
 // kernel, where none was left. It logs how long that takes.
 func TestRestoreThousands(t *testing.T) {
