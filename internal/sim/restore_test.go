@@ -111,3 +111,44 @@ func TestWitnessNoticesOldMemories(t *testing.T) {
 		t.Error("nobody notices")
 	}
 }
+
+// A home agent comes back with bindings of mobiles that have gone to the other one and
+// moved since: it gives them up when the other one defends their addresses, and none of
+// their packets is lost by it.
+//
+// Covers: H12.
+func TestReturnOfAnAgent(t *testing.T) {
+	w := calmWorld(t)
+	w.lasting = true
+	var gone *host
+	for _, h := range w.hosts {
+		if h.isAgent && len(h.kernel.tunnels) > 0 {
+			gone = h
+			break
+		}
+	}
+	had := len(gone.kernel.tunnels)
+	w.crash(gone)
+	w.Chat(40 * time.Second) // their tunnels are silent: they find the other one
+	w.Settle(30*time.Second, w.unregistered)
+	for i, h := range w.mobiles() {
+		w.Move(h.ports[0], w.cells[1+(i+1)%3], 10*time.Millisecond, true)
+	}
+	w.Settle(30*time.Second, w.unregistered)
+	before := w.counts.Restored
+	w.boot(gone)
+	if restored := w.counts.Restored - before; restored == 0 || restored > had {
+		t.Errorf("%d bindings are restored of %d", restored, had)
+	}
+	for range 8 { // the address is asked for once, and would be announced after a second
+		if silent := w.silentPairs(); len(silent) > 0 {
+			t.Errorf("%v after the return: %q", w.since(), silent)
+		}
+	}
+	if wrong := w.unregistered(); len(wrong) > 0 || len(gone.kernel.tunnels) > 0 {
+		t.Errorf("%q, and the one that came back forwards %v", wrong, gone.kernel.tunnels)
+	}
+	for _, f := range w.Failures() {
+		t.Error(f)
+	}
+}
