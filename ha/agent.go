@@ -222,7 +222,7 @@ func (a *Agent) step(e *binding.Entry, h *home) {
 			a.do(expired)
 			return
 		}
-		a.continueReclaim(e, h)
+		a.continueInquiry(e, h)
 		a.announce(e, h)
 		a.deliver(e, h)
 		a.askRefresh(e, h)
@@ -235,7 +235,7 @@ func (a *Agent) step(e *binding.Entry, h *home) {
 // schedule sets the deadline of an active entry.
 func (a *Agent) schedule(e *binding.Entry, h *home) {
 	at := deadline.Earlier(e.Expires, h.announcements.Next())
-	at = deadline.Earlier(at, h.reclaim.at)
+	at = deadline.Earlier(at, h.inquiry.at)
 	at = deadline.Earlier(at, h.delivery.at)
 	a.bindings.Wake(e, deadline.Earlier(at, h.requests.Next(e)))
 }

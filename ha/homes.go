@@ -34,7 +34,7 @@ type home struct {
 	wanted []netip.Prefix
 
 	announcements binding.Announcements
-	reclaim       reclaim                 // after a time in which nobody defended it
+	inquiry       inquiry                 // after a time in which nobody defended it
 	requests      binding.RefreshRequests // since the last update
 	delivery      delivery
 	direct        *overlay.Route // for prefix delegation; nil: none

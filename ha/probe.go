@@ -111,8 +111,8 @@ func (a *Agent) inUse(h *home, n role.NeighborHeard) {
 		a.counts.Duplicates++
 		a.endProbe(e, h, mip6.StatusDuplicateAddress)
 	case binding.Active:
-		if h.reclaim.answered(n) {
-			a.movedOn(e, h, n.From)
+		if h.inquiry.answered(n) {
+			a.end(e, h, "in use on the home link, by "+n.From.String(), role.CauseElsewhere)
 			return
 		}
 		// The mobile may be back and tell the link before it tells us, or somebody
@@ -184,10 +184,10 @@ func (a *Agent) findHomeLink() {
 		return
 	}
 	entries := slices.DeleteFunc(a.bindings.Sorted(), func(e *binding.Entry) bool { return e.State != binding.Active })
-	for _, e := range entries {
-		if moved {
+	if moved {
+		for _, e := range entries {
 			a.defend(e)
 		}
 	}
-	a.reclaimAll(entries)
+	a.inquire(entries)
 }

@@ -55,7 +55,7 @@ func (a *Agent) Memories() iter.Seq[binding.Memory] {
 // the actions that follow. It comes before any update. A binding has to be one that this
 // configuration grants as well; it ends when it would have, is forwarded at once, and its
 // mobile is told nothing. The home link is asked whether somebody else has the home address
-// by now, which ends it: see reclaim.
+// by now, which ends it: see inquiry.
 func (a *Agent) Restore(now time.Time, memories []binding.Memory) []role.Action {
 	if a.stopped {
 		return nil
@@ -152,7 +152,7 @@ func (a *Agent) resume(entries []*binding.Entry) {
 		a.schedule(e, h)
 	}
 	if a.link.Index != 0 { // otherwise when it is there: see findHomeLink
-		a.reclaimAll(entries)
+		a.inquire(entries)
 	}
 	a.counts.Restored += uint64(len(entries))
 }

@@ -280,7 +280,7 @@ func (a *Agent) refresh(e *binding.Entry, h *home, u *update) {
 	}
 	a.forward(slices.Concat(changes, after, a.direct(e, h)))
 	a.settleRoutes(h.mobile, nil)
-	a.reclaimed(h) // the mobile says so
+	a.confirm(h) // the mobile says so
 	was, is := linkLocal(e.Home, before.Flags), linkLocal(e.Home, e.Flags)
 	switch {
 	case was == is, a.sibling(h, was, binding.Active) != nil:
@@ -366,7 +366,7 @@ func (a *Agent) withdraw(e *binding.Entry, h *home) {
 		a.settleRoutes(h.mobile, e)
 		a.forward(slices.Concat(h.indirect(), before, []overlay.Change{removal}, after))
 	}
-	h.requests, h.reclaim = binding.RefreshRequests{}, reclaim{}
+	h.requests, h.inquiry = binding.RefreshRequests{}, inquiry{}
 	h.delivery.cancel()
 	e.Paths, e.Explicit, e.Lifetime = nil, false, 0
 }

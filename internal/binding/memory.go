@@ -50,6 +50,30 @@ type Key struct {
 // Key is what it is of: a later Memory with the same Key takes its place.
 func (m Memory) Key() Key { return Key{m.Home, m.Visitor} }
 
+// Latest collects something for each Key: the last counts, in the place of the first.
+type Latest[T any] struct {
+	at  map[Key]int
+	all []T
+}
+
+// NewLatest returns one with room for n.
+func NewLatest[T any](n int) *Latest[T] {
+	return &Latest[T]{at: make(map[Key]int, n), all: make([]T, 0, n)}
+}
+
+// Put takes v in place of what there was for k.
+func (l *Latest[T]) Put(k Key, v T) {
+	if i, known := l.at[k]; known {
+		l.all[i] = v
+		return
+	}
+	l.at[k] = len(l.all)
+	l.all = append(l.all, v)
+}
+
+// All are what there is, in order.
+func (l *Latest[T]) All() []T { return l.all }
+
 // Of takes over the part of a Memory that is in an entry. named are the prefixes that
 // its update named.
 func (m *Memory) Of(e *Entry, named []netip.Prefix) {

@@ -135,23 +135,17 @@ func octets(bits int) int { return (bits + 7) / 8 }
 // last of each Key, in the place of the first, unless it says that nothing is remembered.
 // It fails with ErrMemory where octets have no Key.
 func LatestMemories(records [][]byte) ([][]byte, error) {
-	at := make(map[Key]int, len(records))
-	latest := make([][]byte, 0, len(records))
+	latest := NewLatest[[]byte](len(records))
 	for _, b := range records {
 		r := reader{rest: b}
 		k := r.key(byte(r.number(1)))
 		if r.short {
 			return nil, ErrMemory
 		}
-		if i, known := at[k]; known {
-			latest[i] = b
-			continue
-		}
-		at[k] = len(latest)
-		latest = append(latest, b)
+		latest.Put(k, b)
 	}
 	const remembered = stateBits | hasSequence | hasTimestamp | hasAhead
-	return slices.DeleteFunc(latest, func(b []byte) bool { return b[0]&remembered == 0 }), nil
+	return slices.DeleteFunc(latest.All(), func(b []byte) bool { return b[0]&remembered == 0 }), nil
 }
 
 // ParseMemory reads what Append has written, of a host that was started at that time by

@@ -16,8 +16,8 @@ import (
 // For how long there was no process is what counts, and not how long this one took to
 // start: with a hundred thousand mobiles that may be as long again, and to forget them all
 // would cut off each of them for the sake of the few that have sent an update in the first
-// seconds, and have another home agent to go to. Such a one has two bindings until that here
-// ends, as it would have without a restart.
+// seconds, and have another home agent to go to. The home link is asked for those (see
+// package ha).
 
 const (
 	// restoreWithin is how long there may have been no agent. A mobile needs a second more

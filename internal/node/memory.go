@@ -109,8 +109,7 @@ func readMemories(path, boot string, started time.Time) ([]binding.Memory, error
 	if err != nil {
 		return nil, err
 	}
-	at := make(map[binding.Key]int, len(records))
-	list := make([]binding.Memory, 0, len(records))
+	latest := binding.NewLatest[binding.Memory](len(records))
 	for i, r := range records {
 		m, err := binding.ParseMemory(r, started)
 		if err != nil {
@@ -119,14 +118,9 @@ func readMemories(path, boot string, started time.Time) ([]binding.Memory, error
 		if boot == "" || stamp != boot {
 			m = m.Unbound()
 		}
-		if j, known := at[m.Key()]; known {
-			list[j] = m
-			continue
-		}
-		at[m.Key()] = len(list)
-		list = append(list, m)
+		latest.Put(m.Key(), m)
 	}
-	return list, nil
+	return latest.All(), nil
 }
 
 // remember keeps what a role has said. Where that cannot be done nothing is kept, which is

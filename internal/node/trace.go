@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -224,14 +223,15 @@ func (s *Shell) traceMobile(now time.Time, h *mobileHost, made bool) {
 	if h.config.Router {
 		kind = trace.KindRouter
 	}
-	var state json.RawMessage
+	var shown any
 	if !made {
 		h.random.begin()
-		var err error
-		if state, err = json.Marshal(control.UpdateOf(h.machine.Snapshot(now))); err != nil {
-			s.record(h.machine, h.random, nil, err)
-			return
-		}
+		shown = control.UpdateOf(h.machine.Snapshot(now))
+	}
+	state, err := stateOf(shown)
+	if err != nil {
+		s.record(h.machine, h.random, nil, err)
+		return
 	}
 	name := label(h.config.Name, homeOf(h.config), func(name string) bool {
 		return slices.ContainsFunc(s.mobiles, func(o *mobileHost) bool { return o != h && o.config.Name == name })

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"encoding/json"
 	"iter"
 	"slices"
 	"time"
@@ -76,14 +75,15 @@ func (s *Shell) correspondentAnew(now time.Time) {
 // traceCorrespondent is traceMobile for the correspondent.
 func (s *Shell) traceCorrespondent(now time.Time, made bool) {
 	h := s.correspondent
-	var state json.RawMessage
+	var shown any
 	if !made {
 		h.random.begin()
-		var err error
-		if state, err = json.Marshal(s.correspondentBindings(now)); err != nil {
-			s.record(h.machine, h.random, nil, err)
-			return
-		}
+		shown = s.correspondentBindings(now)
+	}
+	state, err := stateOf(shown)
+	if err != nil {
+		s.record(h.machine, h.random, nil, err)
+		return
 	}
 	name := correspondentRole
 	if slices.ContainsFunc(s.mobiles, func(o *mobileHost) bool { return o.config.Name == name }) ||

@@ -68,10 +68,14 @@ func (j *Journal) changeOver() error {
 	case next := <-j.condensing.done:
 		from := j.condensing.from
 		j.condensing = nil
-		if next.err != nil {
-			return fmt.Errorf("make it shorter: %w", next.err)
+		err := next.err
+		if err == nil {
+			err = j.replace(next, from)
 		}
-		return j.replace(next, from)
+		if err != nil {
+			return fmt.Errorf("make it shorter: %w", err)
+		}
+		return nil
 	default:
 		return nil
 	}
@@ -89,7 +93,7 @@ func (j *Journal) replace(next condensed, from int64) error {
 	}
 	if err != nil {
 		discard(next.file)
-		return fmt.Errorf("make it shorter: %w", err)
+		return err
 	}
 	j.file.Close()
 	j.file, j.size, j.begun = next.file, next.size+int64(len(tail)), next.size

@@ -207,7 +207,9 @@ func (p *Player) restore(r *player, s *Step) error {
 	if r.partly = b.Start == StartRestored; r.partly {
 		r.bound = make(map[netip.Addr]bool)
 		for _, m := range memories {
-			r.bound[m.Home] = r.bound[m.Home] || m.State == binding.Active
+			if m.State == binding.Active {
+				r.bound[m.Home] = true
+			}
 		}
 		s.Notes = append(s.Notes, fmt.Sprintf("it ran before the trace began: %d bindings and %d links are known, but not whom it had answered lately, what else it had heard and what was being probed: what depends on that is decided otherwise (roam6 trace --anew knows all)",
 			len(memories), len(b.Links)))

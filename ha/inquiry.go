@@ -1,7 +1,6 @@
 package ha
 
 import (
-	"net/netip"
 	"time"
 
 	"roam6/internal/binding"
@@ -18,50 +17,45 @@ import (
 // announced. It is forwarded and defended meanwhile: packets that still come here come to
 // the newest care-of address that this agent knows.
 
-// reclaim is such a question for a home address. The zero value is none.
-type reclaim struct {
+// inquiry is such a question for a home address. The zero value is none.
+type inquiry struct {
 	at   time.Time // when the next solicitation is due, or the last one is unanswered
 	sent int
 }
 
-func (r reclaim) pending() bool { return !r.at.IsZero() }
+func (q inquiry) pending() bool { return !q.at.IsZero() }
 
-// reclaimAll asks for the addresses of active entries, a little apart.
-func (a *Agent) reclaimAll(entries []*binding.Entry) {
+// inquire asks for the addresses of active entries, a little apart.
+func (a *Agent) inquire(entries []*binding.Entry) {
 	for i, e := range entries {
 		h := a.homes[e.Home]
-		h.reclaim = reclaim{at: a.now.Add(time.Duration(i) * announcementSpread)}
+		h.inquiry = inquiry{at: a.now.Add(time.Duration(i) * announcementSpread)}
 		a.schedule(e, h)
 	}
 }
 
-// continueReclaim does what is due for an active entry.
-func (a *Agent) continueReclaim(e *binding.Entry, h *home) {
+// continueInquiry does what is due for an active entry.
+func (a *Agent) continueInquiry(e *binding.Entry, h *home) {
 	switch {
-	case !deadline.Due(a.now, h.reclaim.at):
+	case !deadline.Due(a.now, h.inquiry.at):
 	case !a.link.Up: // it is asked when it comes back
-		h.reclaim = reclaim{}
-	case h.reclaim.sent < a.config.DupAddrDetectTransmits:
+		h.inquiry = inquiry{}
+	case h.inquiry.sent < a.config.DupAddrDetectTransmits:
 		a.do(role.ProbeAddress{Link: a.link.Index, Addr: e.Home})
-		h.reclaim = reclaim{at: a.now.Add(a.config.RetransTimer), sent: h.reclaim.sent + 1}
+		h.inquiry = inquiry{at: a.now.Add(a.config.RetransTimer), sent: h.inquiry.sent + 1}
 	default:
-		a.reclaimed(h)
+		a.confirm(h)
 	}
 }
 
-// reclaimed ends the question: the address is the agent's to announce.
-func (a *Agent) reclaimed(h *home) {
-	if h.reclaim.pending() {
-		h.reclaim = reclaim{}
+// confirm ends the question: the address is the agent's to announce.
+func (a *Agent) confirm(h *home) {
+	if h.inquiry.pending() {
+		h.inquiry = inquiry{}
 		h.announcements.Again(a.now)
 	}
 }
 
 // answered reports whether a neighbour's claim of an address answers the question. A
 // solicitation does not: who asks does not have the address.
-func (r reclaim) answered(n role.NeighborHeard) bool { return r.pending() && !n.Solicitation }
-
-// movedOn ends a binding whose home address has gone to a neighbour.
-func (a *Agent) movedOn(e *binding.Entry, h *home, to netip.Addr) {
-	a.end(e, h, "in use on the home link, by "+to.String(), role.CauseElsewhere)
-}
+func (q inquiry) answered(n role.NeighborHeard) bool { return q.pending() && !n.Solicitation }

@@ -16,7 +16,7 @@ import (
 // before such an address is announced, and a binding ends by an answer. Nobody else's does.
 //
 // Covers: H12.
-func TestReclaim(t *testing.T) {
+func TestInquiry(t *testing.T) {
 	answer := role.NeighborHeard{Link: homeIndex, From: routerX, Target: homeA}
 	restarted := func(w *world) { w.restart(testConfig()) }
 	unplugged := func(w *world) {
@@ -97,7 +97,7 @@ func TestReclaim(t *testing.T) {
 // of it: the one that was away gives way, and not the other one.
 //
 // Covers: H12.
-func TestReclaimBetweenTwoAgents(t *testing.T) {
+func TestInquiryBetweenTwoAgents(t *testing.T) {
 	one, two := newWorld(t, testConfig()), newWorld(t, testConfig())
 	one.registered(at(homeA, careOf1, 1))
 	one.run(20 * time.Second)
